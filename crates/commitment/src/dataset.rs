@@ -1,0 +1,151 @@
+//! Commitments of a dataset: to its bodies, its key shares and its genotypes.
+
+use crate::{
+    context::DatasetContext,
+    digest::{Digest32, Sha3Writer, sha3_256},
+    domain::{DST_BODY, DST_DATASET_BODY, DST_GENOTYPES, DST_SHARE, DST_SHARE_SET},
+};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Bytes of one body: 4096 little-endian `u64`.
+const BODY_BYTES: usize = 32_768;
+/// Bytes of a body's check slots.
+const CHECK_BYTES: usize = 128;
+
+/// Secret randomness that hides a committed value (256 bits; at least 128 are needed because
+/// genotypes are guessable).
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Blinding(pub [u8; 32]);
+
+/// Digest of one body. The check slots are hashed apart from the rest, so that they can be shown
+/// with 32 more bytes instead of the whole body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BodyDigest(pub Digest32);
+
+impl BodyDigest {
+    /// The digest of a whole body.
+    pub fn of_body(body: &[u8; BODY_BYTES]) -> Self {
+        let (check_slots, rest) = body.split_at(CHECK_BYTES);
+        let mut check = [0; CHECK_BYTES];
+        check.copy_from_slice(check_slots);
+        Self::of_parts(&check, &Self::rest_digest_of(rest))
+    }
+
+    /// BLAKE3 of everything after the check slots: what opens the check slots against the digest.
+    pub fn rest_digest(body: &[u8; BODY_BYTES]) -> Digest32 {
+        Self::rest_digest_of(&body[CHECK_BYTES..])
+    }
+
+    /// The digest from the check slots and the digest of the rest.
+    pub fn of_parts(check_slots: &[u8; CHECK_BYTES], rest: &Digest32) -> Self {
+        Self(sha3_256(DST_BODY, &[check_slots, &rest.0]))
+    }
+
+    fn rest_digest_of(rest: &[u8]) -> Digest32 {
+        Digest32(*blake3::hash(rest).as_bytes())
+    }
+}
+
+/// H(b): digest of all bodies of one dataset version, in (panel block, plane) order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatasetBodyDigest(pub Digest32);
+
+impl DatasetBodyDigest {
+    /// The digest of a dataset with these body digests, in (panel block, plane) order.
+    pub fn of_bodies(bodies: &[BodyDigest]) -> Self {
+        let mut writer = Sha3Writer::new(DST_DATASET_BODY);
+        writer.begin(32 * bodies.len() as u64);
+        for body in bodies {
+            writer.extend(&body.0.0);
+        }
+        Self(writer.finish())
+    }
+}
+
+/// Commitment to the root seed of one key share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShareCommitment(pub Digest32);
+
+impl ShareCommitment {
+    /// Commits to the root seed of share `share_index` (1, 2 or 3).
+    pub fn new(context: &DatasetContext, share_index: u8, root_seed: &[u8; 32], blinding: &Blinding) -> Self {
+        Self(sha3_256(DST_SHARE, &[&context.to_bytes(), &[share_index], root_seed, &blinding.0]))
+    }
+}
+
+/// Commitment to all three key shares of a dataset, as the chain keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShareSetCommitment(pub Digest32);
+
+impl ShareSetCommitment {
+    /// Combines the commitments of shares 1, 2 and 3.
+    pub fn new(shares: &[ShareCommitment; 3]) -> Self {
+        let [first, second, third] = shares;
+        Self(sha3_256(DST_SHARE_SET, &[&first.0.0, &second.0.0, &third.0.0]))
+    }
+}
+
+/// Commitment to all genotypes of a dataset version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GenotypeCommitment(pub Digest32);
+
+impl GenotypeCommitment {
+    /// Starts a commitment to `packed_len` bytes of packed genotypes (four genotypes a byte, the
+    /// first in the low bits); pass them through [`Sha3Writer::extend`] and call [`seal`](Self::seal).
+    pub fn begin(context: &DatasetContext, blinding: &Blinding, packed_len: u64) -> Sha3Writer {
+        let mut writer = Sha3Writer::new(DST_GENOTYPES);
+        writer.part(&context.to_bytes()).part(&blinding.0).begin(packed_len);
+        writer
+    }
+
+    /// The commitment over everything written since [`begin`](Self::begin).
+    pub fn seal(writer: Sha3Writer) -> Self {
+        Self(writer.finish())
+    }
+}
+
+/// The three commitments of a dataset that the chain keeps unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatasetCommitments {
+    /// H(b).
+    pub bodies: DatasetBodyDigest,
+    /// All key shares.
+    pub shares: ShareSetCommitment,
+    /// All genotypes.
+    pub genotypes: GenotypeCommitment,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_body_changes_its_digest() {
+        let mut body = [7u8; BODY_BYTES];
+        let digest = BodyDigest::of_body(&body);
+        for place in [0, CHECK_BYTES - 1, CHECK_BYTES, BODY_BYTES / 2, BODY_BYTES - 1] {
+            body[place] ^= 1;
+            assert_ne!(BodyDigest::of_body(&body), digest, "byte {place}");
+            body[place] ^= 1;
+        }
+        assert_eq!(BodyDigest::of_body(&body), digest);
+    }
+
+    #[test]
+    fn check_slots_open_without_the_rest_of_the_body() {
+        let body = [3u8; BODY_BYTES];
+        let rest = BodyDigest::rest_digest(&body);
+        assert_eq!(BodyDigest::of_parts(&[3; CHECK_BYTES], &rest), BodyDigest::of_body(&body));
+        assert_ne!(BodyDigest::of_parts(&[4; CHECK_BYTES], &rest), BodyDigest::of_body(&body));
+    }
+
+    #[test]
+    fn swapping_two_bodies_changes_the_dataset_digest() {
+        let first = BodyDigest::of_body(&[1; BODY_BYTES]);
+        let second = BodyDigest::of_body(&[2; BODY_BYTES]);
+        assert_ne!(
+            DatasetBodyDigest::of_bodies(&[first, second]),
+            DatasetBodyDigest::of_bodies(&[second, first])
+        );
+    }
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../SPEC.md")]
+
+mod context;
+mod dataset;
+mod digest;
+mod domain;
+
+pub use context::{Address, DatasetContext, DatasetId, NetworkId, PersonTag};
+pub use dataset::{
+    Blinding, BodyDigest, DatasetBodyDigest, DatasetCommitments, GenotypeCommitment, ShareCommitment,
+    ShareSetCommitment,
+};
+pub use digest::{Digest32, Sha3Writer, sha3_256};

@@ -1,0 +1,195 @@
+//! Starting a gRPC server and connecting to one, over TCP or inside the process.
+
+use futures::StreamExt as _;
+use hyper_util::rt::TokioIo;
+use std::{future::Future, net::SocketAddr, time::Duration};
+use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{Channel, Endpoint, Server},
+};
+
+/// Largest message accepted; generated servers and clients are set to it.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Longest a single call may take.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(600);
+/// How long a shutdown waits for running calls.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// Calls that one connection may have open.
+const CONCURRENT_CALLS_MAX: usize = 64;
+/// Connections inside the process that may wait to be accepted.
+const PENDING_CONNECTIONS_MAX: usize = 64;
+/// Buffer of a connection inside the process, in bytes.
+const DUPLEX_BYTES: usize = 1 << 20;
+
+/// Why a server does not start or a connection fails.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Address as given.
+        address: SocketAddr,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// Nobody answers at the address.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// Address as given.
+        address: String,
+        /// Cause.
+        source: tonic::transport::Error,
+    },
+    /// Reflection data are broken.
+    #[error("descriptor set is not valid: {0}")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+    /// The server stopped on its own.
+    #[error("server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Where a server listens.
+#[derive(Debug)]
+pub enum Listen {
+    /// A TCP address; port 0 picks a free one.
+    Tcp(SocketAddr),
+    /// Only connections made through [`ServerHandle::connector`].
+    InProcess,
+}
+
+/// Options of [`serve`].
+#[derive(Debug, Default)]
+pub struct ServerOptions {
+    /// Encoded descriptor set to serve by reflection; `None` leaves reflection off.
+    pub reflection: Option<&'static [u8]>,
+}
+
+/// How to reach a server.
+#[derive(Debug, Clone)]
+pub enum Connector {
+    /// A URL such as `http://127.0.0.1:7001`.
+    Url(String),
+    /// A server in this process.
+    InProcess(mpsc::Sender<DuplexStream>),
+}
+
+/// A running server; stops when dropped.
+#[derive(Debug)]
+pub struct ServerHandle {
+    connector: Connector,
+    address: Option<SocketAddr>,
+    stop: CancellationToken,
+    task: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+impl ServerHandle {
+    /// How clients reach the server.
+    pub fn connector(&self) -> Connector {
+        self.connector.clone()
+    }
+
+    /// The TCP address, when it listens on one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Stops accepting calls and waits for running ones, at most [`SHUTDOWN_GRACE`].
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take()
+            && tokio::time::timeout(SHUTDOWN_GRACE, task).await.is_err()
+        {
+            tracing::warn!("calls still running at the end of the grace period were cut off");
+        }
+    }
+
+    /// Completes when the server has stopped by itself.
+    pub async fn stopped(&mut self) -> Result<(), ServeError> {
+        match self.task.as_mut() {
+            Some(task) => task.await.unwrap_or(Ok(())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Serves `routes`, with the health service and, when asked for, reflection.
+pub async fn serve(routes: Routes, listen: Listen, options: ServerOptions) -> Result<ServerHandle, ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let mut routes = routes.add_service(health_service);
+    if let Some(descriptors) = options.reflection {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()?;
+        routes = routes.add_service(reflection);
+    }
+    let stop = CancellationToken::new();
+    let router = Server::builder()
+        .timeout(CALL_DEADLINE)
+        .concurrency_limit_per_connection(CONCURRENT_CALLS_MAX)
+        .add_routes(routes);
+    let stopped = {
+        let stop = stop.clone();
+        async move { stop.cancelled().await }
+    };
+    match listen {
+        Listen::Tcp(address) => {
+            let listener =
+                TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+            let bound = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
+            let incoming = TcpListenerStream::new(listener);
+            let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));
+            let connector = Connector::Url(format!("http://{bound}"));
+            Ok(ServerHandle { connector, address: Some(bound), stop, task: Some(task) })
+        }
+        Listen::InProcess => {
+            let (sender, receiver) = mpsc::channel(PENDING_CONNECTIONS_MAX);
+            let incoming = ReceiverStream::new(receiver).map(Ok::<_, std::io::Error>);
+            let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));
+            Ok(ServerHandle { connector: Connector::InProcess(sender), address: None, stop, task: Some(task) })
+        }
+    }
+}
+
+fn spawn(
+    server: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
+) -> JoinHandle<Result<(), ServeError>> {
+    tokio::spawn(async move { server.await.map_err(ServeError::from) })
+}
+
+/// Connects to a server.
+pub async fn connect(connector: &Connector) -> Result<Channel, ServeError> {
+    match connector {
+        Connector::Url(url) => {
+            let failed = |source| ServeError::Connect { address: url.clone(), source };
+            let endpoint = Endpoint::from_shared(url.clone()).map_err(failed)?;
+            endpoint.timeout(CALL_DEADLINE).connect_timeout(Duration::from_secs(5)).connect().await.map_err(failed)
+        }
+        Connector::InProcess(sender) => {
+            let failed = |source| ServeError::Connect { address: "this process".to_owned(), source };
+            let endpoint = Endpoint::from_static("http://in-process").timeout(CALL_DEADLINE);
+            let sender = sender.clone();
+            let dial = tower::service_fn(move |_: http::Uri| {
+                let sender = sender.clone();
+                async move {
+                    let (client, server) = tokio::io::duplex(DUPLEX_BYTES);
+                    match sender.send(server).await {
+                        Ok(()) => Ok(TokioIo::new(client)),
+                        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
+                    }
+                }
+            });
+            endpoint.connect_with_connector(dial).await.map_err(failed)
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Domain separation strings of this crate. Each names exactly one kind of derived or sealed object.
+
+pub(crate) const DST_GENOTYPE_DIGEST: &str = "locus/sharing/genotype-digest/v1";
+pub(crate) const DST_DATASET_ROOT: &str = "locus/sharing/dataset-root/v1";
+pub(crate) const DST_ROOT_SEED: &str = "locus/sharing/root-seed/v1";
+pub(crate) const DST_SHARE_BLINDING: &str = "locus/sharing/share-blinding/v1";
+pub(crate) const DST_GENOTYPE_BLINDING: &str = "locus/sharing/genotype-blinding/v1";
+pub(crate) const DST_ENCRYPTION_NOISE: &str = "locus/sharing/encryption-noise/v1";
+pub(crate) const DST_SEALING_KEY: &str = "locus/sharing/sealing-key/v1";
+pub(crate) const DST_NOISE_KEY_CONFIRMATION: &str = "locus/sharing/noise-key-confirmation/v1";
+
+/// HPKE `info` of a sealed seed package.
+pub(crate) const DST_SEED_PACKAGE: &str = "locus/sharing/seed-package/v1";
+/// HPKE `info` of a sealed noise key.
+pub(crate) const DST_NOISE_KEY: &str = "locus/sharing/noise-key/v1";

@@ -1,0 +1,78 @@
+//! What can go wrong with shares, seeds and sealed messages.
+
+use crate::index::{KeyholderIndex, ShareIndex};
+use thiserror::Error;
+
+/// Why a value was refused. No variant carries a secret, and opening a sealed message says only
+/// that it failed, not where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SharingError {
+    /// Share indices are 1, 2 and 3.
+    #[error("share index {0} does not exist, use 1, 2 or 3")]
+    UnknownShare(u8),
+    /// Keyholder indices are 1, 2 and 3.
+    #[error("keyholder index {0} does not exist, use 1, 2 or 3")]
+    UnknownKeyholder(u8),
+    /// A keyholder was given a share that it must not hold.
+    #[error("keyholder {keyholder} does not hold share {share}")]
+    NotAHolder {
+        /// The keyholder named.
+        keyholder: KeyholderIndex,
+        /// The share named.
+        share: ShareIndex,
+    },
+    /// The bytes are no X-Wing public key.
+    #[error("not a sealing public key: expected 1216 bytes that encode an x-wing key")]
+    BadPublicKey,
+    /// A sealed message is shorter than its fixed parts or longer than the limit.
+    #[error("a sealed message has {min} to {max} bytes, got {got}")]
+    SealedLength {
+        /// Fewest bytes.
+        min: usize,
+        /// Most bytes.
+        max: usize,
+        /// Bytes given.
+        got: usize,
+    },
+    /// The application string of a sealed message exceeds what HPKE takes.
+    #[error("the info string of a sealed message is limited to {max} bytes, got {got}")]
+    InfoLength {
+        /// Most bytes.
+        max: usize,
+        /// Bytes given.
+        got: usize,
+    },
+    /// Sealing failed inside HPKE.
+    #[error("sealing failed, check the recipient's public key")]
+    Seal,
+    /// Wrong key, wrong associated data or altered bytes.
+    #[error("the sealed message does not open with this key and these associated data")]
+    Open,
+    /// An opened message has another length than its header demands.
+    #[error("an opened message must have {expected} bytes, got {got}")]
+    PayloadLength {
+        /// Bytes the header demands.
+        expected: usize,
+        /// Bytes found.
+        got: usize,
+    },
+    /// The header inside a seed package is not the one it was announced under.
+    #[error("the seed package was sealed for another registration, keyholder or range of datasets")]
+    PackageHeader,
+    /// A seed package must name a non-empty range inside one registration.
+    #[error("datasets {first}..{first}+{count} are no seed package: 1 to 1024 datasets, ordinals below 4096")]
+    PackageRange {
+        /// First ordinal.
+        first: u32,
+        /// Number of datasets.
+        count: u32,
+    },
+    /// The number of datasets given differs from the header's count.
+    #[error("the header announces {expected} datasets, got {got}")]
+    PackageCount {
+        /// Datasets announced.
+        expected: u32,
+        /// Datasets given.
+        got: usize,
+    },
+}

@@ -1,0 +1,46 @@
+//! Project tasks: code generation, checks of generated files, the test command.
+
+mod codegen;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// Project tasks; run as `cargo xtask <task>`.
+#[derive(Debug, Parser)]
+#[command(name = "xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Regenerate the Rust code of the protobuf packages.
+    Codegen {
+        /// Compare with the committed code instead of writing it.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Install what the tests need, check generated files and run every test.
+    Test {
+        /// Leave out the steps that need npm packages (contracts and Anvil).
+        #[arg(long)]
+        no_npm: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let root = workspace_root();
+    match Arguments::parse().task {
+        Task::Codegen { check } => codegen::run(&root, check),
+        Task::Test { no_npm } => test::run(&root, no_npm),
+    }
+}
+
+/// The workspace folder: two levels above this package.
+fn workspace_root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).to_path_buf()
+}

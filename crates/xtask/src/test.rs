@@ -1,0 +1,45 @@
+//! The test command: one call sets up a fresh machine and runs every test.
+
+use anyhow::{Context, Result, bail};
+use std::{
+    path::Path,
+    process::Command,
+};
+
+const CONTRACTS: &str = "crates/ledger/contracts";
+const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+
+/// Checks formatting, lints, generated files and contracts, then runs all Rust tests.
+pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
+    crate::codegen::run(root, true)?;
+    step(root, "cargo", &["fmt", "--all", "--check"], &[])?;
+    step(root, "cargo", &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    let mut environment = Vec::new();
+    let contracts = root.join(CONTRACTS);
+    if !no_npm {
+        step(&contracts, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
+        step(&contracts, "npm", &["run", "check"], &[])?;
+        step(&contracts, "npm", &["test"], &[])?;
+        let anvil = contracts.join(ANVIL);
+        if !anvil.is_file() {
+            bail!("npm installed no anvil at {}", anvil.display());
+        }
+        environment.push(("LOCUS_ANVIL", anvil.to_string_lossy().into_owned()));
+    }
+    step(root, "cargo", &["test", "--release", "--workspace"], &environment)
+}
+
+fn step(dir: &Path, program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
+    let line = format!("{program} {}", arguments.join(" "));
+    eprintln!("xtask: {line}");
+    let status = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
+        .current_dir(dir)
+        .status()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed with {status}");
+    }
+    Ok(())
+}
