@@ -1,1 +1,33 @@
-//! locus-ledger
+#![doc = include_str!("../SPEC.md")]
+
+mod account;
+mod amount;
+mod bindings;
+mod chain;
+mod clock;
+mod eip712;
+mod embedded;
+mod ledger;
+mod payouts;
+mod types;
+mod view;
+
+pub use account::{AccountError, AccountKey, AccountSignature, SIGNATURE_BYTES, recover};
+pub use amount::{Amount, AmountError};
+pub use chain::{ChainConfig, ChainError, EmbeddedChain};
+pub use clock::{Clock, SystemClock};
+pub use eip712::{
+    Contracts, DeploymentFile, ParseAddressError, PermitTerms, leaves_hash, order_id, parse_address,
+};
+pub use ledger::{
+    Chain, DeploymentConfig, Ledger, LedgerError, PermitSignature, RegisteredBatch, SettlementSignatures, deploy,
+};
+pub use payouts::{PayoutProof, PayoutTree};
+pub use types::{
+    Audience, CommitteeMember, DatasetLeaf, Offer, OfferPrices, Order, OrderId, QueryClass, Registration,
+    RegistrationId, Settlement, TierSet, tier_code, tier_from_code,
+};
+pub use view::{
+    BlockRef, ChainView, EVENT_PAGE_BLOCKS, EventSource, LocatedEvent, MarketEvent, OrderRecord, OrderState,
+    PanelRecord, RegistrationRecord, ViewError, ViewFollower, ViewUnavailable,
+};

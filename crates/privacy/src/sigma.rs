@@ -48,8 +48,9 @@ impl SigmaSquared {
     /// (het, hom_alt and missing are exclusive, so this covers both planes).
     ///
     /// Assumes: the sum of three discrete Gaussians is treated as one of three times the variance;
-    /// for share variances of 9 and more the two differ by less than 10^-38 in divergence
-    /// ([[KLS21], Theorem 1]); below, the per-share guarantee 3 * `rho` is the proven one.
+    /// for share variances of 6 and more, which covers every tier's query cap, the two differ by
+    /// less than 10^-24 in log probability ratio ([[KLS21], tau of Theorem 1: 10 exp(-pi^2 * 6)]);
+    /// below that, 3 * `rho` (one share alone) is what is proven.
     ///
     /// [CKS20]: https://arxiv.org/abs/2004.00010
     /// [KLS21]: https://arxiv.org/abs/2102.06387

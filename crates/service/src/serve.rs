@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
 use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,8 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 pub const CALL_DEADLINE: Duration = Duration::from_secs(600);
 /// How long a shutdown waits for running calls.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+/// Longest that connecting over TCP may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Calls that one connection may have open.
 const CONCURRENT_CALLS_MAX: usize = 64;
 /// Connections inside the process that may wait to be accepted.
@@ -33,7 +35,7 @@ pub enum ServeError {
         /// Address as given.
         address: SocketAddr,
         /// Cause.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Nobody answers at the address.
     #[error("cannot connect to {address}: {source}")]
@@ -154,7 +156,7 @@ pub async fn serve(routes: Routes, listen: Listen, options: ServerOptions) -> Re
         }
         Listen::InProcess => {
             let (sender, receiver) = mpsc::channel(PENDING_CONNECTIONS_MAX);
-            let incoming = ReceiverStream::new(receiver).map(Ok::<_, std::io::Error>);
+            let incoming = ReceiverStream::new(receiver).map(Ok::<_, io::Error>);
             let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));
             Ok(ServerHandle { connector: Connector::InProcess(sender), address: None, stop, task: Some(task) })
         }
@@ -169,27 +171,58 @@ fn spawn(
 
 /// Connects to a server.
 pub async fn connect(connector: &Connector) -> Result<Channel, ServeError> {
+    let failed = |source| ServeError::Connect { address: connector.to_string(), source };
+    let endpoint = endpoint_of(connector)?;
+    match connector {
+        Connector::Url(_) => endpoint.connect().await.map_err(failed),
+        Connector::InProcess(sender) => endpoint.connect_with_connector(dial(sender)).await.map_err(failed),
+    }
+}
+
+/// A channel to a server that need not be up yet: it connects at its first call, and again at the
+/// first call after a connection was lost.
+pub fn connect_lazy(connector: &Connector) -> Result<Channel, ServeError> {
+    let endpoint = endpoint_of(connector)?;
+    Ok(match connector {
+        Connector::Url(_) => endpoint.connect_lazy(),
+        Connector::InProcess(sender) => endpoint.connect_with_connector_lazy(dial(sender)),
+    })
+}
+
+impl fmt::Display for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(url),
+            Self::InProcess(_) => f.write_str("this process"),
+        }
+    }
+}
+
+fn endpoint_of(connector: &Connector) -> Result<Endpoint, ServeError> {
     match connector {
         Connector::Url(url) => {
             let failed = |source| ServeError::Connect { address: url.clone(), source };
             let endpoint = Endpoint::from_shared(url.clone()).map_err(failed)?;
-            endpoint.timeout(CALL_DEADLINE).connect_timeout(Duration::from_secs(5)).connect().await.map_err(failed)
+            Ok(endpoint.timeout(CALL_DEADLINE).connect_timeout(CONNECT_DEADLINE))
         }
-        Connector::InProcess(sender) => {
-            let failed = |source| ServeError::Connect { address: "this process".to_owned(), source };
-            let endpoint = Endpoint::from_static("http://in-process").timeout(CALL_DEADLINE);
-            let sender = sender.clone();
-            let dial = tower::service_fn(move |_: http::Uri| {
-                let sender = sender.clone();
-                async move {
-                    let (client, server) = tokio::io::duplex(DUPLEX_BYTES);
-                    match sender.send(server).await {
-                        Ok(()) => Ok(TokioIo::new(client)),
-                        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
-                    }
-                }
-            });
-            endpoint.connect_with_connector(dial).await.map_err(failed)
-        }
+        Connector::InProcess(_) => Ok(Endpoint::from_static("http://in-process").timeout(CALL_DEADLINE)),
     }
+}
+
+/// Opens connections to a server in this process.
+fn dial(
+    sender: &mpsc::Sender<DuplexStream>,
+) -> impl tower::Service<http::Uri, Response = TokioIo<DuplexStream>, Error = io::Error, Future: Send> + Send + 'static
+{
+    let sender = sender.clone();
+    tower::service_fn(move |_: http::Uri| {
+        let sender = sender.clone();
+        async move {
+            let (client, server) = tokio::io::duplex(DUPLEX_BYTES);
+            match sender.send(server).await {
+                Ok(()) => Ok(TokioIo::new(client)),
+                Err(_) => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            }
+        }
+    })
 }

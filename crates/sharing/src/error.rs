@@ -56,9 +56,6 @@ pub enum SharingError {
         /// Bytes found.
         got: usize,
     },
-    /// The header inside a seed package is not the one it was announced under.
-    #[error("the seed package was sealed for another registration, keyholder or range of datasets")]
-    PackageHeader,
     /// A seed package must name a non-empty range inside one registration.
     #[error("datasets {first}..{first}+{count} are no seed package: 1 to 1024 datasets, ordinals below 4096")]
     PackageRange {

@@ -14,6 +14,5 @@ pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, relea
 pub use noise_key::{NoiseKey, NoiseKeyAgreement};
 pub use seed::{DatasetSecrets, EncryptionNoiseSeed, GenotypeDigest, KeySeed, MasterSecret, SeedShares};
 pub use seed_package::{
-    DatasetSeeds, REGISTRATION_DATASETS_MAX, SEED_PACKAGE_DATASETS_MAX, SeedPackage, SeedPackageHeader,
-    ShareSeed,
+    DatasetSeeds, REGISTRATION_DATASETS_MAX, SEED_PACKAGE_DATASETS_MAX, SeedPackage, SeedPackageHeader, ShareSeed,
 };

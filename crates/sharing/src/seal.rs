@@ -150,8 +150,7 @@ pub fn open(
     sealed: &SealedBox,
 ) -> Result<Zeroizing<Vec<u8>>, SharingError> {
     check_info(binding.info)?;
-    let (encapsulation_bytes, ciphertext) =
-        sealed.0.split_at_checked(ENCAPSULATION_BYTES).ok_or(SharingError::Open)?;
+    let (encapsulation_bytes, ciphertext) = sealed.0.split_at_checked(ENCAPSULATION_BYTES).ok_or(SharingError::Open)?;
     let encapsulation = KemEncapsulation::from_bytes(encapsulation_bytes).map_err(|_| SharingError::Open)?;
     single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
         &OpModeR::Base,

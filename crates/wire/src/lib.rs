@@ -1,5 +1,9 @@
 #![doc = include_str!("../SPEC.md")]
 
+pub mod convert;
+pub mod limits;
+pub mod relay;
+
 /// Generated messages, clients and servers.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::unwrap_used)]
 pub mod pb {

@@ -1,1 +1,17 @@
-//! locus-keyholder
+#![doc = include_str!("../SPEC.md")]
+
+mod answer;
+mod config;
+mod enrol;
+mod error;
+mod grpc;
+mod keyholder;
+mod noise;
+mod start;
+mod statement;
+mod store;
+
+pub use config::KeyholderConfig;
+pub use start::{
+    KeyholderDeps, KeyholderHandle, KeyholderKeys, PreparedKeyholder, StartError, prepare, start,
+};

@@ -28,6 +28,12 @@ pub(crate) struct Span {
     len: u32,
 }
 
+impl Span {
+    pub(crate) fn len(self) -> u32 {
+        self.len
+    }
+}
+
 /// The journal: a locked file, or memory for a chain that is not kept.
 #[derive(Debug)]
 pub(crate) struct Journal {

@@ -5,6 +5,7 @@ pub struct GetNetworkRequest {}
 pub struct GetNetworkResponse {
     #[prost(message, optional, tag = "1")]
     pub network: ::core::option::Option<super::super::genomics::v1::Network>,
+    /// Contracts, 20 bytes each.
     #[prost(bytes = "bytes", tag = "2")]
     pub token: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "3")]
@@ -35,19 +36,78 @@ pub struct GetNetworkResponse {
     pub order_lifetime_max_s: u64,
     #[prost(bool, tag = "16")]
     pub test_network: bool,
+    #[prost(uint32, tag = "17")]
+    pub flooding_sigma_log2: u32,
 }
 /// Nested message and enum types in `GetNetworkResponse`.
 pub mod get_network_response {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Keyholder {
+        /// 1, 2 and 3, in this order.
         #[prost(uint32, tag = "1")]
         pub index: u32,
+        /// 20 bytes.
         #[prost(bytes = "bytes", tag = "2")]
         pub signer: ::prost::bytes::Bytes,
         /// 1,216 bytes, X-Wing.
         #[prost(bytes = "bytes", tag = "3")]
         pub hpke_public_key: ::prost::bytes::Bytes,
     }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRegistrationRequest {
+    #[prost(oneof = "get_registration_request::Key", tags = "1, 2")]
+    pub key: ::core::option::Option<get_registration_request::Key>,
+}
+/// Nested message and enum types in `GetRegistrationRequest`.
+pub mod get_registration_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Batch {
+        /// 20 bytes.
+        #[prost(bytes = "bytes", tag = "1")]
+        pub registrant: ::prost::bytes::Bytes,
+        #[prost(uint64, tag = "2")]
+        pub batch_nonce: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        #[prost(uint64, tag = "1")]
+        RegistrationId(u64),
+        #[prost(message, tag = "2")]
+        Batch(Batch),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRegistrationResponse {
+    #[prost(uint64, tag = "1")]
+    pub registration_id: u64,
+    /// 20 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub registrant: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "3")]
+    pub first_slot: u64,
+    #[prost(uint32, tag = "4")]
+    pub dataset_count: u32,
+    /// 32 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub panel_digest: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "6")]
+    pub version: u32,
+    /// 20 bytes; empty when nobody vouches for the datasets.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub accreditor: ::prost::bytes::Bytes,
+    /// 32 bytes, keccak256 of the ABI-encoded leaves.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub leaves_hash: ::prost::bytes::Bytes,
+    /// Ordinals of revoked datasets, ascending.
+    #[prost(uint32, repeated, tag = "9")]
+    pub revoked_ordinals: ::prost::alloc::vec::Vec<u32>,
+    /// The offer in force; absent when there is none.
+    #[prost(message, optional, tag = "10")]
+    pub offer: ::core::option::Option<super::super::genomics::v1::Offer>,
+    /// Nonce that the next offer or withdrawal must carry.
+    #[prost(uint64, tag = "11")]
+    pub next_offer_nonce: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishPanelRequest {
@@ -236,6 +296,8 @@ pub struct SettleOrderRequest {
     pub settlement: ::core::option::Option<Settlement>,
     #[prost(message, repeated, tag = "2")]
     pub signatures: ::prost::alloc::vec::Vec<settle_order_request::Signature>,
+    #[prost(message, repeated, tag = "3")]
+    pub payees: ::prost::alloc::vec::Vec<settle_order_request::Payee>,
 }
 /// Nested message and enum types in `SettleOrderRequest`.
 pub mod settle_order_request {
@@ -245,6 +307,16 @@ pub mod settle_order_request {
         pub keyholder: u32,
         #[prost(bytes = "bytes", tag = "2")]
         pub signature: ::prost::bytes::Bytes,
+    }
+    /// Who is paid how much for this order: distinct accounts, amounts that add up to the price.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Payee {
+        /// 20 bytes.
+        #[prost(bytes = "bytes", tag = "1")]
+        pub account: ::prost::bytes::Bytes,
+        /// Token base units, decimal.
+        #[prost(string, tag = "2")]
+        pub amount: ::prost::alloc::string::String,
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -284,12 +356,17 @@ pub struct GetAccountRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetAccountResponse {
+    /// Token base units held.
     #[prost(string, tag = "1")]
     pub balance: ::prost::alloc::string::String,
+    /// Everything ever earned by settled orders, claimed or not.
     #[prost(string, tag = "2")]
     pub earned: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub claimed: ::prost::alloc::string::String,
+    /// Nonce that the account's next token permit must carry.
+    #[prost(uint64, tag = "4")]
+    pub permit_nonce: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClaimPayoutRequest {
@@ -466,6 +543,37 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Describes a registration, found by its number or by its registrant's batch nonce.
+        /// Errors: NOT_FOUND (not on the chain, or not final yet).
+        pub async fn get_registration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetRegistrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRegistrationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.exchange.v1.ExchangeService/GetRegistration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.exchange.v1.ExchangeService",
+                        "GetRegistration",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Publishes a panel's digest on the chain. ALREADY_EXISTS when it is there.
         pub async fn publish_panel(
             &mut self,
@@ -493,7 +601,9 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Registers an attested batch. Errors: FAILED_PRECONDITION with the contract's reason.
+        /// Registers an attested batch. A batch that is registered already with the same leaves is
+        /// answered as the first time. Errors: FAILED_PRECONDITION with the contract's reason,
+        /// ALREADY_EXISTS (the batch nonce was used for other leaves).
         pub async fn register_datasets(
             &mut self,
             request: impl tonic::IntoRequest<super::RegisterDatasetsRequest>,
@@ -688,7 +798,11 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Settles an answered order with two keyholder signatures.
+        /// Settles an answered order with two keyholder signatures. An order that is settled already with
+        /// the same settlement is answered as the first time.
+        /// Errors: INVALID_ARGUMENT (fewer than two signatures, payees that do not add up to the price),
+        /// FAILED_PRECONDITION (the payout root does not follow from the table and the payees, the payout
+        /// sequence is not the next one, or the contract's reason).
         pub async fn settle_order(
             &mut self,
             request: impl tonic::IntoRequest<super::SettleOrderRequest>,
@@ -876,6 +990,15 @@ pub mod exchange_service_server {
             tonic::Response<super::GetNetworkResponse>,
             tonic::Status,
         >;
+        /// Describes a registration, found by its number or by its registrant's batch nonce.
+        /// Errors: NOT_FOUND (not on the chain, or not final yet).
+        async fn get_registration(
+            &self,
+            request: tonic::Request<super::GetRegistrationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRegistrationResponse>,
+            tonic::Status,
+        >;
         /// Publishes a panel's digest on the chain. ALREADY_EXISTS when it is there.
         async fn publish_panel(
             &self,
@@ -884,7 +1007,9 @@ pub mod exchange_service_server {
             tonic::Response<super::PublishPanelResponse>,
             tonic::Status,
         >;
-        /// Registers an attested batch. Errors: FAILED_PRECONDITION with the contract's reason.
+        /// Registers an attested batch. A batch that is registered already with the same leaves is
+        /// answered as the first time. Errors: FAILED_PRECONDITION with the contract's reason,
+        /// ALREADY_EXISTS (the batch nonce was used for other leaves).
         async fn register_datasets(
             &self,
             request: tonic::Request<super::RegisterDatasetsRequest>,
@@ -940,7 +1065,11 @@ pub mod exchange_service_server {
             tonic::Response<super::OpenOrderResponse>,
             tonic::Status,
         >;
-        /// Settles an answered order with two keyholder signatures.
+        /// Settles an answered order with two keyholder signatures. An order that is settled already with
+        /// the same settlement is answered as the first time.
+        /// Errors: INVALID_ARGUMENT (fewer than two signatures, payees that do not add up to the price),
+        /// FAILED_PRECONDITION (the payout root does not follow from the table and the payees, the payout
+        /// sequence is not the next one, or the contract's reason).
         async fn settle_order(
             &self,
             request: tonic::Request<super::SettleOrderRequest>,
@@ -1095,6 +1224,52 @@ pub mod exchange_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetNetworkSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.exchange.v1.ExchangeService/GetRegistration" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetRegistrationSvc<T: ExchangeService>(pub Arc<T>);
+                    impl<
+                        T: ExchangeService,
+                    > tonic::server::UnaryService<super::GetRegistrationRequest>
+                    for GetRegistrationSvc<T> {
+                        type Response = super::GetRegistrationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRegistrationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ExchangeService>::get_registration(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetRegistrationSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -188,6 +188,10 @@ pub enum QueryClass {
     Unspecified = 0,
     /// Allele and genotype counts of a whole cohort.
     Counts = 1,
+    /// Counts over a cohort selected by an encrypted filter. Priced in offers; no service answers it yet.
+    FilteredCounts = 2,
+    /// Case/control and trait associations. Priced in offers; no service answers it yet.
+    Association = 3,
 }
 impl QueryClass {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -198,6 +202,8 @@ impl QueryClass {
         match self {
             Self::Unspecified => "QUERY_CLASS_UNSPECIFIED",
             Self::Counts => "QUERY_CLASS_COUNTS",
+            Self::FilteredCounts => "QUERY_CLASS_FILTERED_COUNTS",
+            Self::Association => "QUERY_CLASS_ASSOCIATION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -205,6 +211,8 @@ impl QueryClass {
         match value {
             "QUERY_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
             "QUERY_CLASS_COUNTS" => Some(Self::Counts),
+            "QUERY_CLASS_FILTERED_COUNTS" => Some(Self::FilteredCounts),
+            "QUERY_CLASS_ASSOCIATION" => Some(Self::Association),
             _ => None,
         }
     }

@@ -148,6 +148,23 @@ pub mod answer_query_response {
         Summary(super::AnswerSummary),
     }
 }
+/// What a researcher keeps of a paid answer, to be checked again without any service. The sealed
+/// shares stay sealed: opening them needs the researcher's private key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AnswerRecord {
+    #[prost(message, optional, tag = "1")]
+    pub network: ::core::option::Option<super::super::genomics::v1::Network>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub order_id: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "3")]
+    pub order: ::core::option::Option<super::super::genomics::v1::Order>,
+    #[prost(message, optional, tag = "4")]
+    pub selection: ::core::option::Option<super::super::genomics::v1::VariantSelection>,
+    #[prost(message, repeated, tag = "5")]
+    pub blocks: ::prost::alloc::vec::Vec<BlockAnswer>,
+    #[prost(message, optional, tag = "6")]
+    pub summary: ::core::option::Option<AnswerSummary>,
+}
 /// Generated client implementations.
 pub mod query_service_client {
     #![allow(

@@ -1,0 +1,102 @@
+//! How far long work has come.
+
+use std::fmt;
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Reading genotypes and committing to them.
+    Committing,
+    /// Encrypting and uploading; counts bodies.
+    Uploading,
+    /// The archive stores what was uploaded.
+    Storing,
+    /// The keyholders check seeds against bodies.
+    CheckingKeys,
+    /// The keyholders sign.
+    Attesting,
+    /// The registration is put on the chain.
+    Registering,
+    /// Waiting until the chain cannot take it back.
+    WaitingForFinality,
+    /// The archive makes the datasets readable.
+    Publishing,
+    /// The offer is put on the chain.
+    Offering,
+    /// The keyholders agree on who is counted.
+    AgreeingOnCohort,
+    /// The aggregator sums ciphertexts.
+    Summing,
+    /// The keyholders release their shares.
+    Releasing,
+    /// The contributors are paid.
+    Settling,
+    /// Something that this client has no word for.
+    Working,
+}
+
+impl Stage {
+    /// The stage of an upload that the archive names.
+    pub(crate) fn of_upload(name: &str) -> Self {
+        match name {
+            "storing" => Self::Storing,
+            "checking keys" => Self::CheckingKeys,
+            "attesting" => Self::Attesting,
+            _ => Self::Working,
+        }
+    }
+
+    /// The stage of an answer that the query service names.
+    pub(crate) fn of_answer(name: &str) -> Self {
+        match name {
+            "waiting for finality" => Self::WaitingForFinality,
+            "agreeing on the cohort" => Self::AgreeingOnCohort,
+            "summing" => Self::Summing,
+            "releasing" => Self::Releasing,
+            "settling" => Self::Settling,
+            _ => Self::Working,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Committing => "committing",
+            Self::Uploading => "encrypting and uploading",
+            Self::Storing => "storing",
+            Self::CheckingKeys => "checking keys",
+            Self::Attesting => "attesting",
+            Self::Registering => "registering",
+            Self::WaitingForFinality => "waiting for finality",
+            Self::Publishing => "publishing",
+            Self::Offering => "offering",
+            Self::AgreeingOnCohort => "agreeing on the cohort",
+            Self::Summing => "summing",
+            Self::Releasing => "releasing",
+            Self::Settling => "settling",
+            Self::Working => "working",
+        })
+    }
+}
+
+/// Receives progress; called from several threads, often, and must return at once.
+pub trait Progress: Send + Sync {
+    /// `done` of `total` pieces of a stage are finished; a total of 0 means unknown.
+    fn report(&self, stage: Stage, done: u64, total: u64);
+}
+
+/// Every function of these arguments receives progress.
+impl<F: Fn(Stage, u64, u64) + Send + Sync> Progress for F {
+    fn report(&self, stage: Stage, done: u64, total: u64) {
+        self(stage, done, total);
+    }
+}
+
+/// Ignores progress.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn report(&self, _stage: Stage, _done: u64, _total: u64) {}
+}

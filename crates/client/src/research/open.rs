@@ -1,0 +1,426 @@
+//! Checking an answer against what was ordered, and opening it.
+
+use crate::{error::ClientError, network::Network, research::table::VariantCounts, service::name};
+use locus_cohort::{AnswerPlan, BlockPlan, DST_SEALED_SHARE, PanelShape, PlanRefusal, sealed_share_associated_data};
+use locus_commitment::NetworkId;
+use locus_genomics::{Panel, Plane, VariantIndex, VariantSelection};
+use locus_ledger::{Amount, Order, OrderId, Settlement};
+use locus_privacy::{CohortDigest, Rho, RhoCost, SigmaSquared, Tier};
+use locus_rlwe::{CounterRange, PartialDecryption, combine, released_count};
+use locus_sharing::{
+    KeyholderIndex, ShareIndex,
+    seal::{SealBinding, SealedBox, SealingPrivateKey, open},
+};
+use locus_wire::{
+    convert::{FieldError, field, parse_selection, parse_settlement_signatures},
+    pb::query as pb,
+};
+use std::path::PathBuf;
+
+/// Keyholders that must have signed a settlement.
+const SIGNATURES_MIN: usize = 2;
+/// Keyholders.
+const KEYHOLDERS: usize = 3;
+
+/// An answer that is not the one that was ordered and paid.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The file is damaged or something else.
+    #[error("{path} is not an undamaged answer file of this version: fetch the answer again, it costs nothing", path = path.display())]
+    NotAnAnswerFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The order was not answered yet.
+    #[error("the file holds an order without an answer: fetch the answer first")]
+    NotAnswered,
+    /// Another market.
+    #[error("the answer belongs to the market with registry {0}, not to this one: use the folder it was bought with")]
+    OtherNetwork(locus_commitment::Address),
+    /// Another panel.
+    #[error("the order asks about panel {0}: give that panel")]
+    OtherPanel(locus_genomics::PanelDigest),
+    /// Parts that belong to different orders.
+    #[error("the {0} is not that of the order: the answer is for something else, report it to the market's operators")]
+    OtherOrder(&'static str),
+    /// Another key.
+    #[error("the answer is sealed to the key {ordered}, not to yours: use the keys that placed the order")]
+    OtherKey {
+        /// Digest of the key named by the order.
+        ordered: locus_commitment::Digest32,
+    },
+    /// The price is above the limit.
+    #[error("the settled price {price} is above the order's maximum {max_price}: report it to the market's operators")]
+    AboveMaximum {
+        /// Settled.
+        price: Amount,
+        /// Ordered.
+        max_price: Amount,
+    },
+    /// Too few keyholders vouch for the settlement.
+    #[error("only {valid} keyholders have signed the settlement, {SIGNATURES_MIN} are needed: the answer proves nothing, fetch it again")]
+    TooFewSignatures {
+        /// Valid signatures.
+        valid: usize,
+    },
+    /// The question cannot have been asked.
+    #[error("the order cannot be answered as it stands: {0}")]
+    Plan(#[from] PlanRefusal),
+    /// The signed answer digest is not the one of this question.
+    #[error("the keyholders signed an answer to another question than the one ordered: report it to the market's operators")]
+    OtherQuestion,
+    /// The blocks are not those of the question.
+    #[error("panel block {block} of the answer does not have the parts that the question asks for: fetch the answer again")]
+    Parts {
+        /// The panel block.
+        block: u32,
+    },
+}
+
+/// An answer whose order, settlement and question belong together; the counts are still sealed.
+#[derive(Debug, Clone)]
+pub struct VerifiedAnswer {
+    network: NetworkId,
+    order_id: OrderId,
+    order: Order,
+    settlement: Settlement,
+    selection: VariantSelection,
+    plan: AnswerPlan,
+    signed_by: Vec<KeyholderIndex>,
+    degraded: bool,
+}
+
+impl VerifiedAnswer {
+    /// The order.
+    pub fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Its name.
+    pub fn order_id(&self) -> OrderId {
+        self.order_id
+    }
+
+    /// The market.
+    pub fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// The settlement that the keyholders signed.
+    pub fn settlement(&self) -> &Settlement {
+        &self.settlement
+    }
+
+    /// The variants asked for.
+    pub fn selection(&self) -> &VariantSelection {
+        &self.selection
+    }
+
+    /// Noise, offset and privacy loss of the answer.
+    pub fn plan(&self) -> &AnswerPlan {
+        &self.plan
+    }
+
+    /// The keyholders whose signatures on the settlement are valid, ascending.
+    pub fn signed_by(&self) -> &[KeyholderIndex] {
+        &self.signed_by
+    }
+
+    /// Whether a keyholder was missing, so that two shares lack the comparison between holders.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+}
+
+/// An opened answer.
+#[derive(Debug, Clone)]
+pub struct OpenedAnswer {
+    tier: Tier,
+    rho: Rho,
+    cost: RhoCost,
+    cohort_size: u32,
+    dp_total: Option<SigmaSquared>,
+    rows: Vec<VariantCounts>,
+}
+
+impl OpenedAnswer {
+    /// Counts of every variant asked for, in panel order.
+    pub fn rows(&self) -> &[VariantCounts] {
+        &self.rows
+    }
+
+    /// People counted.
+    pub fn cohort_size(&self) -> u32 {
+        self.cohort_size
+    }
+
+    /// The privacy tier.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Privacy loss bought; zero in the exact tier.
+    pub fn rho(&self) -> Rho {
+        self.rho
+    }
+
+    /// What the answer cost every person in the cohort.
+    pub fn cost(&self) -> RhoCost {
+        self.cost
+    }
+
+    /// Variance of the noise in every counter; `None` for exact counts.
+    pub fn dp_total(&self) -> Option<SigmaSquared> {
+        self.dp_total
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(tier: Tier, rho: Rho, cohort_size: u32, rows: Vec<VariantCounts>) -> Self {
+        let variants = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let dp_total = SigmaSquared::total(variants, rho).ok();
+        Self { tier, rho, cost: RhoCost { dp: rho, flooding: Rho::ZERO }, cohort_size, dp_total, rows }
+    }
+}
+
+/// Checks everything about an answer that needs no private key: that it answers the order, that
+/// enough keyholders signed its settlement, and that what they signed is this question to the cohort
+/// that the settlement names. Whether that cohort is the right one is what the signatures vouch for.
+///
+/// # Errors
+/// [`ClientError::Answer`] naming what does not fit, [`ClientError::Malformed`] for malformed parts.
+pub fn verify_answer(
+    record: &pb::AnswerRecord,
+    panel: &Panel,
+    network: &Network,
+) -> Result<VerifiedAnswer, ClientError> {
+    let ordered = verify_order(record, panel, network)?;
+    let summary = record.summary.as_ref().ok_or(AnswerError::NotAnswered)?;
+    let settlement = parse_settlement(summary).map_err(malformed)?;
+    check_settlement(&ordered, summary, &settlement)?;
+    let signed_by = signers(summary, &settlement, network)?;
+    if signed_by.len() < SIGNATURES_MIN {
+        return Err(AnswerError::TooFewSignatures { valid: signed_by.len() }.into());
+    }
+    let shape = PanelShape { digest: panel.digest(), complete_calls: panel.complete_calls() };
+    let (order, selection) = (ordered.order, ordered.selection);
+    let cohort = CohortDigest(settlement.cohort_digest);
+    let plan =
+        AnswerPlan::of_cohort(network.id(), shape, &selection, order.tier, order.rho, cohort, settlement.cohort_size)
+            .map_err(AnswerError::Plan)?;
+    if plan.digest().0 != settlement.answer_digest {
+        return Err(AnswerError::OtherQuestion.into());
+    }
+    let degraded = summary.degraded || signed_by.len() < KEYHOLDERS;
+    Ok(VerifiedAnswer {
+        network: network.id(),
+        order_id: ordered.order_id,
+        order,
+        settlement,
+        selection,
+        plan,
+        signed_by,
+        degraded,
+    })
+}
+
+/// Verifies an answer, opens its shares with the researcher's key and decodes the counts. The check
+/// slots prove that the ciphertext sum and the key shares are of the same cohort.
+///
+/// # Errors
+/// As [`verify_answer`]; [`ClientError::Sharing`] when a share does not open, [`ClientError::Rlwe`]
+/// when the parts do not decode.
+pub fn open_answer(
+    record: &pb::AnswerRecord,
+    panel: &Panel,
+    network: &Network,
+    key: &SealingPrivateKey,
+) -> Result<(VerifiedAnswer, OpenedAnswer), ClientError> {
+    let verified = verify_answer(record, panel, network)?;
+    let ordered = verified.order.hpke_key_digest;
+    if key.public_key().digest() != ordered {
+        return Err(AnswerError::OtherKey { ordered }.into());
+    }
+    let plan = &verified.plan;
+    if record.blocks.len() != plan.blocks().len() {
+        let block = plan.blocks().last().map_or(0, |last| last.block.0);
+        return Err(AnswerError::Parts { block }.into());
+    }
+    let range = CounterRange::try_new(verified.settlement.cohort_size, u64::from(plan.offset()))?;
+    let mut rows = Vec::with_capacity(usize::try_from(plan.variant_count()).unwrap_or(0));
+    for (block, answer) in plan.blocks().iter().zip(&record.blocks) {
+        open_block(&verified, block, answer, key, range, &mut rows)?;
+    }
+    let opened = OpenedAnswer {
+        tier: plan.tier(),
+        rho: verified.order.rho,
+        cost: plan.cost(),
+        cohort_size: verified.settlement.cohort_size,
+        dp_total: plan.dp_total(),
+        rows,
+    };
+    Ok((verified, opened))
+}
+
+fn malformed(error: FieldError) -> ClientError {
+    ClientError::Malformed { service: name::QUERY, error }
+}
+
+/// The order of a record, checked against panel and market.
+pub(crate) struct Ordered {
+    pub(crate) order_id: OrderId,
+    pub(crate) order: Order,
+    pub(crate) selection: VariantSelection,
+}
+
+/// Checks that a record's order is one of this market about this panel and selection.
+pub(crate) fn verify_order(
+    record: &pb::AnswerRecord,
+    panel: &Panel,
+    network: &Network,
+) -> Result<Ordered, ClientError> {
+    let parsed = parse_order(record).map_err(malformed)?;
+    let (market, order_id, order) = parsed;
+    if market != network.id() {
+        return Err(AnswerError::OtherNetwork(market.registry).into());
+    }
+    if order.panel != panel.digest() {
+        return Err(AnswerError::OtherPanel(order.panel).into());
+    }
+    let message = field::required("selection", &record.selection).map_err(malformed)?;
+    let selection = parse_selection(message, panel.digest(), panel.variant_count()).map_err(malformed)?;
+    if selection.digest() != order.selection_digest.0 {
+        return Err(AnswerError::OtherOrder("selection of variants").into());
+    }
+    if network.contracts().order_id(&order) != order_id {
+        return Err(AnswerError::OtherOrder("order id").into());
+    }
+    Ok(Ordered { order_id, order, selection })
+}
+
+fn parse_order(record: &pb::AnswerRecord) -> Result<(NetworkId, OrderId, Order), FieldError> {
+    let market = NetworkId::try_from(field::required("network", &record.network)?)?;
+    let order_id = OrderId(field::digest("order_id", &record.order_id)?);
+    Ok((market, order_id, Order::try_from(field::required("order", &record.order)?)?))
+}
+
+fn parse_settlement(summary: &pb::AnswerSummary) -> Result<Settlement, FieldError> {
+    Settlement::try_from(field::required("summary.settlement", &summary.settlement)?)
+}
+
+/// Checks the settlement against the order, and the summary's copies against the settlement.
+fn check_settlement(
+    ordered: &Ordered,
+    summary: &pb::AnswerSummary,
+    settlement: &Settlement,
+) -> Result<(), ClientError> {
+    let other = |what| Err(AnswerError::OtherOrder(what).into());
+    if settlement.order != ordered.order_id {
+        return other("settlement");
+    }
+    if summary.cohort_size != settlement.cohort_size {
+        return other("cohort size");
+    }
+    if summary.price != settlement.price.0.to_string() {
+        return other("price");
+    }
+    if *summary.answer_digest != settlement.answer_digest.0 {
+        return other("answer digest");
+    }
+    if *summary.cohort_digest != settlement.cohort_digest.0 {
+        return other("cohort digest");
+    }
+    let (price, max_price) = (settlement.price, ordered.order.max_price);
+    if price > max_price { Err(AnswerError::AboveMaximum { price, max_price }.into()) } else { Ok(()) }
+}
+
+fn signers(
+    summary: &pb::AnswerSummary,
+    settlement: &Settlement,
+    network: &Network,
+) -> Result<Vec<KeyholderIndex>, ClientError> {
+    let signatures = parse_settlement_signatures(&summary.signatures).map_err(malformed)?;
+    let digest = network.contracts().settlement_signing_hash(settlement);
+    let mut signers = Vec::with_capacity(signatures.len());
+    for signed in signatures {
+        let keyholder = KeyholderIndex::try_new(signed.keyholder)?;
+        if network.is_signed_by(keyholder, &digest, &signed.signature) {
+            signers.push(keyholder);
+        }
+    }
+    Ok(signers)
+}
+
+fn open_block(
+    verified: &VerifiedAnswer,
+    block: &BlockPlan,
+    answer: &pb::BlockAnswer,
+    key: &SealingPrivateKey,
+    range: CounterRange,
+    rows: &mut Vec<VariantCounts>,
+) -> Result<(), ClientError> {
+    let planes = verified.plan.planes();
+    let wrong_parts = || ClientError::from(AnswerError::Parts { block: block.block.0 });
+    let plane_codes = answer.planes.iter().map(|plane| plane.plane);
+    let shares = answer.shares.iter().map(|sealed| sealed.share);
+    let has_all_parts = answer.block == block.block.0
+        && *answer.tau == block.tau.0.0
+        && plane_codes.eq(planes.iter().map(|plane| u32::from(plane.code())))
+        && shares.eq(ShareIndex::ALL.map(|share| u32::from(share.get())));
+    if !has_all_parts {
+        return Err(wrong_parts());
+    }
+    let [first, second, third] = answer.shares.as_slice() else { return Err(wrong_parts()) };
+    let opened = [
+        open_share(verified, block, ShareIndex::ALL[0], first, key)?,
+        open_share(verified, block, ShareIndex::ALL[1], second, key)?,
+        open_share(verified, block, ShareIndex::ALL[2], third, key)?,
+    ];
+    let mut calls = Vec::new();
+    let mut missing = None;
+    for (place, (plane, message)) in planes.iter().zip(&answer.planes).enumerate() {
+        let (words, rest) = message.body_sum.as_chunks::<8>();
+        if !rest.is_empty() {
+            return Err(wrong_parts());
+        }
+        let sum: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let combined = combine(*plane, &block.slots, &sum, opened.each_ref().map(|partials| &partials[place]))?;
+        match plane {
+            Plane::Calls => calls = combined.decode_calls(range)?,
+            Plane::Missing => missing = Some(combined.decode_missing(range)?),
+        }
+    }
+    for (place, (slot, counts)) in block.slots.slots().zip(calls).enumerate() {
+        let index = VariantIndex::at(block.block, slot).ok_or_else(wrong_parts)?;
+        rows.push(VariantCounts {
+            index,
+            individuals: range.cohort_size(),
+            het: counts.het,
+            hom_alt: counts.hom_alt,
+            missing: missing.as_ref().and_then(|counts: &Vec<i64>| counts.get(place).copied()).unwrap_or(0),
+        });
+    }
+    Ok(())
+}
+
+/// The partial decryptions of one share, one a plane.
+fn open_share(
+    verified: &VerifiedAnswer,
+    block: &BlockPlan,
+    share: ShareIndex,
+    message: &pb::SealedShare,
+    key: &SealingPrivateKey,
+) -> Result<Vec<PartialDecryption>, ClientError> {
+    let associated_data = sealed_share_associated_data(&verified.order_id, &block.tau, share.get());
+    let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
+    let payload = open(key, binding, &SealedBox::parse(message.sealed.to_vec())?)?;
+    let planes = verified.plan.planes();
+    let plane_bytes = 8 * released_count(&block.slots);
+    if payload.len() != plane_bytes * planes.len() {
+        return Err(AnswerError::Parts { block: block.block.0 }.into());
+    }
+    let parts = planes.iter().zip(payload.chunks(plane_bytes));
+    parts.map(|(plane, bytes)| Ok(PartialDecryption::parse(share, *plane, &block.slots, bytes)?)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! The services as the client calls them.
+
+use locus_wire::pb::{
+    archive::archive_service_client::ArchiveServiceClient, exchange::exchange_service_client::ExchangeServiceClient,
+    keyholder::keyholder_service_client::KeyholderServiceClient, query::query_service_client::QueryServiceClient,
+};
+use std::time::Duration;
+use tonic::{Code, Status, transport::Channel};
+
+/// Largest message accepted from a service.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// How long the client keeps asking for something that becomes final on the chain by itself; the
+/// slowest chain in use takes about a quarter of an hour.
+const FINALITY_WAIT_MAX: Duration = Duration::from_secs(1800);
+/// Pause between two such questions, first and longest.
+const FINALITY_PAUSE_MIN: Duration = Duration::from_millis(50);
+const FINALITY_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// How often a call that may be retried is tried.
+const ATTEMPTS_MAX: u32 = 4;
+/// Pause before the second attempt; doubled for every further one.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A call that a service refused or that did not reach it.
+#[derive(Debug, thiserror::Error)]
+#[error("{service}: {message}{advice}")]
+pub struct CallError {
+    /// The service.
+    pub service: &'static str,
+    /// Its gRPC code.
+    pub code: Code,
+    /// What it says.
+    pub message: String,
+    /// What to do; begins with a separator when there is any.
+    advice: &'static str,
+}
+
+impl CallError {
+    /// The error of a status that `service` answered with.
+    pub fn new(service: &'static str, status: &Status) -> Self {
+        let advice = match status.code() {
+            Code::Unavailable => " (cannot be reached: is it running, and is the address right?)",
+            Code::DeadlineExceeded | Code::Cancelled => " (took too long: run the same command again)",
+            Code::Aborted => " (run the same command again)",
+            Code::ResourceExhausted => " (busy or too much at once: wait a little and try again)",
+            Code::Unimplemented => " (the service does not know this call: client and service are of different versions)",
+            _ => "",
+        };
+        Self { service, code: status.code(), message: status.message().to_owned(), advice }
+    }
+
+    /// Whether the same call may be made again.
+    pub fn is_retriable(&self) -> bool {
+        is_retriable(self.code)
+    }
+}
+
+fn is_retriable(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted | Code::ResourceExhausted)
+}
+
+/// Connections to all services.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Keeps the encrypted genomes.
+    pub archive: ArchiveServiceClient<Channel>,
+    /// Talks to the chain.
+    pub exchange: ExchangeServiceClient<Channel>,
+    /// Answers questions.
+    pub query: QueryServiceClient<Channel>,
+    /// Keyholders 1, 2 and 3; needed for statements only.
+    pub keyholders: [KeyholderServiceClient<Channel>; 3],
+}
+
+/// The channels behind [`Services`].
+#[derive(Debug, Clone)]
+pub struct ServiceChannels {
+    /// To the archive.
+    pub archive: Channel,
+    /// To the exchange.
+    pub exchange: Channel,
+    /// To the aggregator, which serves questions.
+    pub aggregator: Channel,
+    /// To keyholders 1, 2 and 3.
+    pub keyholders: [Channel; 3],
+}
+
+impl Services {
+    /// Clients over these channels, which need not be connected yet.
+    pub fn new(channels: ServiceChannels) -> Self {
+        let keyholder = |channel| {
+            KeyholderServiceClient::new(channel)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX)
+        };
+        Self {
+            archive: ArchiveServiceClient::new(channels.archive)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            exchange: ExchangeServiceClient::new(channels.exchange)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            query: QueryServiceClient::new(channels.aggregator)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            keyholders: channels.keyholders.map(keyholder),
+        }
+    }
+}
+
+/// Names of the services in messages.
+pub(crate) mod name {
+    pub(crate) const ARCHIVE: &str = "archive";
+    pub(crate) const EXCHANGE: &str = "exchange";
+    pub(crate) const QUERY: &str = "query service";
+    pub(crate) const KEYHOLDERS: [&str; 3] = ["keyholder 1", "keyholder 2", "keyholder 3"];
+}
+
+/// Makes an idempotent call, again while its code allows, at most [`ATTEMPTS_MAX`] times.
+pub(crate) async fn retrying<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Result<T, CallError>
+where
+    F: Future<Output = Result<tonic::Response<T>, Status>>,
+{
+    let mut pause = RETRY_PAUSE;
+    let mut attempt = 1;
+    loop {
+        match call().await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) if attempt < ATTEMPTS_MAX && is_retriable(status.code()) => {
+                tracing::debug!(service, attempt, code = ?status.code(), "call failed, trying again");
+            }
+            Err(status) => return Err(CallError::new(service, &status)),
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+        attempt += 1;
+    }
+}
+
+/// Makes a call whose subject is on its way to becoming final: `NOT_FOUND` means not yet. Gives up
+/// after half an hour.
+pub(crate) async fn until_final<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Result<T, CallError>
+where
+    F: Future<Output = Result<tonic::Response<T>, Status>>,
+{
+    let deadline = tokio::time::Instant::now() + FINALITY_WAIT_MAX;
+    let mut pause = FINALITY_PAUSE_MIN;
+    loop {
+        match call().await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) if status.code() == Code::NotFound || is_retriable(status.code()) => {
+                if tokio::time::Instant::now() + pause > deadline {
+                    return Err(CallError::new(service, &status));
+                }
+            }
+            Err(status) => return Err(CallError::new(service, &status)),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(FINALITY_PAUSE_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tonic::Response;
+
+    async fn tried(code: Code, failures: u32) -> (Result<u32, Code>, u32) {
+        let calls = AtomicU32::new(0);
+        let result = retrying("x", || {
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            async move { if call < failures { Err(Status::new(code, "no")) } else { Ok(Response::new(call)) } }
+        });
+        let result = result.await.map_err(|error| error.code);
+        (result, calls.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_retriable_codes_are_tried_again_and_not_for_ever() {
+        assert_eq!(tried(Code::Unavailable, 2).await, (Ok(2), 3));
+        assert_eq!(tried(Code::Aborted, 1).await, (Ok(1), 2));
+        assert_eq!(tried(Code::Unavailable, 99).await, (Err(Code::Unavailable), ATTEMPTS_MAX));
+        for code in [Code::FailedPrecondition, Code::InvalidArgument, Code::AlreadyExists, Code::NotFound, Code::Internal] {
+            assert_eq!(tried(code, 99).await, (Err(code), 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_finality_ends_with_the_last_refusal() {
+        let calls = AtomicU32::new(0);
+        let found = until_final("x", || {
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            async move { if call < 9 { Err(Status::not_found("not yet")) } else { Ok(Response::new(call)) } }
+        });
+        assert_eq!(found.await.map_err(|error| error.code), Ok(9));
+        let never = until_final("x", || async { Err::<Response<()>, _>(Status::not_found("not yet")) });
+        assert_eq!(never.await.map_err(|error| error.code), Err(Code::NotFound));
+        let refused = until_final("x", || async { Err::<Response<()>, _>(Status::failed_precondition("no")) });
+        assert_eq!(refused.await.map_err(|error| error.code), Err(Code::FailedPrecondition));
+    }
+
+    #[test]
+    fn unreachable_services_are_named_with_advice() {
+        let error = CallError::new("archive", &Status::unavailable("connection refused"));
+        let text = error.to_string();
+        assert!(text.starts_with("archive: connection refused") && text.contains("is it running"), "{text}");
+        let refused = CallError::new("exchange", &Status::failed_precondition("the offer is expired"));
+        assert_eq!(refused.to_string(), "exchange: the offer is expired");
+    }
+}

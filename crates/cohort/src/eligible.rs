@@ -1,0 +1,150 @@
+//! Clauses 1 to 3: who may answer an order.
+
+use crate::members::Member;
+use locus_commitment::Digest32;
+use locus_genomics::{ConditionMatch, DataUse, Purpose, VariantSelection};
+use locus_ledger::{Audience, ChainView, Offer, Order, RegistrationRecord};
+use locus_privacy::{NetworkParameters, Tier};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// Why datasets do not take part in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExclusionReason {
+    /// Nothing is on offer.
+    NoOffer,
+    /// The offer ended.
+    OfferExpired,
+    /// The offer does not permit the tier.
+    TierNotOffered,
+    /// The data use conditions do not permit the declared purpose.
+    PurposeNotPermitted,
+    /// The buyer is not among those admitted.
+    BuyerNotAdmitted,
+    /// Some panel block asked about is not on offer.
+    BlocksNotOffered,
+    /// The batch is too small for exact answers.
+    BatchTooSmallForExact,
+}
+
+impl fmt::Display for ExclusionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoOffer => "nothing on offer",
+            Self::OfferExpired => "offer expired",
+            Self::TierNotOffered => "privacy tier not offered",
+            Self::PurposeNotPermitted => "purpose not permitted",
+            Self::BuyerNotAdmitted => "buyer not admitted",
+            Self::BlocksNotOffered => "panel blocks not offered",
+            Self::BatchTooSmallForExact => "batch too small for exact answers",
+        })
+    }
+}
+
+/// Datasets that may answer an order, ascending by registry slot.
+#[derive(Debug, Clone, Default)]
+pub struct Eligible {
+    /// Those that may.
+    pub members: Vec<Member>,
+    /// How many may not, by reason.
+    pub excluded: BTreeMap<ExclusionReason, u32>,
+}
+
+impl Eligible {
+    /// Slots that are revoked or withdrawn as far as this view of the chain has seen.
+    pub fn revoked_slots(&self, view: &ChainView, pinned_block: u64) -> BTreeSet<u64> {
+        let is_out = |member: &&Member| {
+            view.is_revoked(member.registration, member.ordinal)
+                || view.is_withdrawn_since(member.registration, pinned_block)
+        };
+        self.members.iter().filter(is_out).map(|member| member.slot).collect()
+    }
+}
+
+/// Resolves who may answer `order` as of `pinned_block`, whose time is `time_unix_s`.
+pub fn eligible(
+    view: &ChainView,
+    parameters: &NetworkParameters,
+    order: &Order,
+    selection: &VariantSelection,
+    pinned_block: u64,
+    time_unix_s: u64,
+) -> Eligible {
+    let question = Asked { view, parameters, order, selection, pinned_block, time_unix_s };
+    let mut resolved = Eligible::default();
+    for registration in view.registrations_on(&order.panel, pinned_block) {
+        match question.admit(registration) {
+            Ok(offer) => {
+                let price = offer.prices.of(order.query_class);
+                resolved.members.extend(Member::of_registration(registration, price));
+            }
+            Err(reason) => {
+                let count = u32::try_from(registration.leaves.len()).unwrap_or(u32::MAX);
+                let total = resolved.excluded.entry(reason).or_insert(0);
+                *total = total.saturating_add(count);
+            }
+        }
+    }
+    resolved.members.sort_by_key(|member| member.slot);
+    resolved
+}
+
+struct Asked<'a> {
+    view: &'a ChainView,
+    parameters: &'a NetworkParameters,
+    order: &'a Order,
+    selection: &'a VariantSelection,
+    pinned_block: u64,
+    time_unix_s: u64,
+}
+
+impl Asked<'_> {
+    fn admit<'r>(&self, registration: &'r RegistrationRecord) -> Result<&'r Offer, ExclusionReason> {
+        let offer = registration.offer_as_of(self.pinned_block).ok_or(ExclusionReason::NoOffer)?;
+        if offer.expiry_unix_s <= self.time_unix_s {
+            return Err(ExclusionReason::OfferExpired);
+        }
+        if !offer.tiers.contains(self.order.tier) {
+            return Err(ExclusionReason::TierNotOffered);
+        }
+        self.check_purpose(offer)?;
+        self.check_buyer(offer)?;
+        let blocks_offered =
+            self.selection.blocks().iter().all(|block| (offer.block_start..offer.block_end).contains(&block.0));
+        if !blocks_offered {
+            return Err(ExclusionReason::BlocksNotOffered);
+        }
+        let exact_batch_min = u64::from(self.parameters.values().exact_batch_min);
+        if self.order.tier == Tier::Exact && (registration.leaves.len() as u64) < exact_batch_min {
+            return Err(ExclusionReason::BatchTooSmallForExact);
+        }
+        Ok(offer)
+    }
+
+    fn check_purpose(&self, offer: &Offer) -> Result<(), ExclusionReason> {
+        let refused = ExclusionReason::PurposeNotPermitted;
+        let data_use = DataUse::try_from_bits(offer.data_use).map_err(|_| refused)?;
+        let purpose = Purpose::from_bits(self.order.purpose).ok_or(refused)?;
+        let condition = condition_match(&offer.condition_digest, &self.order.condition_digest);
+        data_use.permits(&purpose, condition).map_err(|_| refused)
+    }
+
+    fn check_buyer(&self, offer: &Offer) -> Result<(), ExclusionReason> {
+        let buyer = &self.order.researcher;
+        let accredited = || self.view.is_accredited_researcher(buyer, self.pinned_block);
+        let admitted = match &offer.audience {
+            Audience::Anyone => true,
+            Audience::AccreditedResearchers => accredited(),
+            Audience::Named(buyers) => buyers.contains(buyer),
+        };
+        // The vetted tier's larger budget is for researchers that the market has vetted.
+        let vetted = self.order.tier != Tier::Vetted || accredited();
+        if admitted && vetted { Ok(()) } else { Err(ExclusionReason::BuyerNotAdmitted) }
+    }
+}
+
+fn condition_match(terms: &Digest32, purpose: &Digest32) -> ConditionMatch {
+    ConditionMatch::of_digests(&terms.0, &purpose.0)
+}

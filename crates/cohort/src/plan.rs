@@ -1,0 +1,200 @@
+//! Clauses 6 and 7: how a cohort is asked.
+
+use crate::members::Cohort;
+use locus_commitment::NetworkId;
+use locus_genomics::{PanelBlockIndex, PanelDigest, Plane, Slot, VariantSelection};
+use locus_ledger::OrderId;
+use locus_privacy::{
+    AnswerDigest, PredicateBytes, PrivacyError, Question, Rho, RhoCost, SigmaSquared, SlotMask, Tau, Tier,
+};
+use locus_rlwe::COUNTER_BITS;
+
+/// Epoch of the noise keys; a new epoch gives new noise to old questions.
+pub const NOISE_EPOCH: u32 = 1;
+
+/// What a plan needs to know of a panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PanelShape {
+    /// The panel.
+    pub digest: PanelDigest,
+    /// Whether it has no missing plane.
+    pub complete_calls: bool,
+}
+
+/// Why a question cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanRefusal {
+    /// The counters cannot hold cohort and noise.
+    #[error("{people} people and noise of up to {offset} either way do not fit a counter: raise rho or ask for fewer variants")]
+    CounterOverflow {
+        /// Cohort size.
+        people: u32,
+        /// Offset T.
+        offset: u64,
+    },
+    /// A noisy tier without a privacy loss, or the exact tier with one.
+    #[error("the {0} tier and the order's rho do not fit: noisy tiers need rho above zero, the exact tier has none")]
+    RhoAndTier(Tier),
+    /// Nothing is asked for.
+    #[error("no variant is asked for")]
+    NothingAsked,
+    /// The privacy rules cannot express it.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
+}
+
+/// One panel block of an answer.
+#[derive(Debug, Clone)]
+pub struct BlockPlan {
+    /// The block.
+    pub block: PanelBlockIndex,
+    /// Slots asked for.
+    pub slots: SlotMask,
+    /// The name of its question.
+    pub tau: Tau,
+}
+
+impl BlockPlan {
+    /// Check slots, then requested slots, ascending.
+    pub fn released_slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        (0..locus_genomics::CHECK_SLOTS).filter_map(Slot::try_new).chain(self.slots.slots())
+    }
+}
+
+/// How an answer is asked, computed and charged.
+#[derive(Debug, Clone)]
+pub struct AnswerPlan {
+    tier: Tier,
+    planes: &'static [Plane],
+    blocks: Vec<BlockPlan>,
+    variant_count: u32,
+    dp_share: Option<SigmaSquared>,
+    dp_total: Option<SigmaSquared>,
+    offset: u32,
+    cost: RhoCost,
+    digest: AnswerDigest,
+}
+
+impl AnswerPlan {
+    /// Plans the answer of `cohort` to `selection` with privacy loss `rho` (zero in the exact tier).
+    pub fn try_new(
+        network: NetworkId,
+        panel: PanelShape,
+        selection: &VariantSelection,
+        tier: Tier,
+        rho: Rho,
+        cohort: &Cohort,
+    ) -> Result<Self, PlanRefusal> {
+        if (tier == Tier::Exact) != rho.is_zero() {
+            return Err(PlanRefusal::RhoAndTier(tier));
+        }
+        let variant_count = selection.count();
+        if variant_count == 0 {
+            return Err(PlanRefusal::NothingAsked);
+        }
+        let (dp_share, dp_total) = match tier {
+            Tier::Exact => (None, None),
+            Tier::Open | Tier::Vetted => {
+                (Some(SigmaSquared::per_share(variant_count, rho)?), Some(SigmaSquared::total(variant_count, rho)?))
+            }
+        };
+        let offset = offset_of(dp_total, cohort.size())?;
+        let question_of = |block: PanelBlockIndex| -> Result<BlockPlan, PrivacyError> {
+            let slots = SlotMask::from_words(selection.slot_mask(block))?;
+            let question = Question {
+                network,
+                panel: panel.digest,
+                block,
+                slots: slots.clone(),
+                cohort: cohort.digest(),
+                predicate: PredicateBytes::unfiltered(),
+                dp_share,
+                noise_epoch: NOISE_EPOCH,
+            };
+            Ok(BlockPlan { block, slots, tau: question.tau() })
+        };
+        let blocks = selection.blocks().into_iter().map(question_of).collect::<Result<Vec<_>, _>>()?;
+        let planes = Plane::of_panel(panel.complete_calls);
+        let bodies = u32::try_from(blocks.len().saturating_mul(planes.len())).unwrap_or(u32::MAX);
+        let taus: Vec<Tau> = blocks.iter().map(|block| block.tau).collect();
+        Ok(Self {
+            tier,
+            planes,
+            variant_count,
+            dp_share,
+            dp_total,
+            offset,
+            cost: RhoCost::of_release(variant_count, dp_share, bodies)?,
+            digest: AnswerDigest::of_taus(&taus)?,
+            blocks,
+        })
+    }
+
+    /// The tier.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Planes of every block, calls first.
+    pub fn planes(&self) -> &'static [Plane] {
+        self.planes
+    }
+
+    /// The blocks, ascending.
+    pub fn blocks(&self) -> &[BlockPlan] {
+        &self.blocks
+    }
+
+    /// Variants asked for.
+    pub fn variant_count(&self) -> u32 {
+        self.variant_count
+    }
+
+    /// Variance of the noise that each key share adds to a counter; `None` in the exact tier.
+    pub fn dp_share(&self) -> Option<SigmaSquared> {
+        self.dp_share
+    }
+
+    /// Variance of the noise on a counter; `None` in the exact tier.
+    pub fn dp_total(&self) -> Option<SigmaSquared> {
+        self.dp_total
+    }
+
+    /// T: what is added to every counter before decoding.
+    pub fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Privacy loss of every member.
+    pub fn cost(&self) -> RhoCost {
+        self.cost
+    }
+
+    /// Name of the whole answer.
+    pub fn digest(&self) -> AnswerDigest {
+        self.digest
+    }
+}
+
+/// T for this noise, or a refusal when people and noise do not fit a counter.
+fn offset_of(dp_total: Option<SigmaSquared>, people: u32) -> Result<u32, PlanRefusal> {
+    let offset = dp_total.map_or(Ok(0), SigmaSquared::decode_offset)?;
+    let refusal = PlanRefusal::CounterOverflow { people, offset };
+    let needed = offset.checked_mul(2).and_then(|twice| twice.checked_add(u64::from(people)));
+    if needed.is_none_or(|needed| needed >= 1 << COUNTER_BITS) {
+        return Err(refusal);
+    }
+    u32::try_from(offset).map_err(|_| refusal)
+}
+
+/// Domain of sealed partial decryptions (the HPKE `info`).
+pub const DST_SEALED_SHARE: &[u8] = b"locus/cohort/sealed-share/v1";
+
+/// Associated data of a partial decryption sealed to the researcher: order id, the block's tau, the
+/// share's number. The payload is the partial decryptions of the block's planes, calls first.
+pub fn sealed_share_associated_data(order: &OrderId, tau: &Tau, share: u8) -> [u8; 65] {
+    let mut data = [share; 65];
+    data[..32].copy_from_slice(&order.0.0);
+    data[32..64].copy_from_slice(&tau.0.0);
+    data
+}

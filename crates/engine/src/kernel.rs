@@ -1,0 +1,144 @@
+//! Adding bodies to a sum, and taking them away again, modulo 2^64.
+//!
+//! Four bodies are added in one pass, so that the sum (32 KiB, in the first-level cache) is loaded
+//! and stored once for four bodies that come from memory; this runs at memory bandwidth.
+
+mod simd;
+
+use locus_store::{BODY_WORDS, BodyBytes};
+use simd::InstructionSet;
+
+/// A sum of bodies: one wrapping `u64` per counter.
+pub type BodySum = [u64; BODY_WORDS];
+
+/// The kernel for one instruction set that this processor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernel {
+    instruction_set: InstructionSet,
+}
+
+impl Kernel {
+    /// The fastest kernel that this processor can run.
+    pub fn detect() -> Self {
+        Self { instruction_set: InstructionSet::available()[0] }
+    }
+
+    /// All kernels that this processor can run, fastest first. They give identical results.
+    pub fn available() -> Vec<Self> {
+        let sets = InstructionSet::available().into_iter();
+        sets.map(|instruction_set| Self { instruction_set }).collect()
+    }
+
+    /// Name of the instruction set.
+    pub fn name(self) -> &'static str {
+        self.instruction_set.name()
+    }
+
+    /// Adds every body to `sum`.
+    pub fn add(self, sum: &mut BodySum, bodies: &[BodyBytes]) {
+        let (fours, rest) = bodies.as_chunks::<4>();
+        for four in fours {
+            simd::add_four(self.instruction_set, sum, four);
+        }
+        for body in rest {
+            simd::add_one(self.instruction_set, sum, body);
+        }
+    }
+
+    /// Adds every word of `more` to `sum`.
+    pub fn add_sum(self, sum: &mut BodySum, more: &BodySum) {
+        for (word, more) in sum.iter_mut().zip(more) {
+            *word = word.wrapping_add(*more);
+        }
+    }
+
+    /// Takes every word of `less` away from `sum`.
+    pub fn subtract_sum(self, sum: &mut BodySum, less: &BodySum) {
+        for (word, less) in sum.iter_mut().zip(less) {
+            *word = word.wrapping_sub(*less);
+        }
+    }
+}
+
+/// The sum of no bodies.
+pub(crate) fn zero_sum() -> Box<BodySum> {
+    Box::new([0; BODY_WORDS])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use locus_store::BODY_BYTES;
+    use proptest::prelude::*;
+
+    /// Bodies with long carries and words that wrap around.
+    fn bodies(count: usize, seed: u64) -> Vec<BodyBytes> {
+        let mut state = seed | 1;
+        let mut word = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            if state >> 61 == 0 { u64::MAX } else { state }
+        };
+        let mut body = || {
+            let bytes: Vec<u8> = (0..BODY_WORDS).flat_map(|_| word().to_le_bytes()).collect();
+            let body: &BodyBytes = bytes.as_slice().try_into().expect("one body");
+            *body
+        };
+        (0..count).map(|_| body()).collect()
+    }
+
+    /// The sum by its definition, one word of one body at a time.
+    fn sum_by_definition(bodies: &[BodyBytes]) -> Vec<u64> {
+        let word = |body: &BodyBytes, index: usize| {
+            body[index * 8..index * 8 + 8].iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte))
+        };
+        let sum = |index| bodies.iter().fold(0u64, |sum, body| sum.wrapping_add(word(body, index)));
+        (0..BODY_WORDS).map(sum).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_kernel_gives_the_sum_by_definition(count in 0usize..11, seed in any::<u64>()) {
+            let bodies = bodies(count, seed);
+            let expected = sum_by_definition(&bodies);
+            for kernel in Kernel::available() {
+                let mut sum = zero_sum();
+                kernel.add(&mut sum, &bodies);
+                prop_assert_eq!(&sum[..], &expected[..], "{}", kernel.name());
+            }
+        }
+
+        #[test]
+        fn subtracting_undoes_adding(seed in any::<u64>()) {
+            let bodies = bodies(7, seed);
+            let kernel = Kernel::detect();
+            let (mut all, mut last) = (zero_sum(), zero_sum());
+            kernel.add(&mut all, &bodies);
+            kernel.add(&mut last, &bodies[4..]);
+            kernel.subtract_sum(&mut all, &last);
+            prop_assert_eq!(&all[..], &sum_by_definition(&bodies[..4])[..]);
+            kernel.add_sum(&mut all, &last);
+            prop_assert_eq!(&all[..], &sum_by_definition(&bodies)[..]);
+        }
+    }
+
+    #[test]
+    fn unaligned_bodies_are_summed_alike() {
+        let bodies = bodies(5, 3);
+        let mut shifted = vec![0u8; 1];
+        shifted.extend(bodies.iter().flatten());
+        let (unaligned, _) = shifted[1..].as_chunks::<BODY_BYTES>();
+        for kernel in Kernel::available() {
+            let mut sum = zero_sum();
+            kernel.add(&mut sum, unaligned);
+            assert_eq!(&sum[..], &sum_by_definition(&bodies)[..], "{}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn the_portable_kernel_is_always_available() {
+        assert_eq!(Kernel::available().last().map(|kernel| kernel.name()), Some("portable"));
+        assert_eq!(Kernel::available().first(), Some(&Kernel::detect()));
+    }
+}

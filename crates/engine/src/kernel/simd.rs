@@ -1,0 +1,127 @@
+//! The same loops compiled for several instruction sets, chosen at run time.
+//!
+//! This is the only module of the crate with unsafe code. What is unsafe is solely the call of a
+//! function that is compiled for instructions the processor may not have. Safety: such a function
+//! is called only for an [`InstructionSet`] of that name; outside this module these values exist
+//! only as results of [`InstructionSet::available`], which lists an instruction set after the
+//! processor has been asked for every feature that the function enables. The functions themselves
+//! are safe code: slices and fixed arrays, no pointers, no alignment assumed.
+#![allow(unsafe_code)]
+
+use super::BodySum;
+use locus_store::BodyBytes;
+
+/// An instruction set that this processor has; see the module's safety argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InstructionSet(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl InstructionSet {
+    /// Every instruction set that this processor has, fastest first; the last one, which every
+    /// processor has, is the compiler's base line.
+    pub(super) fn available() -> Vec<Self> {
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if avx512 {
+                sets.push(Self(Kind::Avx512));
+            }
+            if is_x86_feature_detected!("avx2") {
+                sets.push(Self(Kind::Avx2));
+            }
+        }
+        sets.push(Self(Kind::Portable));
+        sets
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            Kind::Portable => "portable",
+        }
+    }
+}
+
+/// Adds four bodies to `sum` in one pass.
+pub(super) fn add_four(instruction_set: InstructionSet, sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
+    match instruction_set.0 {
+        // SAFETY: see the module; the value says that the processor has these features.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => unsafe { add_four_avx512(sum, bodies) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => unsafe { add_four_avx2(sum, bodies) },
+        Kind::Portable => add_four_any(sum, bodies),
+    }
+}
+
+/// Adds one body to `sum`.
+pub(super) fn add_one(instruction_set: InstructionSet, sum: &mut BodySum, body: &BodyBytes) {
+    match instruction_set.0 {
+        // SAFETY: see the module; the value says that the processor has these features.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => unsafe { add_one_avx512(sum, body) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => unsafe { add_one_avx2(sum, body) },
+        Kind::Portable => add_one_any(sum, body),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn add_four_avx512(sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
+    add_four_any(sum, bodies);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn add_four_avx2(sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
+    add_four_any(sum, bodies);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn add_one_avx512(sum: &mut BodySum, body: &BodyBytes) {
+    add_one_any(sum, body);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn add_one_avx2(sum: &mut BodySum, body: &BodyBytes) {
+    add_one_any(sum, body);
+}
+
+#[inline(always)]
+fn add_four_any(sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
+    let [first, second, third, fourth] = bodies.each_ref().map(|body| body.as_chunks::<8>().0);
+    let words = first.iter().zip(second).zip(third.iter().zip(fourth));
+    for (total, ((first, second), (third, fourth))) in sum.iter_mut().zip(words) {
+        *total = total
+            .wrapping_add(u64::from_le_bytes(*first))
+            .wrapping_add(u64::from_le_bytes(*second))
+            .wrapping_add(u64::from_le_bytes(*third))
+            .wrapping_add(u64::from_le_bytes(*fourth));
+    }
+}
+
+#[inline(always)]
+fn add_one_any(sum: &mut BodySum, body: &BodyBytes) {
+    for (total, word) in sum.iter_mut().zip(body.as_chunks::<8>().0) {
+        *total = total.wrapping_add(u64::from_le_bytes(*word));
+    }
+}

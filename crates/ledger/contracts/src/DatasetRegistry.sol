@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
+import {IDatasetRegistry} from "./IDatasetRegistry.sol";
+
+/// @title Registry of encrypted datasets.
+/// @notice Nothing here is half-enrolled: a registration carries the signatures of the registrant, of the accreditor
+/// if one vouches for it, and of all three keyholders, who have checked keys against ciphertexts before signing.
+/// @dev A commitment is used once for ever, by any of its three kinds, so a copied ciphertext is refused even after the
+/// original was revoked. One storage slot per commitment names the dataset that used it.
+contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
+    using BitMaps for BitMaps.BitMap;
+
+    bytes32 private constant _REGISTRATION_TYPEHASH = keccak256(
+        "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash)"
+    );
+    bytes32 private constant _ACCREDITATION_TYPEHASH = keccak256("Accreditation(bytes32 registrationDigest)");
+    bytes32 private constant _ATTESTATION_TYPEHASH =
+        keccak256("Attestation(bytes32 registrationDigest,uint64 committeeEpoch)");
+    bytes32 private constant _REVOCATION_TYPEHASH =
+        keccak256("Revocation(uint64 registrationId,uint32[] ordinals,uint64 deadline)");
+    bytes32 private constant _ERASURE_TYPEHASH =
+        keccak256("Erasure(uint64 registrationId,uint32[] ordinals,uint8 keyholder)");
+
+    uint256 private constant _BATCH_MAX = 4096;
+    uint256 private constant _HPKE_PUBLIC_KEY_BYTES = 1216;
+    uint32 private constant _VARIANTS_MAX = 1 << 22;
+    uint256 private constant _NAME_BYTES_MAX = 64;
+
+    /// The one deviation the counter layout has room for: three shares of 2^21 stay far below the decoding bound 2^25.
+    uint8 private constant _FLOODING_SIGMA_LOG2 = 21;
+
+    // What a production network must keep; a test network may be weaker.
+    uint32 private constant _COHORT_SIZE_FLOOR = 100;
+    uint32 private constant _EXACT_BATCH_FLOOR = 1_000;
+    uint32 private constant _EXACT_CHANGE_FLOOR = 100;
+    uint64 private constant _RHO_OPEN_QUERY_CAP = 10_000_000;
+    uint64 private constant _RHO_OPEN_YEAR_CAP = 100_000_000;
+    uint64 private constant _RHO_OPEN_LIFETIME_CAP = 500_000_000;
+    uint32 private constant _VETTED_FACTOR_CAP = 5;
+
+    // What every network must keep: caps whose products fit 64 bits, and escrow that comes back within a month.
+    uint64 private constant _RHO_ANY_CAP = 1_000_000_000_000;
+    uint32 private constant _VETTED_FACTOR_ANY_CAP = 1_000;
+    uint32 private constant _ORDER_LIFETIME_CAP = 30 days;
+
+    NetworkParameters private _parameters;
+    address[3] private _keyholders;
+    uint64 private _committeeEpoch;
+    uint64 private _registrationCount;
+    mapping(address account => bool) private _accreditors;
+    mapping(address account => bool) private _researchers;
+    mapping(bytes32 panelDigest => bool) private _panels;
+    mapping(bytes32 panelDigest => uint64) private _slotCounts;
+    mapping(uint64 registrationId => RegistrationRecord) private _registrations;
+    mapping(address registrant => mapping(uint64 batchNonce => bool)) private _batchNonces;
+    /// Commitment to registrationId << 32 | ordinal.
+    mapping(bytes32 commitment => uint256) private _commitments;
+    mapping(uint64 registrationId => BitMaps.BitMap) private _revoked;
+    mapping(uint64 registrationId => mapping(uint8 keyholder => BitMaps.BitMap)) private _erased;
+
+    /// @param admin Sets the committee and the lists, and may pause; preferably a multi-signature wallet.
+    /// @param parameters_ Can never be changed.
+    constructor(address admin, NetworkParameters memory parameters_) EIP712("LocusDatasetRegistry", "1") {
+        bool sound = _areSound(parameters_) && (parameters_.testNetwork || _areProduction(parameters_));
+        if (!sound || admin == address(0)) revert DatasetRegistryBadParameters();
+        _parameters = parameters_;
+        _grantRole(DEFAULT_ADMIN_ROLE, admin);
+    }
+
+    // ---- Administration ----
+
+    /// @notice Sets a member of the committee. Signatures over the previous epoch stop counting.
+    function setKeyholder(uint8 index, address signer, bytes calldata hpkePublicKey)
+        external
+        onlyRole(DEFAULT_ADMIN_ROLE)
+    {
+        bool wellFormed =
+            index >= 1 && index <= 3 && signer != address(0) && hpkePublicKey.length == _HPKE_PUBLIC_KEY_BYTES;
+        if (!wellFormed) revert DatasetRegistryBadKeyholder(index);
+        for (uint8 other = 1; other <= 3; other++) {
+            if (other != index && _keyholders[other - 1] == signer) revert DatasetRegistryBadKeyholder(index);
+        }
+        _keyholders[index - 1] = signer;
+        _committeeEpoch += 1;
+        emit KeyholderSet(index, signer, hpkePublicKey, _committeeEpoch);
+    }
+
+    /// @notice Lists or removes an accreditor.
+    function setAccreditor(address account, bool listed, string calldata name) external onlyRole(DEFAULT_ADMIN_ROLE) {
+        _accreditors[account] = listed;
+        emit AccreditorSet(account, listed, name);
+    }
+
+    /// @notice Lists or removes an accredited researcher.
+    function setResearcher(address account, bool listed, string calldata name) external onlyRole(DEFAULT_ADMIN_ROLE) {
+        _researchers[account] = listed;
+        emit ResearcherSet(account, listed, name);
+    }
+
+    /// @notice Stops registrations, offers and orders; never revocations, refunds, settlements or claims.
+    function pause() external onlyRole(DEFAULT_ADMIN_ROLE) {
+        _pause();
+    }
+
+    /// @notice Ends a pause.
+    function unpause() external onlyRole(DEFAULT_ADMIN_ROLE) {
+        _unpause();
+    }
+
+    // ---- Registration ----
+
+    /// @inheritdoc IDatasetRegistry
+    function publishPanel(bytes32 panelDigest, string calldata name, uint32 variantCount, bool completeCalls)
+        external
+        whenNotPaused
+    {
+        bool wellFormed = panelDigest != bytes32(0) && variantCount > 0 && variantCount <= _VARIANTS_MAX
+            && bytes(name).length > 0 && bytes(name).length <= _NAME_BYTES_MAX;
+        if (!wellFormed) revert DatasetRegistryPanelInvalid();
+        if (_panels[panelDigest]) revert DatasetRegistryPanelAlreadyPublished(panelDigest);
+        _panels[panelDigest] = true;
+        emit PanelPublished(panelDigest, name, variantCount, completeCalls);
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function registerDatasets(
+        Registration calldata registration,
+        DatasetLeaf[] calldata leaves,
+        bytes calldata registrantSignature,
+        bytes calldata accreditorSignature,
+        bytes[3] calldata keyholderSignatures
+    ) external whenNotPaused returns (uint64 registrationId) {
+        _checkRegistration(registration, leaves);
+        bytes32 digest = registrationDigest(registration);
+        _checkSigner(registration.registrant, _hashTypedDataV4(digest), registrantSignature);
+        _checkAccreditor(registration.accreditor, digest, accreditorSignature);
+        _checkAttestations(digest, keyholderSignatures);
+
+        _batchNonces[registration.registrant][registration.batchNonce] = true;
+        registrationId = ++_registrationCount;
+        _useCommitments(registrationId, leaves);
+        _record(registrationId, registration, leaves);
+    }
+
+    // ---- Revocation ----
+
+    /// @inheritdoc IDatasetRegistry
+    function revokeDatasets(uint64 registrationId, uint32[] calldata ordinals) external {
+        if (_registrationOf(registrationId).registrant != msg.sender) revert DatasetRegistryNotRegistrant(msg.sender);
+        _revoke(registrationId, ordinals);
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    /// @dev Needs no nonce: a revocation can be repeated without effect and never undone.
+    function revokeDatasetsSigned(
+        uint64 registrationId,
+        uint32[] calldata ordinals,
+        uint64 deadline,
+        bytes calldata signature
+    ) external {
+        if (block.timestamp > deadline) revert DatasetRegistryExpired(deadline);
+        bytes32 ordinalsHash = keccak256(abi.encodePacked(ordinals));
+        bytes32 structHash = keccak256(abi.encode(_REVOCATION_TYPEHASH, registrationId, ordinalsHash, deadline));
+        _checkSigner(_registrationOf(registrationId).registrant, _hashTypedDataV4(structHash), signature);
+        _revoke(registrationId, ordinals);
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function recordErasure(uint64 registrationId, uint32[] calldata ordinals, uint8 keyholder, bytes calldata signature)
+        external
+    {
+        for (uint256 i = 0; i < ordinals.length; i++) {
+            if (!isRevoked(registrationId, ordinals[i])) revert DatasetRegistryNotRevoked(ordinals[i]);
+        }
+        bytes32 ordinalsHash = keccak256(abi.encodePacked(ordinals));
+        bytes32 structHash = keccak256(abi.encode(_ERASURE_TYPEHASH, registrationId, ordinalsHash, keyholder));
+        _checkSigner(keyholderSigner(keyholder), _hashTypedDataV4(structHash), signature);
+        uint32[] memory added = _setBits(_erased[registrationId][keyholder], ordinals);
+        if (added.length > 0) emit DatasetsErased(registrationId, keyholder, added);
+    }
+
+    // ---- Views ----
+
+    /// @inheritdoc IDatasetRegistry
+    function parameters() external view returns (NetworkParameters memory) {
+        return _parameters;
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function paused() public view override(IDatasetRegistry, Pausable) returns (bool) {
+        return Pausable.paused();
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function committeeEpoch() external view returns (uint64) {
+        return _committeeEpoch;
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function keyholderSigner(uint8 index) public view returns (address) {
+        if (index < 1 || index > 3) revert DatasetRegistryBadKeyholder(index);
+        address signer = _keyholders[index - 1];
+        if (signer == address(0)) revert DatasetRegistryCommitteeIncomplete();
+        return signer;
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isCommitteeComplete() external view returns (bool) {
+        return _keyholders[0] != address(0) && _keyholders[1] != address(0) && _keyholders[2] != address(0);
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isAccreditor(address account) external view returns (bool) {
+        return _accreditors[account];
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isAccreditedResearcher(address account) external view returns (bool) {
+        return _researchers[account];
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isPanelPublished(bytes32 panelDigest) external view returns (bool) {
+        return _panels[panelDigest];
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isRevoked(uint64 registrationId, uint32 ordinal) public view returns (bool) {
+        _checkOrdinal(registrationId, ordinal);
+        return _revoked[registrationId].get(ordinal);
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isErased(uint64 registrationId, uint32 ordinal, uint8 keyholder) external view returns (bool) {
+        if (keyholder < 1 || keyholder > 3) revert DatasetRegistryBadKeyholder(keyholder);
+        _checkOrdinal(registrationId, ordinal);
+        return _erased[registrationId][keyholder].get(ordinal);
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isCommitmentUsed(bytes32 commitment) external view returns (bool) {
+        return _commitments[commitment] != 0;
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function datasetOfCommitment(bytes32 commitment) external view returns (uint64 registrationId, uint32 ordinal) {
+        uint256 place = _commitments[commitment];
+        // The two halves of what _useCommitments stores.
+        return (uint64(place >> 32), uint32(place));
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function isBatchNonceUsed(address registrant, uint64 batchNonce) external view returns (bool) {
+        return _batchNonces[registrant][batchNonce];
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function registrationRecord(uint64 registrationId) external view returns (RegistrationRecord memory) {
+        return _registrationOf(registrationId);
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function registrationCount() external view returns (uint64) {
+        return _registrationCount;
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function slotCount(bytes32 panelDigest) external view returns (uint64) {
+        return _slotCounts[panelDigest];
+    }
+
+    /// @inheritdoc IDatasetRegistry
+    function registrationDigest(Registration calldata registration) public pure returns (bytes32) {
+        // All members are value types, so their ABI encoding is the EIP-712 encoding.
+        return keccak256(abi.encode(_REGISTRATION_TYPEHASH, registration));
+    }
+
+    // ---- Internals ----
+
+    function _areSound(NetworkParameters memory p) private pure returns (bool) {
+        bool floors = p.cohortSizeMin > 0 && p.exactBatchMin >= p.cohortSizeMin && p.exactChangeMin > 0
+            && p.exactChangeMin <= p.exactBatchMin;
+        bool caps = p.rhoOpenQueryMax > 0 && p.rhoOpenQueryMax <= p.rhoOpenYearMax
+            && p.rhoOpenYearMax <= p.rhoOpenLifetimeMax && p.rhoOpenLifetimeMax <= _RHO_ANY_CAP
+            && p.vettedFactor > 0 && p.vettedFactor <= _VETTED_FACTOR_ANY_CAP;
+        return floors && caps && p.floodingSigmaLog2 == _FLOODING_SIGMA_LOG2 && p.orderLifetimeMax > 0
+            && p.orderLifetimeMax <= _ORDER_LIFETIME_CAP;
+    }
+
+    function _areProduction(NetworkParameters memory p) private pure returns (bool) {
+        return p.cohortSizeMin >= _COHORT_SIZE_FLOOR && p.exactBatchMin >= _EXACT_BATCH_FLOOR
+            && p.exactChangeMin >= _EXACT_CHANGE_FLOOR && p.rhoOpenQueryMax <= _RHO_OPEN_QUERY_CAP
+            && p.rhoOpenYearMax <= _RHO_OPEN_YEAR_CAP && p.rhoOpenLifetimeMax <= _RHO_OPEN_LIFETIME_CAP
+            && p.vettedFactor <= _VETTED_FACTOR_CAP;
+    }
+
+    function _record(uint64 registrationId, Registration calldata registration, DatasetLeaf[] calldata leaves) private {
+        uint64 firstSlot = _slotCounts[registration.panelDigest];
+        // At most 4096 leaves were checked before.
+        uint32 count = uint32(leaves.length);
+        _slotCounts[registration.panelDigest] = firstSlot + count;
+        _registrations[registrationId] = RegistrationRecord({
+            registrant: registration.registrant,
+            count: count,
+            firstSlot: firstSlot,
+            panelDigest: registration.panelDigest
+        });
+        emit DatasetsRegistered(
+            registrationId,
+            registration.registrant,
+            registration.panelDigest,
+            registration.version,
+            firstSlot,
+            registration.accreditor,
+            leaves
+        );
+    }
+
+    function _registrationOf(uint64 registrationId) private view returns (RegistrationRecord storage record) {
+        record = _registrations[registrationId];
+        if (record.registrant == address(0)) revert DatasetRegistryUnknownRegistration(registrationId);
+    }
+
+    function _checkRegistration(Registration calldata registration, DatasetLeaf[] calldata leaves) private view {
+        if (!_panels[registration.panelDigest]) revert DatasetRegistryPanelUnknown(registration.panelDigest);
+        if (block.timestamp > registration.deadline) revert DatasetRegistryExpired(registration.deadline);
+        if (leaves.length == 0 || leaves.length > _BATCH_MAX) revert DatasetRegistryBadBatchSize(leaves.length);
+        if (registration.version == 0) revert DatasetRegistryBadVersion();
+        if (keccak256(abi.encode(leaves)) != registration.leavesHash) revert DatasetRegistryLeavesMismatch();
+        if (_batchNonces[registration.registrant][registration.batchNonce]) {
+            revert DatasetRegistryBatchNonceUsed(registration.registrant, registration.batchNonce);
+        }
+    }
+
+    function _checkAccreditor(address accreditor, bytes32 digest, bytes calldata signature) private view {
+        if (accreditor == address(0)) {
+            if (signature.length > 0) revert DatasetRegistryAccreditorMissing();
+            return;
+        }
+        if (!_accreditors[accreditor]) revert DatasetRegistryAccreditorUnknown(accreditor);
+        _checkSigner(accreditor, _hashTypedDataV4(keccak256(abi.encode(_ACCREDITATION_TYPEHASH, digest))), signature);
+    }
+
+    function _checkAttestations(bytes32 digest, bytes[3] calldata signatures) private view {
+        bytes32 attestation =
+            _hashTypedDataV4(keccak256(abi.encode(_ATTESTATION_TYPEHASH, digest, _committeeEpoch)));
+        for (uint8 index = 1; index <= 3; index++) {
+            _checkSigner(keyholderSigner(index), attestation, signatures[index - 1]);
+        }
+    }
+
+    function _checkSigner(address signer, bytes32 digest, bytes calldata signature) private view {
+        if (!SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature)) {
+            revert DatasetRegistryBadSignature(signer);
+        }
+    }
+
+    function _useCommitments(uint64 registrationId, DatasetLeaf[] calldata leaves) private {
+        uint256 place = uint256(registrationId) << 32;
+        for (uint256 i = 0; i < leaves.length; i++) {
+            DatasetLeaf calldata leaf = leaves[i];
+            _useCommitment(leaf.bodyDigest, place | i);
+            _useCommitment(leaf.shareCommitment, place | i);
+            _useCommitment(leaf.genotypeCommitment, place | i);
+        }
+    }
+
+    function _useCommitment(bytes32 commitment, uint256 place) private {
+        if (commitment == bytes32(0)) revert DatasetRegistryEmptyCommitment();
+        if (_commitments[commitment] != 0) revert DatasetRegistryDuplicate(commitment);
+        _commitments[commitment] = place;
+    }
+
+    function _revoke(uint64 registrationId, uint32[] calldata ordinals) private {
+        for (uint256 i = 0; i < ordinals.length; i++) {
+            _checkOrdinal(registrationId, ordinals[i]);
+        }
+        uint32[] memory added = _setBits(_revoked[registrationId], ordinals);
+        if (added.length > 0) emit DatasetsRevoked(registrationId, added);
+    }
+
+    /// @dev Sets the bits; returns those that were clear before, in the given order.
+    function _setBits(BitMaps.BitMap storage bits, uint32[] calldata ordinals) private returns (uint32[] memory added) {
+        added = new uint32[](ordinals.length);
+        uint256 length = 0;
+        for (uint256 i = 0; i < ordinals.length; i++) {
+            if (!bits.get(ordinals[i])) {
+                bits.set(ordinals[i]);
+                added[length] = ordinals[i];
+                length++;
+            }
+        }
+        // The array only shrinks, so what lies behind its new end stays allocated and unused.
+        assembly ("memory-safe") {
+            mstore(added, length)
+        }
+    }
+
+    function _checkOrdinal(uint64 registrationId, uint32 ordinal) private view {
+        if (ordinal >= _registrationOf(registrationId).count) revert DatasetRegistryBadOrdinal(ordinal);
+    }
+}

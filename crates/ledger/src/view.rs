@@ -1,0 +1,369 @@
+//! What the chain says about the market: a deterministic fold over contract events.
+//!
+//! Two clocks run here. *Grants* (registrations, offers, orders, settlements, lists, keys) act only
+//! once their block is finalized, so no reorganisation can take them back after they were relied on.
+//! *Revocations* act at first sight anywhere up to the head and for ever, even when the block that
+//! carried them is reorganised away: a contributor who withdraws is never overruled by the chain.
+
+mod fold;
+mod follow;
+#[cfg(test)]
+mod tests;
+
+pub use follow::{ViewFollower, ViewUnavailable};
+
+use crate::types::{
+    CommitteeMember, DatasetLeaf, Offer, Order, OrderId, RegistrationId, Settlement,
+};
+use locus_commitment::{Address, Digest32};
+use locus_genomics::PanelDigest;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Blocks read in one request for events.
+pub const EVENT_PAGE_BLOCKS: u64 = 2_000;
+
+/// A block as a source of events names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockRef {
+    /// Height.
+    pub number: u64,
+    /// Hash.
+    pub hash: Digest32,
+}
+
+/// An event of the market's contracts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MarketEvent {
+    /// A panel's digest was published.
+    PanelPublished {
+        /// The panel.
+        panel: PanelDigest,
+        /// Its name.
+        name: String,
+        /// Its number of variants.
+        variant_count: u32,
+        /// Whether it declares complete calls.
+        complete_calls: bool,
+    },
+    /// A batch was registered.
+    DatasetsRegistered {
+        /// Its number.
+        registration: RegistrationId,
+        /// Who owns it.
+        registrant: Address,
+        /// Its panel.
+        panel: PanelDigest,
+        /// Version of its datasets.
+        version: u32,
+        /// Registry slot of its first dataset on the panel.
+        first_slot: u64,
+        /// Who vouches for it.
+        accreditor: Option<Address>,
+        /// Its datasets, by ordinal.
+        leaves: Vec<DatasetLeaf>,
+    },
+    /// Datasets were revoked.
+    DatasetsRevoked {
+        /// The registration.
+        registration: RegistrationId,
+        /// Which of its datasets.
+        ordinals: Vec<u32>,
+    },
+    /// A keyholder destroyed key seeds.
+    DatasetsErased {
+        /// The registration.
+        registration: RegistrationId,
+        /// Which keyholder, 1 to 3.
+        keyholder: u8,
+        /// Which datasets.
+        ordinals: Vec<u32>,
+    },
+    /// An offer replaced the registration's previous one.
+    OfferPosted {
+        /// The offer.
+        offer: Offer,
+    },
+    /// The registration is no longer on offer.
+    OfferWithdrawn {
+        /// The registration.
+        registration: RegistrationId,
+    },
+    /// An order was opened and its escrow taken.
+    OrderOpened {
+        /// Its name.
+        order_id: OrderId,
+        /// The order.
+        order: Order,
+    },
+    /// An order was settled.
+    OrderSettled {
+        /// On these terms.
+        settlement: Settlement,
+    },
+    /// An order's escrow was returned.
+    OrderRefunded {
+        /// The order.
+        order_id: OrderId,
+    },
+    /// An account was paid.
+    PayoutClaimed {
+        /// The account.
+        account: Address,
+        /// Base units paid by this claim.
+        amount: u128,
+    },
+    /// An accreditor was listed or removed.
+    AccreditorChanged {
+        /// The account.
+        account: Address,
+        /// Whether it is listed now.
+        listed: bool,
+    },
+    /// A researcher was accredited or removed.
+    ResearcherChanged {
+        /// The account.
+        account: Address,
+        /// Whether it is listed now.
+        listed: bool,
+    },
+    /// A committee member was set.
+    KeyholderChanged {
+        /// 1 to 3.
+        keyholder: u8,
+        /// The member.
+        member: CommitteeMember,
+    },
+}
+
+/// An event and where it happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocatedEvent {
+    /// Block number.
+    pub block: u64,
+    /// Time of the block.
+    pub time_unix_s: u64,
+    /// Place within the block.
+    pub log_index: u64,
+    /// The event.
+    pub event: MarketEvent,
+}
+
+/// Where events come from: a chain, or a script in tests.
+pub trait EventSource {
+    /// Why events cannot be read.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// The newest block.
+    fn head(&self) -> impl Future<Output = Result<BlockRef, Self::Error>> + Send;
+    /// The newest block that cannot be reorganised away.
+    fn finalized(&self) -> impl Future<Output = Result<BlockRef, Self::Error>> + Send;
+    /// The canonical block at this height.
+    fn block(&self, number: u64) -> impl Future<Output = Result<BlockRef, Self::Error>> + Send;
+    /// All market events in these blocks (both ends included), in order.
+    fn events(&self, from: u64, to: u64) -> impl Future<Output = Result<Vec<LocatedEvent>, Self::Error>> + Send;
+}
+
+/// Why a view stops following its chain.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError<E: std::error::Error + 'static> {
+    /// Events cannot be read; try again.
+    #[error("the chain cannot be read: {0}")]
+    Source(#[source] E),
+    /// A block that was final has another hash now.
+    #[error("finalized block {number} changed its hash: the chain node is not trustworthy, connect to another")]
+    FinalizedChanged {
+        /// The block.
+        number: u64,
+    },
+    /// The finalized block went back.
+    #[error("finalized block went back from {seen} to {now}: the chain node is behind or on another fork")]
+    FinalizedWentBack {
+        /// Highest seen.
+        seen: u64,
+        /// What the node says now.
+        now: u64,
+    },
+}
+
+/// A published panel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PanelRecord {
+    /// Name given by the publisher.
+    pub name: String,
+    /// Variants.
+    pub variant_count: u32,
+    /// Whether it declares complete calls.
+    pub complete_calls: bool,
+}
+
+/// A registered batch with its offers and revocations.
+#[derive(Debug, Clone)]
+pub struct RegistrationRecord {
+    /// Its number.
+    pub id: RegistrationId,
+    /// Who owns it and is paid.
+    pub registrant: Address,
+    /// Its panel.
+    pub panel: PanelDigest,
+    /// Version of its datasets.
+    pub version: u32,
+    /// Registry slot of its first dataset.
+    pub first_slot: u64,
+    /// Who vouches for it.
+    pub accreditor: Option<Address>,
+    /// Block that registered it.
+    pub block: u64,
+    /// Its datasets, by ordinal.
+    pub leaves: Vec<DatasetLeaf>,
+    /// Offers in order: (block, offer or withdrawal).
+    offers: Vec<(u64, Option<Offer>)>,
+}
+
+impl RegistrationRecord {
+    /// The offer in force at the end of `block`.
+    pub fn offer_as_of(&self, block: u64) -> Option<&Offer> {
+        let end = self.offers.partition_point(|(posted, _)| *posted <= block);
+        self.offers.get(end.checked_sub(1)?)?.1.as_ref()
+    }
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderState {
+    /// Funded, not settled.
+    Open,
+    /// Settled on these terms.
+    Settled(Settlement),
+    /// Escrow returned.
+    Refunded,
+}
+
+/// An order on the chain.
+#[derive(Debug, Clone)]
+pub struct OrderRecord {
+    /// The order.
+    pub order: Order,
+    /// Block that opened it: cohorts are resolved as of this block.
+    pub block: u64,
+    /// Time of that block.
+    pub time_unix_s: u64,
+    /// Where it stands.
+    pub state: OrderState,
+}
+
+/// The market as far as the chain is final, plus every revocation ever seen.
+#[derive(Debug, Clone, Default)]
+pub struct ChainView {
+    finalized: Option<BlockRef>,
+    panels: BTreeMap<PanelDigest, PanelRecord>,
+    /// Shared between snapshots of the view, so that taking one is cheap.
+    registrations: BTreeMap<RegistrationId, Arc<RegistrationRecord>>,
+    by_panel: BTreeMap<PanelDigest, Vec<RegistrationId>>,
+    orders: BTreeMap<OrderId, OrderRecord>,
+    settlements: Vec<Settlement>,
+    claimed: BTreeMap<Address, u128>,
+    accreditors: BTreeMap<Address, bool>,
+    researchers: BTreeMap<Address, Vec<(u64, bool)>>,
+    committee: BTreeMap<u8, CommitteeMember>,
+    erased: BTreeMap<(RegistrationId, u32), BTreeSet<u8>>,
+    revoked: BTreeSet<(RegistrationId, u32)>,
+    /// Highest block in which a withdrawal of the registration's offer was seen.
+    withdrawn: BTreeMap<RegistrationId, u64>,
+}
+
+impl ChainView {
+    /// The last finalized block folded in.
+    pub fn finalized(&self) -> Option<BlockRef> {
+        self.finalized
+    }
+
+    /// A published panel.
+    pub fn panel(&self, panel: &PanelDigest) -> Option<&PanelRecord> {
+        self.panels.get(panel)
+    }
+
+    /// All published panels.
+    pub fn panels(&self) -> impl Iterator<Item = (&PanelDigest, &PanelRecord)> {
+        self.panels.iter()
+    }
+
+    /// A registration.
+    pub fn registration(&self, id: RegistrationId) -> Option<&RegistrationRecord> {
+        self.registrations.get(&id).map(Arc::as_ref)
+    }
+
+    /// All registrations in order.
+    pub fn registrations(&self) -> impl Iterator<Item = &RegistrationRecord> {
+        self.registrations.values().map(Arc::as_ref)
+    }
+
+    /// Registrations on a panel that were made up to and including `block`, in slot order.
+    pub fn registrations_on(&self, panel: &PanelDigest, block: u64) -> impl Iterator<Item = &RegistrationRecord> {
+        self.by_panel
+            .get(panel)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.registration(*id))
+            .filter(move |registration| registration.block <= block)
+    }
+
+    /// Whether a dataset was ever seen revoked.
+    pub fn is_revoked(&self, registration: RegistrationId, ordinal: u32) -> bool {
+        self.revoked.contains(&(registration, ordinal))
+    }
+
+    /// Revoked datasets of a registration.
+    pub fn revoked_of(&self, registration: RegistrationId) -> impl Iterator<Item = u32> {
+        self.revoked.range((registration, 0)..=(registration, u32::MAX)).map(|(_, ordinal)| *ordinal)
+    }
+
+    /// Whether the offer in force at `block` was withdrawn later, as far as anyone has seen.
+    pub fn is_withdrawn_since(&self, registration: RegistrationId, block: u64) -> bool {
+        self.withdrawn.get(&registration).is_some_and(|withdrawn| *withdrawn > block)
+    }
+
+    /// Keyholders that have recorded the erasure of a dataset.
+    pub fn erased_by(&self, registration: RegistrationId, ordinal: u32) -> impl Iterator<Item = u8> {
+        self.erased.get(&(registration, ordinal)).into_iter().flatten().copied()
+    }
+
+    /// An order.
+    pub fn order(&self, id: &OrderId) -> Option<&OrderRecord> {
+        self.orders.get(id)
+    }
+
+    /// All orders.
+    pub fn orders(&self) -> impl Iterator<Item = (&OrderId, &OrderRecord)> {
+        self.orders.iter()
+    }
+
+    /// Settlements in order of their sequence.
+    pub fn settlements(&self) -> &[Settlement] {
+        &self.settlements
+    }
+
+    /// Base units that an account has claimed.
+    pub fn claimed(&self, account: &Address) -> u128 {
+        self.claimed.get(account).copied().unwrap_or(0)
+    }
+
+    /// Whether an accreditor is listed.
+    pub fn is_accreditor(&self, account: &Address) -> bool {
+        self.accreditors.get(account).copied().unwrap_or(false)
+    }
+
+    /// Whether a researcher was accredited at the end of `block`.
+    pub fn is_accredited_researcher(&self, account: &Address, block: u64) -> bool {
+        let Some(changes) = self.researchers.get(account) else { return false };
+        let end = changes.partition_point(|(changed, _)| *changed <= block);
+        end.checked_sub(1).and_then(|last| changes.get(last)).is_some_and(|(_, listed)| *listed)
+    }
+
+    /// A member of the committee, 1 to 3.
+    pub fn keyholder(&self, keyholder: u8) -> Option<&CommitteeMember> {
+        self.committee.get(&keyholder)
+    }
+}

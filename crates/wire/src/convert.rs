@@ -1,0 +1,18 @@
+//! Wire messages to checked domain values and back, one function a type and direction.
+//!
+//! Parsing is `TryFrom<&pb::X>` and names the field it refuses; encoding is `From<&X>` and cannot
+//! fail. What a domain value is checked against (a panel, a committee) is not known here.
+
+pub mod field;
+mod genomics;
+mod market;
+mod network;
+mod settlement;
+
+pub use field::{FieldError, FieldErrorKind};
+pub use genomics::{
+    parse_purpose, parse_query_class, parse_selection, parse_tier, query_class_to_pb, selection_to_pb, tier_to_pb,
+};
+pub use market::{NAMED_BUYERS_MAX, parse_rho};
+pub use network::NetworkInfo;
+pub use settlement::{PAYEES_MAX, Payee, SettlementSignature, parse_payees, parse_settlement_signatures};

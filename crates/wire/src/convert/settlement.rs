@@ -1,0 +1,133 @@
+//! Settlements, who signed them and who they pay.
+
+use super::field::{self, FieldError, FieldErrorKind};
+use crate::pb::exchange as pb;
+use bytes::Bytes;
+use locus_commitment::Address;
+use locus_ledger::{Amount, OrderId, Settlement};
+use std::collections::BTreeMap;
+
+/// Most accounts that one settlement pays: one for each dataset of the largest cohort.
+pub const PAYEES_MAX: usize = 1 << 18;
+/// Keyholders.
+const KEYHOLDERS: usize = 3;
+
+impl From<&Settlement> for pb::Settlement {
+    fn from(settlement: &Settlement) -> Self {
+        Self {
+            order_id: settlement.order.0.0.to_vec().into(),
+            answer_digest: settlement.answer_digest.0.to_vec().into(),
+            cohort_digest: settlement.cohort_digest.0.to_vec().into(),
+            cohort_size: settlement.cohort_size,
+            price: field::amount_text(settlement.price),
+            payout_sequence: settlement.payout_sequence,
+            payout_root: settlement.payout_root.0.to_vec().into(),
+        }
+    }
+}
+
+impl TryFrom<&pb::Settlement> for Settlement {
+    type Error = FieldError;
+
+    fn try_from(message: &pb::Settlement) -> Result<Self, FieldError> {
+        Ok(Self {
+            order: OrderId(field::digest("settlement.order_id", &message.order_id)?),
+            answer_digest: field::digest("settlement.answer_digest", &message.answer_digest)?,
+            cohort_digest: field::digest("settlement.cohort_digest", &message.cohort_digest)?,
+            cohort_size: field::in_range("settlement.cohort_size", message.cohort_size, 1, u64::from(u32::MAX))?,
+            price: field::amount("settlement.price", &message.price)?,
+            payout_sequence: field::in_range("settlement.payout_sequence", message.payout_sequence, 1, u64::MAX)?,
+            payout_root: field::digest("settlement.payout_root", &message.payout_root)?,
+        })
+    }
+}
+
+/// A keyholder's signature on a settlement, not yet verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettlementSignature {
+    /// The keyholder that is said to have signed, 1 to 3.
+    pub keyholder: u8,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+impl From<&SettlementSignature> for pb::settle_order_request::Signature {
+    fn from(signed: &SettlementSignature) -> Self {
+        Self { keyholder: u32::from(signed.keyholder), signature: signed.signature.clone().into() }
+    }
+}
+
+/// Signatures of different keyholders, ascending.
+///
+/// # Errors
+/// [`FieldError`] for a keyholder that does not exist, two signatures of one keyholder or a wrong
+/// order, and for signatures without bytes.
+pub fn parse_settlement_signatures(
+    messages: &[pb::settle_order_request::Signature],
+) -> Result<Vec<SettlementSignature>, FieldError> {
+    let (max, got) = (KEYHOLDERS, messages.len());
+    if got > max {
+        return Err(FieldError::new("signatures", FieldErrorKind::TooLong { max, got }));
+    }
+    let parse = |message: &pb::settle_order_request::Signature| {
+        Ok(SettlementSignature {
+            keyholder: field::keyholder("signatures.keyholder", message.keyholder)?,
+            signature: field::signature("signatures.signature", &message.signature)?,
+        })
+    };
+    let signatures = messages.iter().map(parse).collect::<Result<Vec<_>, FieldError>>()?;
+    if signatures.is_sorted_by(|left, right| left.keyholder < right.keyholder) {
+        Ok(signatures)
+    } else {
+        Err(FieldError::new("signatures.keyholder", FieldErrorKind::NotAscending))
+    }
+}
+
+/// What one account earns by an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payee {
+    /// The account.
+    pub account: Address,
+    /// What it earns.
+    pub amount: Amount,
+}
+
+impl From<Payee> for pb::settle_order_request::Payee {
+    fn from(payee: Payee) -> Self {
+        Self { account: Bytes::copy_from_slice(&payee.account.0), amount: field::amount_text(payee.amount) }
+    }
+}
+
+/// The payees of a settlement, ascending by account.
+///
+/// # Errors
+/// [`FieldError`] for a malformed account or amount, an account twice or out of order, more than
+/// [`PAYEES_MAX`], and amounts that do not add up to `price`.
+pub fn parse_payees(
+    messages: &[pb::settle_order_request::Payee],
+    price: Amount,
+) -> Result<BTreeMap<Address, Amount>, FieldError> {
+    let (max, got) = (PAYEES_MAX, messages.len());
+    if got > max {
+        return Err(FieldError::new("payees", FieldErrorKind::TooLong { max, got }));
+    }
+    let mut payees = BTreeMap::new();
+    let mut sum = Amount::ZERO;
+    for message in messages {
+        let account = field::address("payees.account", &message.account)?;
+        let amount = field::amount("payees.amount", &message.amount)?;
+        if payees.last_key_value().is_some_and(|(last, _)| *last >= account) {
+            return Err(FieldError::new("payees.account", FieldErrorKind::NotAscending));
+        }
+        sum = sum.checked_add(amount).ok_or(FieldError::new("payees.amount", FieldErrorKind::NotAnAmount))?;
+        payees.insert(account, amount);
+    }
+    if sum != price {
+        let reason = format!("the amounts add up to {} base units, the price is {}", sum.0, price.0);
+        return Err(FieldError::refused("payees.amount", reason));
+    }
+    Ok(payees)
+}
+
+#[cfg(test)]
+mod tests;

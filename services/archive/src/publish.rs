@@ -1,0 +1,142 @@
+//! From the chain to the store: registered batches become readable, revoked datasets unusable.
+//!
+//! The chain decides; this module only follows it. Everything here can be repeated after a crash.
+
+use crate::{
+    archive::{Archive, shape_of},
+    error::ArchiveError,
+    staged::BatchKey,
+};
+use locus_commitment::DatasetBodyDigest;
+use locus_genomics::PanelDigest;
+use locus_ledger::{ChainView, RegistrationId, RegistrationRecord, leaves_hash};
+use locus_store::{PanelStore, RegistrationCommit, SlotRange, SlotSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Time after its deadline at which a batch without registration is given up: a registration that
+/// made its deadline must have become final by then.
+const DEADLINE_GRACE_S: u64 = 24 * 3600;
+
+/// A registration and the ciphertexts of its panel.
+pub(crate) struct Registered<'a> {
+    pub(crate) record: &'a RegistrationRecord,
+    pub(crate) store: PanelStore,
+    /// Its registry slots.
+    pub(crate) slots: SlotRange,
+}
+
+impl Archive {
+    /// A registration that is final in `view`.
+    pub(crate) fn registered<'a>(
+        &self,
+        view: &'a ChainView,
+        id: RegistrationId,
+    ) -> Result<Registered<'a>, ArchiveError> {
+        let record = view.registration(id).ok_or(ArchiveError::UnknownRegistration(id))?;
+        let panel = view.panel(&record.panel).ok_or(ArchiveError::PanelNotPublished(record.panel))?;
+        let store = self.panel_store(record.panel, shape_of(panel)?);
+        let first = u32::try_from(record.first_slot).map_err(|_| ArchiveError::Slot(record.first_slot))?;
+        let count = u32::try_from(record.leaves.len()).unwrap_or(u32::MAX);
+        Ok(Registered { record, store, slots: SlotRange { first, count } })
+    }
+
+    /// Makes the batch of a registration readable. Doing it again changes nothing.
+    pub(crate) async fn publish(&self, registered: &Registered<'_>) -> Result<(), ArchiveError> {
+        let _publishing = self.publishing.lock().await;
+        let record = registered.record;
+        let key = BatchKey { leaves_hash: leaves_hash(&record.leaves) };
+        if !registered.store.latest().await?.covers(registered.slots) {
+            let staged = self.batches.staged(&key)?.ok_or(ArchiveError::NeverUploaded(record.id))?;
+            let commit = RegistrationCommit {
+                batch: staged.place.batch,
+                registration: record.id.0,
+                first_slot: registered.slots.first,
+            };
+            let digests: Vec<DatasetBodyDigest> =
+                record.leaves.iter().map(|leaf| leaf.commitments.bodies).collect();
+            registered.store.commit_registration(commit, &digests).await?;
+            tracing::info!(registration = record.id.0, datasets = digests.len(), "registration published");
+        }
+        self.batches.unstage(&key)
+    }
+
+    /// Publishes every registration of `view` that was not dealt with yet. One that cannot be
+    /// published because its batch is not here is left to whoever has it.
+    pub(crate) async fn publish_new(&self, view: &ChainView) -> Result<(), ArchiveError> {
+        let seen = self.batches.published_up_to()?;
+        for record in view.registrations().filter(|record| record.id.0 > seen) {
+            let registered = self.registered(view, record.id)?;
+            match self.publish(&registered).await {
+                Err(ArchiveError::NeverUploaded(id)) => {
+                    tracing::warn!(registration = id.0, "registered elsewhere: its batch is not in this archive");
+                }
+                published => published?,
+            }
+            self.batches.set_published_up_to(record.id.0)?;
+        }
+        Ok(())
+    }
+
+    /// Forbids the use of every dataset that was ever seen revoked, except those in `done`, to
+    /// which it adds what it has dealt with.
+    pub(crate) async fn tombstone_revoked(
+        &self,
+        view: &ChainView,
+        done: &mut BTreeSet<(RegistrationId, u32)>,
+    ) -> Result<(), ArchiveError> {
+        let mut panels: BTreeMap<PanelDigest, (PanelStore, SlotSet)> = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for record in view.registrations() {
+            let revoked: Vec<u32> =
+                view.revoked_of(record.id).filter(|ordinal| !done.contains(&(record.id, *ordinal))).collect();
+            if revoked.is_empty() {
+                continue;
+            }
+            let registered = self.registered(view, record.id)?;
+            let (_, slots) =
+                panels.entry(record.panel).or_insert_with(|| (registered.store.clone(), SlotSet::new()));
+            for ordinal in revoked {
+                insert_ordinal(slots, registered.slots, ordinal)?;
+                fresh.push((record.id, ordinal));
+            }
+        }
+        for (store, slots) in panels.into_values() {
+            store.tombstone(&slots).await?;
+        }
+        if !fresh.is_empty() {
+            tracing::info!(datasets = fresh.len(), "revoked datasets are out of use");
+        }
+        done.extend(fresh);
+        Ok(())
+    }
+
+    /// Deletes staged batches whose registration did not come in time.
+    pub(crate) async fn discard_expired(&self) -> Result<(), ArchiveError> {
+        let now = self.clock.now_unix_s();
+        for (key, staged) in self.batches.all_staged()? {
+            let registration = staged.receipt.registration.as_ref();
+            let deadline = registration.map_or(0, |registration| registration.deadline_unix_s);
+            if deadline.saturating_add(DEADLINE_GRACE_S) >= now {
+                continue;
+            }
+            let _publishing = self.publishing.lock().await;
+            if self.batches.staged(&key)?.as_ref() != Some(&staged) {
+                continue;
+            }
+            self.store_of(&staged.place).discard_batch(staged.place.batch).await?;
+            self.batches.unstage(&key)?;
+            tracing::info!(batch = %staged.place.batch, "removed a batch that was never registered");
+        }
+        Ok(())
+    }
+}
+
+/// Adds the slot of the dataset at `ordinal` of a registration with these slots. An ordinal past its
+/// end, which no contract emits, names no slot.
+pub(crate) fn insert_ordinal(set: &mut SlotSet, slots: SlotRange, ordinal: u32) -> Result<(), ArchiveError> {
+    if ordinal < slots.count {
+        let past = || ArchiveError::Slot(u64::from(slots.first) + u64::from(ordinal));
+        set.insert(slots.first.checked_add(ordinal).ok_or_else(past)?)?;
+    }
+    Ok(())
+}

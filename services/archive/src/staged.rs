@@ -1,0 +1,253 @@
+//! What the archive remembers on its own disk: uploads under way and batches that wait for their
+//! registration. Everything else is in the object store and on the chain.
+
+use crate::error::ArchiveError;
+use locus_commitment::Digest32;
+use locus_genomics::PanelDigest;
+use locus_store::{BatchId, PanelShape};
+use locus_wire::pb::archive::UploadReceipt;
+use prost::Message as _;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use std::{path::Path, sync::Arc};
+
+/// Batch id to panel: written before the first object of an upload, removed when it is staged or
+/// discarded. Whatever is left here at a start is debris of a crash.
+const OPEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("open_uploads");
+/// Batch key to staged batch.
+const STAGED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("staged_batches");
+/// Progress of the background tasks.
+const PROGRESS: TableDefinition<'_, &str, u64> = TableDefinition::new("progress");
+/// Registrations up to this one were offered for publication.
+const PUBLISHED_UP_TO: &str = "published_up_to";
+
+/// Where the bodies of an upload are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchPlace {
+    /// Name of the batch in the store.
+    pub(crate) batch: BatchId,
+    /// Its panel.
+    pub(crate) panel: PanelDigest,
+    /// The panel's shape.
+    pub(crate) shape: PanelShape,
+}
+
+/// What names a batch both before and after its registration. Dataset ids are derived from
+/// registrant and batch nonce and seeds are bound to panel and version, so equal leaves are the same
+/// batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchKey {
+    /// Hash of all dataset leaves.
+    pub(crate) leaves_hash: Digest32,
+}
+
+/// A batch whose bodies are stored and whose three attestations were given.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StagedBatch {
+    /// Where its bodies are.
+    pub(crate) place: BatchPlace,
+    /// What the contributor was answered.
+    pub(crate) receipt: UploadReceipt,
+}
+
+/// The archive's own database.
+#[derive(Debug, Clone)]
+pub(crate) struct StagedBatches(Arc<Database>);
+
+impl BatchPlace {
+    const BYTES: usize = 32 + 32 + 4 + 1;
+
+    /// Batch id, panel digest, panel blocks (little endian), 1 for complete calls.
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..32].copy_from_slice(&self.batch.0);
+        bytes[32..64].copy_from_slice(&self.panel.0);
+        bytes[64..68].copy_from_slice(&self.shape.blocks().to_le_bytes());
+        bytes[68] = u8::from(self.shape.complete_calls());
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (head, rest) = bytes.split_first_chunk::<{ Self::BYTES }>()?;
+        let (batch, tail) = head.split_first_chunk::<32>()?;
+        let (panel, tail) = tail.split_first_chunk::<32>()?;
+        let (blocks, tail) = tail.split_first_chunk::<4>()?;
+        let complete_calls = match tail {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        };
+        let shape = PanelShape::try_new(u32::from_le_bytes(*blocks), complete_calls).ok()?;
+        Some((Self { batch: BatchId(*batch), panel: PanelDigest(*panel), shape }, rest))
+    }
+}
+
+impl StagedBatch {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.place.to_bytes().to_vec();
+        bytes.extend(self.receipt.encode_to_vec());
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, ArchiveError> {
+        let (place, rest) = BatchPlace::parse(bytes).ok_or(ArchiveError::DamagedRecord("staged batch"))?;
+        let receipt = UploadReceipt::decode(rest).map_err(|_| ArchiveError::DamagedRecord("staged batch"))?;
+        Ok(Self { place, receipt })
+    }
+}
+
+impl StagedBatches {
+    /// Opens or creates the database file.
+    pub(crate) fn open(file: &Path) -> Result<Self, ArchiveError> {
+        let database = Database::create(file).map_err(redb::Error::from)?;
+        let write = database.begin_write().map_err(redb::Error::from)?;
+        write.open_table(OPEN).map_err(redb::Error::from)?;
+        write.open_table(STAGED).map_err(redb::Error::from)?;
+        write.open_table(PROGRESS).map_err(redb::Error::from)?;
+        write.commit().map_err(redb::Error::from)?;
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// Notes that objects of this batch may exist from now on.
+    pub(crate) fn begin_upload(&self, place: &BatchPlace) -> Result<(), ArchiveError> {
+        self.write(|write| {
+            write.open_table(OPEN)?.insert(&place.batch.0[..], &place.to_bytes()[..])?;
+            Ok(())
+        })
+    }
+
+    /// Notes that no object of this batch exists any more.
+    pub(crate) fn forget_upload(&self, batch: BatchId) -> Result<(), ArchiveError> {
+        self.write(|write| {
+            write.open_table(OPEN)?.remove(&batch.0[..])?;
+            Ok(())
+        })
+    }
+
+    /// Uploads that were neither staged nor discarded.
+    pub(crate) fn open_uploads(&self) -> Result<Vec<BatchPlace>, ArchiveError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(OPEN).map_err(redb::Error::from)?;
+        let mut places = Vec::new();
+        for entry in table.iter().map_err(redb::Error::from)? {
+            let (_, value) = entry.map_err(redb::Error::from)?;
+            let parsed = BatchPlace::parse(value.value()).filter(|(_, rest)| rest.is_empty());
+            let (place, _) = parsed.ok_or(ArchiveError::DamagedRecord("open upload"))?;
+            places.push(place);
+        }
+        Ok(places)
+    }
+
+    /// Moves a batch from the uploads under way to the staged ones, durably and at once.
+    pub(crate) fn stage(&self, key: &BatchKey, staged: &StagedBatch) -> Result<(), ArchiveError> {
+        self.write(|write| {
+            write.open_table(OPEN)?.remove(&staged.place.batch.0[..])?;
+            write.open_table(STAGED)?.insert(&key.leaves_hash.0[..], &staged.to_bytes()[..])?;
+            Ok(())
+        })
+    }
+
+    /// The staged batch with this key.
+    pub(crate) fn staged(&self, key: &BatchKey) -> Result<Option<StagedBatch>, ArchiveError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(STAGED).map_err(redb::Error::from)?;
+        let value = table.get(&key.leaves_hash.0[..]).map_err(redb::Error::from)?;
+        value.map(|value| StagedBatch::parse(value.value())).transpose()
+    }
+
+    /// All staged batches with their keys.
+    pub(crate) fn all_staged(&self) -> Result<Vec<(BatchKey, StagedBatch)>, ArchiveError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(STAGED).map_err(redb::Error::from)?;
+        let mut batches = Vec::new();
+        for entry in table.iter().map_err(redb::Error::from)? {
+            let (key, value) = entry.map_err(redb::Error::from)?;
+            batches.push((parse_key(key.value())?, StagedBatch::parse(value.value())?));
+        }
+        Ok(batches)
+    }
+
+    /// Forgets a staged batch: its registration is published, or can no longer happen.
+    pub(crate) fn unstage(&self, key: &BatchKey) -> Result<(), ArchiveError> {
+        self.write(|write| {
+            write.open_table(STAGED)?.remove(&key.leaves_hash.0[..])?;
+            Ok(())
+        })
+    }
+
+    /// The last registration that was offered for publication; 0 before the first.
+    pub(crate) fn published_up_to(&self) -> Result<u64, ArchiveError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(PROGRESS).map_err(redb::Error::from)?;
+        let value = table.get(PUBLISHED_UP_TO).map_err(redb::Error::from)?;
+        Ok(value.map_or(0, |value| value.value()))
+    }
+
+    /// Sets [`published_up_to`](Self::published_up_to).
+    pub(crate) fn set_published_up_to(&self, registration: u64) -> Result<(), ArchiveError> {
+        self.write(|write| {
+            write.open_table(PROGRESS)?.insert(PUBLISHED_UP_TO, registration)?;
+            Ok(())
+        })
+    }
+
+    /// One durable transaction.
+    fn write(&self, work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), ArchiveError> {
+        let write = self.0.begin_write().map_err(redb::Error::from)?;
+        work(&write)?;
+        write.commit().map_err(redb::Error::from)?;
+        Ok(())
+    }
+}
+
+fn parse_key(bytes: &[u8]) -> Result<BatchKey, ArchiveError> {
+    let leaves_hash = bytes.try_into().map_err(|_| ArchiveError::DamagedRecord("batch key"))?;
+    Ok(BatchKey { leaves_hash: Digest32(leaves_hash) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(byte: u8) -> BatchPlace {
+        let shape = PanelShape::try_new(3, byte.is_multiple_of(2)).expect("three blocks are allowed");
+        BatchPlace { batch: BatchId([byte; 32]), panel: PanelDigest([byte + 1; 32]), shape }
+    }
+
+    fn key(byte: u8) -> BatchKey {
+        BatchKey { leaves_hash: Digest32([byte; 32]) }
+    }
+
+    #[test]
+    fn a_batch_is_open_or_staged_but_never_both_also_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let file = folder.path().join("archive.redb");
+        let receipt = UploadReceipt { registration: None, attestations: vec![vec![1; 65].into()] };
+        let staged = StagedBatch { place: place(1), receipt };
+        let batches = StagedBatches::open(&file).expect("opens");
+        for byte in [1, 2] {
+            batches.begin_upload(&place(byte)).expect("begins");
+        }
+        batches.stage(&key(5), &staged).expect("stages");
+        drop(batches);
+        let batches = StagedBatches::open(&file).expect("opens again");
+        assert_eq!(batches.open_uploads().expect("reads"), [place(2)]);
+        assert_eq!(batches.staged(&key(5)).expect("reads"), Some(staged.clone()));
+        assert_eq!(batches.all_staged().expect("reads"), [(key(5), staged)]);
+        assert_eq!(batches.staged(&key(6)).expect("reads"), None);
+        batches.forget_upload(place(2).batch).expect("forgets");
+        batches.unstage(&key(5)).expect("forgets");
+        assert!(batches.open_uploads().expect("reads").is_empty());
+        assert!(batches.all_staged().expect("reads").is_empty());
+    }
+
+    #[test]
+    fn publication_progress_is_kept() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let file = folder.path().join("archive.redb");
+        let batches = StagedBatches::open(&file).expect("opens");
+        assert_eq!(batches.published_up_to().expect("reads"), 0);
+        batches.set_published_up_to(8).expect("writes");
+        drop(batches);
+        assert_eq!(StagedBatches::open(&file).and_then(|batches| batches.published_up_to()).expect("reads"), 8);
+    }
+}

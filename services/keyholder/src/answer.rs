@@ -1,0 +1,249 @@
+//! Answering an order in three steps: prepare, commit, release.
+//!
+//! Nothing about an answer leaves before every member's charge is on disk, and a share's partial
+//! decryption leaves only when the other holder of the share has committed to the same bytes.
+
+mod compute;
+mod question;
+mod release;
+
+use crate::{
+    error::KeyholderError,
+    keyholder::Keyholder,
+    store::{AnswerRecord, MemberCharge, StoredAnswer, UseRecord},
+};
+use locus_cohort::{AnswerPlan, Cohort, Member};
+use locus_commitment::Digest32;
+use locus_ledger::{OrderState, RegistrationId};
+use locus_privacy::{BatchMembers, ChargeName, ChargeRequest, Tier};
+use locus_wire::{pb::keyholder as pb, relay};
+use question::Asked;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Keyholder {
+    /// First step: says which eligible slots this keyholder leaves out.
+    pub(crate) async fn prepare(&self, question: &pb::Question) -> Result<pb::Preparation, KeyholderError> {
+        let asked = self.ask(question).await?;
+        if let Some(stored) = self.store().preparation(&asked.order_id.0)?
+            && self.store().answer(&asked.order_id.0)?.is_some()
+        {
+            return Ok(stored);
+        }
+        self.check_answerable(&asked)?;
+        let excluded = self.exclusions(&asked)?;
+        let mut preparation = pb::Preparation {
+            keyholder: u32::from(self.index().get()),
+            order_id: asked.order_id.0.0.to_vec().into(),
+            excluded_slots: excluded.into_iter().collect(),
+            charge_sequence: self.store().charge_sequence()?,
+            signature: Default::default(),
+        };
+        preparation.signature = self.sign(&relay::preparation_digest(&self.network(), &preparation))?;
+        self.store().put_preparation(&asked.order_id.0, &preparation)?;
+        Ok(preparation)
+    }
+
+    /// Second step: forms the cohort, charges it, computes and stores the answer.
+    pub(crate) async fn commit(
+        &self,
+        question: &pb::Question,
+        preparations: &[pb::Preparation],
+    ) -> Result<pb::AnswerCommitment, KeyholderError> {
+        let asked = self.ask(question).await?;
+        if let Some(commitment) = self.store().answer(&asked.order_id.0)?.and_then(|answer| answer.commitment) {
+            return Ok(commitment);
+        }
+        self.check_answerable(&asked)?;
+        let (participants, excluded) = self.check_preparations(&asked, preparations).await?;
+        let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
+        let plan = self.plan(&asked, &cohort)?;
+        let order = asked.record.order;
+        cohort.check(&plan, self.parameters(), order.max_price)?;
+        self.check_nobody_revoked(&cohort, asked.record.block)?;
+        let answer = self.compute(&asked, &cohort, &plan, &participants).await?;
+        let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
+        let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
+        let exact_batches =
+            if order.tier == Tier::Exact { batches_of(&asked, cohort.members())? } else { Vec::new() };
+        let now = self.now_unix_s();
+        self.store().commit_answer(
+            &AnswerRecord {
+                order: asked.order_id.0,
+                charge: charge_request(&plan, now),
+                members: &charges,
+                exact_batches: &exact_batches,
+                question: asked.question_key,
+                excluded_slots: &excluded,
+                use_record: UseRecord {
+                    order: asked.order_id.0.0.to_vec().into(),
+                    researcher: order.researcher.0.to_vec().into(),
+                    purpose: order.purpose,
+                    at_unix_s: now,
+                    variant_count: plan.variant_count(),
+                },
+                answer: &answer,
+            },
+            self.parameters(),
+        )?;
+        Ok(commitment)
+    }
+
+    /// Open, before its deadline, within the privacy caps of its tier.
+    fn check_answerable(&self, asked: &Asked) -> Result<(), KeyholderError> {
+        if asked.record.state != OrderState::Open {
+            return Err(KeyholderError::OrderClosed);
+        }
+        if self.now_unix_s() > asked.record.order.deadline_unix_s {
+            return Err(KeyholderError::OrderExpired);
+        }
+        Ok(())
+    }
+
+    fn plan(&self, asked: &Asked, cohort: &Cohort) -> Result<AnswerPlan, KeyholderError> {
+        let order = &asked.record.order;
+        Ok(AnswerPlan::try_new(self.network(), asked.panel, &asked.selection, order.tier, order.rho, cohort)?)
+    }
+
+    /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or in a
+    /// sealed batch that changed too little since its last exact answer.
+    ///
+    /// A question that was answered before keeps the cohort it was answered with, so that it costs
+    /// nothing and returns the same bytes.
+    fn exclusions(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
+        let mut excluded = asked.eligible.revoked_slots(&self.view(), asked.record.block);
+        if asked.record.order.tier == Tier::Exact {
+            excluded.extend(self.stale_batches(asked, &excluded)?);
+        }
+        let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
+        let plan = self.plan(asked, &cohort)?;
+        if self.store().is_answered(&ChargeName::from(plan.digest()))? {
+            return Ok(excluded);
+        }
+        if let Some(last) = self.store().last_exclusions(&asked.question_key)? {
+            let before: BTreeSet<u64> = excluded.union(&last).copied().collect();
+            if let Ok(cohort_before) = Cohort::try_new(&asked.eligible, &before) {
+                let plan_before = self.plan(asked, &cohort_before)?;
+                if self.store().is_answered(&ChargeName::from(plan_before.digest()))? {
+                    return Ok(before);
+                }
+            }
+        }
+        let members: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
+        let charge = charge_request(&plan, self.now_unix_s());
+        excluded.extend(self.store().exhausted(&members, &charge, self.parameters())?);
+        Ok(excluded)
+    }
+
+    /// Slots of sealed batches that may not be answered exactly with their present members.
+    fn stale_batches(&self, asked: &Asked, excluded: &BTreeSet<u64>) -> Result<BTreeSet<u64>, KeyholderError> {
+        let live: Vec<Member> =
+            asked.eligible.members.iter().filter(|member| !excluded.contains(&member.slot)).copied().collect();
+        let mut stale = BTreeSet::new();
+        for (registration, members) in batches_of(asked, &live)? {
+            let history = self.store().exact_history(registration, members.batch_size())?;
+            if history.admits(&members, self.parameters()).is_err() {
+                let of_batch = |member: &&Member| member.registration == registration;
+                stale.extend(asked.eligible.members.iter().filter(of_batch).map(|member| member.slot));
+            }
+        }
+        Ok(stale)
+    }
+
+    /// Verifies the preparations and unites what they leave out.
+    async fn check_preparations(
+        &self,
+        asked: &Asked,
+        preparations: &[pb::Preparation],
+    ) -> Result<(Vec<u32>, BTreeSet<u64>), KeyholderError> {
+        let own = self.store().preparation(&asked.order_id.0)?.ok_or(KeyholderError::StepMissing("preparation"))?;
+        let mut participants = BTreeSet::new();
+        let mut excluded = BTreeSet::new();
+        for preparation in preparations {
+            let digest = relay::preparation_digest(&self.network(), preparation);
+            let peer = self.verify_peer(preparation.keyholder, &digest, &preparation.signature).await?;
+            if preparation.order_id.as_ref() != asked.order_id.0.0 {
+                return Err(KeyholderError::OrderMismatch("preparation"));
+            }
+            if peer == self.index() && *preparation != own {
+                return Err(KeyholderError::Disagreement("the preparation is not the last one signed here".into()));
+            }
+            if peer != self.index() {
+                let seen = self.store().observe_peer_sequence(preparation.keyholder, preparation.charge_sequence)?;
+                if let Err(seen) = seen {
+                    let (peer, now) = (preparation.keyholder, preparation.charge_sequence);
+                    return Err(KeyholderError::Rollback { peer, seen, now });
+                }
+            }
+            participants.insert(preparation.keyholder);
+            excluded.extend(preparation.excluded_slots.iter().copied());
+        }
+        let own_index = u32::from(self.index().get());
+        if participants.len() < 2 || !participants.contains(&own_index) {
+            return Err(KeyholderError::StepMissing("preparations of two keyholders, one of them this one,"));
+        }
+        Ok((participants.into_iter().collect(), excluded))
+    }
+
+    /// A revocation that arrived after the preparation still counts.
+    fn check_nobody_revoked(&self, cohort: &Cohort, pinned_block: u64) -> Result<(), KeyholderError> {
+        let view = self.view();
+        let revoked = cohort.members().iter().any(|member| {
+            view.is_revoked(member.registration, member.ordinal)
+                || view.is_withdrawn_since(member.registration, pinned_block)
+        });
+        if revoked {
+            return Err(KeyholderError::Disagreement("a member was revoked since the preparation: prepare again".into()));
+        }
+        Ok(())
+    }
+}
+
+fn charge_of(member: &Member) -> MemberCharge {
+    MemberCharge { slot: member.slot, person: member.person }
+}
+
+fn charge_request(plan: &AnswerPlan, at_unix_s: u64) -> ChargeRequest {
+    ChargeRequest { name: ChargeName::from(plan.digest()), tier: plan.tier(), cost: plan.cost(), at_unix_s }
+}
+
+/// The members of every sealed batch among `members`.
+fn batches_of(asked: &Asked, members: &[Member]) -> Result<Vec<(RegistrationId, BatchMembers)>, KeyholderError> {
+    let privacy = |error| KeyholderError::Store(crate::store::StoreError::Privacy(error));
+    let mut batches: BTreeMap<RegistrationId, BatchMembers> = BTreeMap::new();
+    for member in members {
+        let size = asked.batch_sizes.get(&member.registration).copied().unwrap_or(0);
+        let batch = match batches.entry(member.registration) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(BatchMembers::none_of(size).map_err(privacy)?)
+            }
+        };
+        batch.insert(member.ordinal).map_err(privacy)?;
+    }
+    Ok(batches.into_iter().collect())
+}
+
+/// The commitment of both planes of a share.
+fn united_commitment(planes: &[Digest32]) -> Digest32 {
+    let parts: Vec<&[u8]> = planes.iter().map(|digest| digest.0.as_slice()).collect();
+    locus_commitment::sha3_256("locus/keyholder/share-commitment/v1", &parts)
+}
+
+fn stored_answer(
+    commitment: pb::AnswerCommitment,
+    shares: Vec<pb::ReleasedShare>,
+    cohort: &Cohort,
+    participants: &[u32],
+) -> StoredAnswer {
+    let payees = cohort.payees().into_iter().map(|(account, amount)| crate::store::Payee {
+        account: account.0.to_vec().into(),
+        amount: amount.0.to_string(),
+    });
+    StoredAnswer {
+        commitment: Some(commitment),
+        shares,
+        payees: payees.collect(),
+        price: cohort.price().0.to_string(),
+        participants: participants.to_vec(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Third step: compare with the other holders, then let go.
+
+use crate::{
+    error::KeyholderError,
+    keyholder::Keyholder,
+    store::{PayoutTable, StoredAnswer},
+};
+use locus_commitment::{Address, Digest32};
+use locus_ledger::{Amount, OrderId, PayoutTree, Settlement};
+use locus_sharing::{KeyholderIndex, holders_of, release_plan, shares_of};
+use locus_wire::{convert::field, pb::keyholder as pb, relay};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a release consists of.
+pub(crate) struct Release {
+    pub(crate) shares: Vec<pb::ReleasedShare>,
+    /// `None` while this keyholder does not know all settlements before this one.
+    pub(crate) settlement: Option<pb::SettlementSignature>,
+}
+
+impl Keyholder {
+    /// Releases the shares assigned to this keyholder, once the commitments of the other holders
+    /// equal its own, together with its signature for the settlement.
+    pub(crate) async fn release(&self, request: &pb::ReleaseAnswerRequest) -> Result<Release, KeyholderError> {
+        let order_id = OrderId(field::digest("order_id", &request.order_id)?);
+        let stored = self.store().answer(&order_id.0)?.ok_or(KeyholderError::StepMissing("the commitment"))?;
+        let own = stored.commitment.as_ref().ok_or(KeyholderError::StepMissing("the commitment"))?;
+        let peers = self.check_commitments(own, &stored.participants, &request.commitments).await?;
+        let released = self.released_shares(&stored, &peers)?;
+        self.poll_chain().await?;
+        let followed = self.follow_settlements();
+        let settlement = followed.and_then(|()| self.settlement(order_id, &stored, own, request.payout_sequence));
+        if let Err(error) = &settlement {
+            tracing::warn!(order = %order_id, %error, "answer released without a settlement signature");
+        }
+        Ok(Release { shares: released, settlement: settlement.ok() })
+    }
+
+    /// Every participant's commitment must be there, signed, and equal to ours wherever both know.
+    async fn check_commitments(
+        &self,
+        own: &pb::AnswerCommitment,
+        participants: &[u32],
+        commitments: &[pb::AnswerCommitment],
+    ) -> Result<BTreeSet<KeyholderIndex>, KeyholderError> {
+        let mut seen = BTreeSet::new();
+        for commitment in commitments {
+            let digest = relay::commitment_digest(&self.network(), commitment);
+            let peer = self.verify_peer(commitment.keyholder, &digest, &commitment.signature).await?;
+            check_agreement(self.index(), own, peer, commitment)?;
+            seen.insert(peer);
+        }
+        let numbers: Vec<u32> = seen.iter().map(|peer| u32::from(peer.get())).collect();
+        if numbers != participants {
+            return Err(KeyholderError::StepMissing("the commitment of every participant"));
+        }
+        Ok(seen)
+    }
+
+    fn released_shares(
+        &self,
+        stored: &StoredAnswer,
+        present: &BTreeSet<KeyholderIndex>,
+    ) -> Result<Vec<pb::ReleasedShare>, KeyholderError> {
+        let mut absent = KeyholderIndex::ALL.into_iter().filter(|keyholder| !present.contains(keyholder));
+        let down = absent.next();
+        if absent.next().is_some() {
+            return Err(KeyholderError::StepMissing("the commitment of a second keyholder"));
+        }
+        let mine: Vec<u32> = release_plan(down)
+            .into_iter()
+            .filter(|assignment| assignment.releaser == self.index())
+            .map(|assignment| u32::from(assignment.share.get()))
+            .collect();
+        Ok(stored.shares.iter().filter(|share| mine.contains(&share.share)).cloned().collect())
+    }
+
+    /// Signs the settlement that follows the last one this keyholder has seen.
+    fn settlement(
+        &self,
+        order: OrderId,
+        stored: &StoredAnswer,
+        own: &pb::AnswerCommitment,
+        payout_sequence: u64,
+    ) -> Result<pb::SettlementSignature, KeyholderError> {
+        let table = self.store().payout_table()?;
+        if table.sequence.checked_add(1) != Some(payout_sequence) {
+            let text = format!("settlement {payout_sequence} does not follow {}, the last one seen here", table.sequence);
+            return Err(KeyholderError::Disagreement(text));
+        }
+        let damaged = || crate::store::StoreError::Damaged("answer");
+        let next = table.with(&payees_of(stored).ok_or_else(damaged)?).ok_or_else(damaged)?;
+        let digest = |bytes: &[u8]| bytes.try_into().map(Digest32).map_err(|_| damaged());
+        let settlement = Settlement {
+            order,
+            answer_digest: digest(&own.answer_digest)?,
+            cohort_digest: digest(&own.cohort_digest)?,
+            cohort_size: own.cohort_size,
+            price: Amount(stored.price.parse().map_err(|_| damaged())?),
+            payout_sequence,
+            payout_root: PayoutTree::build(amounts(&next)).root(),
+        };
+        let signature = self.sign(&self.contracts().settlement_signing_hash(&settlement))?;
+        Ok(pb::SettlementSignature { settlement: Some((&settlement).into()), signature })
+    }
+
+    /// Brings the payout table up to the last settlement on the chain that this keyholder knows the
+    /// payees of.
+    pub(crate) fn follow_settlements(&self) -> Result<(), KeyholderError> {
+        let settlements = self.view().settlements().to_vec();
+        let mut table = self.store().payout_table()?;
+        for settlement in settlements {
+            if settlement.payout_sequence != table.sequence.saturating_add(1) {
+                continue;
+            }
+            let Some(stored) = self.store().answer(&settlement.order.0)? else {
+                return Err(KeyholderError::Disagreement(format!(
+                    "settlement {} was made while this keyholder was down: import the payout table",
+                    settlement.payout_sequence
+                )));
+            };
+            let payees = payees_of(&stored).ok_or(crate::store::StoreError::Damaged("answer"))?;
+            let next = table.with(&payees).ok_or(crate::store::StoreError::Damaged("answer"))?;
+            if PayoutTree::build(amounts(&next)).root() != settlement.payout_root {
+                return Err(KeyholderError::Disagreement("the chain's payout root is not the one computed here".into()));
+            }
+            self.store().put_payout_table(&next)?;
+            table = next;
+        }
+        Ok(())
+    }
+}
+
+fn check_agreement(
+    own_index: KeyholderIndex,
+    own: &pb::AnswerCommitment,
+    peer: KeyholderIndex,
+    theirs: &pb::AnswerCommitment,
+) -> Result<(), KeyholderError> {
+    let disagree = |what: &str| {
+        Err(KeyholderError::Disagreement(format!("keyholder {} signed another {what}", peer.get())))
+    };
+    if theirs.order_id != own.order_id {
+        return Err(KeyholderError::OrderMismatch("commitment"));
+    }
+    if theirs.cohort_digest != own.cohort_digest || theirs.cohort_size != own.cohort_size {
+        return disagree("cohort");
+    }
+    if theirs.answer_digest != own.answer_digest || theirs.blocks.len() != own.blocks.len() {
+        return disagree("question");
+    }
+    for (mine, theirs) in own.blocks.iter().zip(&theirs.blocks) {
+        if theirs.block != mine.block || theirs.tau != mine.tau || theirs.share_commitments.len() != 2 {
+            return disagree("question");
+        }
+        for (share, commitment) in shares_of(peer).into_iter().zip(&theirs.share_commitments) {
+            let place = shares_of(own_index).into_iter().position(|held| held == share);
+            let differs = place.is_some_and(|place| mine.share_commitments.get(place) != Some(commitment));
+            if differs && holders_of(share).contains(&own_index) {
+                tracing::error!(peer = peer.get(), share = share.get(), block = mine.block, "a partial decryption differs");
+                return disagree(&format!("partial decryption of share {share} in block {}", mine.block));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn payees_of(stored: &StoredAnswer) -> Option<BTreeMap<Address, u128>> {
+    let parse = |payee: &crate::store::Payee| -> Option<(Address, u128)> {
+        Some((Address(payee.account.as_ref().try_into().ok()?), payee.amount.parse().ok()?))
+    };
+    stored.payees.iter().map(parse).collect()
+}
+
+fn amounts(table: &PayoutTable) -> BTreeMap<Address, Amount> {
+    table.earned.iter().map(|(account, amount)| (*account, Amount(*amount))).collect()
+}

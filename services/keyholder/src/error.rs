@@ -1,0 +1,143 @@
+//! Why a keyholder refuses.
+
+use crate::store::StoreError;
+use locus_cohort::{CohortRefusal, PlanRefusal};
+use locus_commitment::DatasetId;
+use locus_service::{ErrorCode, ServiceError};
+use locus_sharing::SharingError;
+
+/// Everything a call can be refused for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyholderError {
+    /// A message is not well formed.
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    /// A field of a message is not well formed.
+    #[error("malformed request: {0}")]
+    Field(#[from] locus_wire::convert::FieldError),
+    /// A message of a stream is missing or out of order.
+    #[error("the stream is out of order: {0}")]
+    Order(&'static str),
+    /// The request is about another market.
+    #[error("the request names another market: check the network id")]
+    OtherNetwork,
+    /// A signature does not verify.
+    #[error("the signature of the {0} does not verify: sign again with the right key")]
+    Signature(&'static str),
+    /// The committee has no such member, or not this key.
+    #[error("keyholder {0} is not in the committee on the chain")]
+    Committee(u32),
+    /// The thing is not on the chain, or not final yet.
+    #[error("{0} is not final on the chain yet: retry when it is")]
+    NotFinal(&'static str),
+    /// The order cannot be answered any more.
+    #[error("the order is already settled or refunded")]
+    OrderClosed,
+    /// Its deadline has passed.
+    #[error("the order's deadline has passed: its escrow can be refunded")]
+    OrderExpired,
+    /// What is asked is not what the order says.
+    #[error("the {0} does not match the order on the chain")]
+    OrderMismatch(&'static str),
+    /// A check at enrolment failed.
+    #[error("dataset {dataset} fails the check of its {what}: encrypt it again with an unmodified client")]
+    Enrolment {
+        /// The dataset.
+        dataset: DatasetId,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// The person has another live dataset on the panel.
+    #[error("the person of dataset {0} has another live dataset on this panel: revoke that one first")]
+    PersonHasDataset(DatasetId),
+    /// Parties see different things.
+    #[error("keyholders disagree: {0}")]
+    Disagreement(String),
+    /// A peer's ledger went back.
+    #[error("the privacy ledger of keyholder {peer} went back from {seen} to {now}: it was restored from an old copy and must not answer")]
+    Rollback {
+        /// Whose.
+        peer: u32,
+        /// Longest seen.
+        seen: u64,
+        /// Shown now.
+        now: u64,
+    },
+    /// The noise keys are not agreed yet.
+    #[error("noise keys are not agreed yet: all keyholders must have been up once")]
+    NoNoiseKeys,
+    /// A step is missing.
+    #[error("{0} must come first")]
+    StepMissing(&'static str),
+    /// Not revoked.
+    #[error("dataset {0} of the registration is not revoked: revoke it first")]
+    NotRevoked(u32),
+    /// The caller is not the registrant.
+    #[error("only the registrant can ask for a statement")]
+    NotRegistrant,
+    /// The cohort may not be asked.
+    #[error(transparent)]
+    Cohort(#[from] CohortRefusal),
+    /// The question may not be asked.
+    #[error(transparent)]
+    Plan(#[from] PlanRefusal),
+    /// A seed package does not open.
+    #[error("sealed seeds: {0}")]
+    Sharing(#[from] SharingError),
+    /// The ciphertext layer refuses.
+    #[error(transparent)]
+    Rlwe(#[from] locus_rlwe::RlweError),
+    /// The storage refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain cannot be read.
+    #[error("the chain cannot be read: {0}")]
+    Chain(String),
+}
+
+impl ServiceError for KeyholderError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Malformed(_) | Self::Field(_) | Self::Order(_) | Self::OtherNetwork | Self::Sharing(_) => ErrorCode::BadRequest,
+            Self::Signature(_) | Self::Committee(_) | Self::NotRegistrant => ErrorCode::Forbidden,
+            Self::NotFinal(_) => ErrorCode::NotFound,
+            Self::Disagreement(_) => ErrorCode::Conflict,
+            Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
+            Self::Store(StoreError::Duplicate { .. }) => ErrorCode::AlreadyExists,
+            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_)) => ErrorCode::Refused,
+            Self::Store(_) => ErrorCode::Internal,
+            _ => ErrorCode::Refused,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) | Self::Field(_) => "MALFORMED",
+            Self::Order(_) => "STREAM_ORDER",
+            Self::OtherNetwork => "OTHER_NETWORK",
+            Self::Signature(_) => "BAD_SIGNATURE",
+            Self::Committee(_) => "NOT_IN_COMMITTEE",
+            Self::NotFinal(_) => "NOT_FINAL",
+            Self::OrderClosed => "ORDER_CLOSED",
+            Self::OrderExpired => "ORDER_EXPIRED",
+            Self::OrderMismatch(_) => "ORDER_MISMATCH",
+            Self::Enrolment { .. } => "ENROLMENT_CHECK_FAILED",
+            Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
+            Self::Disagreement(_) => "KEYHOLDERS_DISAGREE",
+            Self::Rollback { .. } => "LEDGER_ROLLBACK",
+            Self::NoNoiseKeys => "NOISE_KEYS_MISSING",
+            Self::StepMissing(_) => "STEP_MISSING",
+            Self::NotRevoked(_) => "NOT_REVOKED",
+            Self::NotRegistrant => "NOT_REGISTRANT",
+            Self::Cohort(_) => "COHORT_REFUSED",
+            Self::Plan(_) => "PLAN_REFUSED",
+            Self::Sharing(_) => "SEEDS_REFUSED",
+            Self::Rlwe(_) => "CIPHERTEXT_REFUSED",
+            Self::Store(StoreError::Duplicate { .. }) => "DUPLICATE",
+            Self::Store(StoreError::SeedsMissing(_)) => "SEEDS_MISSING",
+            Self::Store(StoreError::Privacy(_)) => "PRIVACY_REFUSED",
+            Self::Store(_) => "STORAGE",
+            Self::Chain(_) => "CHAIN_UNREADABLE",
+        }
+    }
+}

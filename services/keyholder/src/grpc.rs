@@ -1,0 +1,185 @@
+//! The gRPC face of a keyholder: messages in, messages out, no decisions.
+
+use crate::{
+    enrol::{Batch, PeerValues},
+    error::KeyholderError,
+    keyholder::Keyholder,
+};
+use locus_service::{MESSAGE_BYTES_MAX, blocking, to_status};
+use locus_wire::pb::keyholder::{
+    self as pb,
+    attest_datasets_request::Part as AttestPart,
+    check_datasets_request::Part as CheckPart,
+    keyholder_service_server::{KeyholderService, KeyholderServiceServer},
+    release_answer_response::Part as ReleasePart,
+};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Responses that may wait for a slow reader.
+const RESPONSES_MAX: usize = 4;
+
+/// Builds the service.
+pub(crate) fn service(keyholder: Keyholder) -> KeyholderServiceServer<Grpc> {
+    KeyholderServiceServer::new(Grpc(keyholder))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+pub(crate) struct Grpc(Keyholder);
+
+fn status(error: KeyholderError) -> Status {
+    to_status(&error)
+}
+
+#[tonic::async_trait]
+impl KeyholderService for Grpc {
+    type CheckDatasetsStream = ReceiverStream<Result<pb::CheckDatasetsResponse, Status>>;
+    type ReleaseAnswerStream = ReceiverStream<Result<pb::ReleaseAnswerResponse, Status>>;
+
+    async fn get_keyholder(
+        &self,
+        _: Request<pb::GetKeyholderRequest>,
+    ) -> Result<Response<pb::GetKeyholderResponse>, Status> {
+        Ok(Response::new(pb::GetKeyholderResponse {
+            index: u32::from(self.0.index().get()),
+            signer: self.0.signer_address().0.to_vec().into(),
+            hpke_public_key: self.0.sealing_key().public_key().to_bytes().to_vec().into(),
+        }))
+    }
+
+    async fn check_datasets(
+        &self,
+        request: Request<Streaming<pb::CheckDatasetsRequest>>,
+    ) -> Result<Response<Self::CheckDatasetsStream>, Status> {
+        let mut stream = request.into_inner();
+        let Some(CheckPart::Header(header)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the header must come first")));
+        };
+        let batch = Arc::new(self.0.open_batch(&header).await.map_err(status)?);
+        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        let keyholder = self.0.clone();
+        tokio::spawn(async move {
+            let result = check_chunks(&keyholder, &batch, &mut stream, &sender).await;
+            if let Err(error) = result {
+                // A receiver that is gone needs no answer.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn attest_datasets(
+        &self,
+        request: Request<Streaming<pb::AttestDatasetsRequest>>,
+    ) -> Result<Response<pb::AttestDatasetsResponse>, Status> {
+        let mut stream = request.into_inner();
+        let Some(AttestPart::Header(header)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the header must come first")));
+        };
+        let batch = Arc::new(self.0.open_batch(&header).await.map_err(status)?);
+        let mut values = PeerValues::default();
+        while let Some(message) = stream.message().await? {
+            let Some(AttestPart::PeerValues(message)) = message.part else {
+                return Err(status(KeyholderError::Order("only check values may follow the header")));
+            };
+            let peer = self.0.verify_peer_values(&batch, &message).await.map_err(status)?;
+            let (keyholder, of_batch) = (self.0.clone(), batch.clone());
+            let taken = blocking(move || {
+                let result = values.take(&keyholder, &of_batch, peer, message);
+                (values, result)
+            });
+            let (returned, result) = taken.await;
+            values = returned;
+            result.map_err(status)?;
+        }
+        if !values.covers(&batch) {
+            return Err(status(KeyholderError::Order("check values of the whole batch are needed")));
+        }
+        self.0.attest_batch(&batch).await.map(Response::new).map_err(status)
+    }
+
+    async fn share_noise_key(
+        &self,
+        request: Request<pb::ShareNoiseKeyRequest>,
+    ) -> Result<Response<pb::ShareNoiseKeyResponse>, Status> {
+        self.0.receive_noise_key(request.get_ref()).await.map_err(status)?;
+        Ok(Response::new(pb::ShareNoiseKeyResponse {}))
+    }
+
+    async fn prepare_answer(
+        &self,
+        request: Request<pb::PrepareAnswerRequest>,
+    ) -> Result<Response<pb::PrepareAnswerResponse>, Status> {
+        let question = request.get_ref().question.as_ref().ok_or_else(missing_question)?;
+        let preparation = self.0.prepare(question).await.map_err(status)?;
+        Ok(Response::new(pb::PrepareAnswerResponse { preparation: Some(preparation) }))
+    }
+
+    async fn commit_answer(
+        &self,
+        request: Request<pb::CommitAnswerRequest>,
+    ) -> Result<Response<pb::CommitAnswerResponse>, Status> {
+        let request = request.get_ref();
+        let question = request.question.as_ref().ok_or_else(missing_question)?;
+        let commitment = self.0.commit(question, &request.preparations).await.map_err(status)?;
+        Ok(Response::new(pb::CommitAnswerResponse { commitment: Some(commitment) }))
+    }
+
+    async fn release_answer(
+        &self,
+        request: Request<pb::ReleaseAnswerRequest>,
+    ) -> Result<Response<Self::ReleaseAnswerStream>, Status> {
+        let release = self.0.release(request.get_ref()).await.map_err(status)?;
+        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        tokio::spawn(async move {
+            let shares = release.shares.into_iter().map(ReleasePart::Share);
+            for part in shares.chain(release.settlement.map(ReleasePart::Settlement)) {
+                if sender.send(Ok(pb::ReleaseAnswerResponse { part: Some(part) })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn erase_seeds(
+        &self,
+        request: Request<pb::EraseSeedsRequest>,
+    ) -> Result<Response<pb::EraseSeedsResponse>, Status> {
+        self.0.erase_seeds(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_statement(
+        &self,
+        request: Request<pb::GetStatementRequest>,
+    ) -> Result<Response<pb::GetStatementResponse>, Status> {
+        self.0.statement(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+}
+
+fn missing_question() -> Status {
+    status(KeyholderError::Malformed("question is missing".into()))
+}
+
+async fn check_chunks(
+    keyholder: &Keyholder,
+    batch: &Arc<Batch>,
+    stream: &mut Streaming<pb::CheckDatasetsRequest>,
+    sender: &mpsc::Sender<Result<pb::CheckDatasetsResponse, Status>>,
+) -> Result<(), Status> {
+    while let Some(message) = stream.message().await? {
+        let Some(CheckPart::Chunk(chunk)) = message.part else {
+            return Err(status(KeyholderError::Order("only chunks may follow the header")));
+        };
+        let (keyholder, batch) = (keyholder.clone(), batch.clone());
+        let values = blocking(move || keyholder.check_chunk(&batch, &chunk)).await.map_err(status)?;
+        let response = pb::CheckDatasetsResponse { values: Some(values) };
+        if sender.send(Ok(response)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

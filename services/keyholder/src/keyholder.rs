@@ -1,0 +1,131 @@
+//! A keyholder: its keys, its storage and its own view of the chain.
+
+use crate::{error::KeyholderError, store::Store};
+use bytes::Bytes;
+use locus_commitment::{Address, Digest32, NetworkId};
+use locus_ledger::{AccountKey, ChainView, Contracts, Ledger, ViewFollower};
+use locus_privacy::NetworkParameters;
+use locus_service::Clock;
+use locus_sharing::{KeyholderIndex, NoiseKey, ShareIndex, seal::SealingPrivateKey};
+use std::sync::Arc;
+
+/// Random numbers of the operating system.
+pub(crate) fn system_rng() -> impl rand_core::CryptoRng {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}
+
+/// Handle to a keyholder; clones share everything.
+#[derive(Clone)]
+pub(crate) struct Keyholder(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) index: KeyholderIndex,
+    pub(crate) contracts: Contracts,
+    pub(crate) parameters: NetworkParameters,
+    pub(crate) signer: AccountKey,
+    pub(crate) sealing: SealingPrivateKey,
+    pub(crate) store: Store,
+    pub(crate) ledger: Ledger,
+    pub(crate) view: ViewFollower,
+    pub(crate) clock: Clock,
+}
+
+impl Keyholder {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn index(&self) -> KeyholderIndex {
+        self.0.index
+    }
+
+    pub(crate) fn network(&self) -> NetworkId {
+        self.0.contracts.network
+    }
+
+    pub(crate) fn contracts(&self) -> &Contracts {
+        &self.0.contracts
+    }
+
+    pub(crate) fn parameters(&self) -> &NetworkParameters {
+        &self.0.parameters
+    }
+
+    pub(crate) fn signer_address(&self) -> Address {
+        self.0.signer.address()
+    }
+
+    pub(crate) fn sealing_key(&self) -> &SealingPrivateKey {
+        &self.0.sealing
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn now_unix_s(&self) -> u64 {
+        self.0.clock.now_unix_s()
+    }
+
+    /// The chain as far as it was read.
+    pub(crate) fn view(&self) -> Arc<ChainView> {
+        self.0.view.snapshot()
+    }
+
+    /// Reads what is new on the chain.
+    pub(crate) async fn poll_chain(&self) -> Result<(), KeyholderError> {
+        self.0.view.refreshed().await.map_err(|error| KeyholderError::Chain(error.to_string()))?;
+        Ok(())
+    }
+
+    /// The committee's present epoch.
+    pub(crate) async fn committee_epoch(&self) -> Result<u64, KeyholderError> {
+        self.0.ledger.committee_epoch().await.map_err(|error| KeyholderError::Chain(error.to_string()))
+    }
+
+    /// Signs with the committee key.
+    pub(crate) fn sign(&self, digest: &Digest32) -> Result<Bytes, KeyholderError> {
+        let signature = self.0.signer.sign_digest(digest).map_err(|error| KeyholderError::Chain(error.to_string()))?;
+        Ok(Bytes::copy_from_slice(&signature.to_bytes()))
+    }
+
+    /// Verifies a signature of an account, which may be a contract wallet.
+    pub(crate) async fn verify(
+        &self,
+        signer: Address,
+        digest: &Digest32,
+        signature: &[u8],
+        who: &'static str,
+    ) -> Result<(), KeyholderError> {
+        let valid = self
+            .0
+            .ledger
+            .is_valid_signature(signer, digest, signature)
+            .await
+            .map_err(|error| KeyholderError::Chain(error.to_string()))?;
+        if valid { Ok(()) } else { Err(KeyholderError::Signature(who)) }
+    }
+
+    /// Verifies a signature of a committee member as the chain knows it.
+    pub(crate) async fn verify_peer(
+        &self,
+        number: u32,
+        digest: &Digest32,
+        signature: &[u8],
+    ) -> Result<KeyholderIndex, KeyholderError> {
+        let index = u8::try_from(number).ok().and_then(|number| KeyholderIndex::try_new(number).ok());
+        let index = index.ok_or(KeyholderError::Committee(number))?;
+        let signer = self.view().keyholder(index.get()).map(|member| member.signer);
+        let signer = signer.ok_or(KeyholderError::Committee(number))?;
+        self.verify(signer, digest, signature, "keyholder").await?;
+        Ok(index)
+    }
+
+    /// The noise key of a share this keyholder holds.
+    pub(crate) fn noise_key(&self, share: ShareIndex) -> Result<NoiseKey, KeyholderError> {
+        let key = self.store().noise_key(share.get())?.ok_or(KeyholderError::NoNoiseKeys)?;
+        let key: &[u8; 32] =
+            key.as_slice().try_into().map_err(|_| crate::store::StoreError::Damaged("noise key"))?;
+        Ok(NoiseKey::from_bytes(*key))
+    }
+}

@@ -1,0 +1,120 @@
+//! What a contributor sees of the uses of a dataset, and the erasure of its seeds.
+
+use crate::{
+    error::KeyholderError,
+    keyholder::Keyholder,
+    store::{DatasetKey, UseRecord},
+};
+use locus_commitment::Digest32;
+use locus_ledger::{OrderId, RegistrationId, RegistrationRecord};
+use locus_privacy::{Charge, Tier};
+use locus_wire::{convert, pb::keyholder as pb, relay};
+
+/// How far the time in a request may be from this keyholder's clock.
+const REQUEST_AGE_MAX_S: u64 = 300;
+/// Uses in one statement.
+const USES_MAX: usize = 10_000;
+
+impl Keyholder {
+    /// Every use of a dataset, for its registrant.
+    pub(crate) async fn statement(
+        &self,
+        request: &pb::GetStatementRequest,
+    ) -> Result<pb::GetStatementResponse, KeyholderError> {
+        if self.now_unix_s().abs_diff(request.time_unix_s) > REQUEST_AGE_MAX_S {
+            return Err(KeyholderError::Malformed("the request is older than five minutes: sign it again".into()));
+        }
+        self.poll_chain().await?;
+        let id = RegistrationId(request.registration_id);
+        let (registrant, person) = {
+            let view = self.view();
+            let registration = view.registration(id).ok_or(KeyholderError::NotFinal("the registration"))?;
+            let leaf = leaf_of(registration, request.ordinal)?;
+            (registration.registrant, leaf.person)
+        };
+        let digest = relay::statement_request_digest(
+            &self.network(),
+            &registrant,
+            request.registration_id,
+            request.ordinal,
+            request.time_unix_s,
+        );
+        let verified = self.verify(registrant, &digest, &request.signature, "registrant").await;
+        verified.map_err(|_| KeyholderError::NotRegistrant)?;
+        let budget = self.store().budget(&person)?;
+        let mut uses = Vec::new();
+        for (name, charge) in budget.charges() {
+            for record in self.store().uses(&name)? {
+                if uses.len() < USES_MAX {
+                    uses.push(self.use_of(id, &charge, &record));
+                }
+            }
+        }
+        uses.sort_by_key(|used| used.time_unix_s);
+        let now = self.now_unix_s();
+        let left = budget.left(now, Tier::Open, self.parameters());
+        Ok(pb::GetStatementResponse {
+            uses,
+            rho_spent_year_nano: budget.spent_in_year(now).as_nano(),
+            rho_spent_lifetime_nano: budget.spent_in_lifetime().as_nano(),
+            rho_left_year_nano: left.year.as_nano(),
+            rho_left_lifetime_nano: left.lifetime.as_nano(),
+        })
+    }
+
+    fn use_of(&self, registration: RegistrationId, charge: &Charge, record: &UseRecord) -> pb::Use {
+        let order_id: [u8; 32] = record.order.as_ref().try_into().unwrap_or_default();
+        let price = {
+            let view = self.view();
+            view.order(&OrderId(Digest32(order_id))).and_then(|order| {
+                let offer = view.registration(registration)?.offer_as_of(order.block)?;
+                Some(offer.prices.of(order.order.query_class).0)
+            })
+        };
+        pb::Use {
+            order_id: record.order.clone(),
+            researcher: record.researcher.clone(),
+            purpose: record.purpose,
+            tier: convert::tier_to_pb(charge.tier).into(),
+            time_unix_s: record.at_unix_s,
+            price: price.unwrap_or(0).to_string(),
+            rho_nano: charge.rho.as_nano(),
+            variant_count: record.variant_count,
+        }
+    }
+
+    /// Destroys the seeds of revoked datasets and signs the receipt.
+    pub(crate) async fn erase_seeds(
+        &self,
+        request: &pb::EraseSeedsRequest,
+    ) -> Result<pb::EraseSeedsResponse, KeyholderError> {
+        self.poll_chain().await?;
+        let id = RegistrationId(request.registration_id);
+        let keys = {
+            let view = self.view();
+            let registration = view.registration(id).ok_or(KeyholderError::NotFinal("the registration"))?;
+            let mut keys = Vec::with_capacity(request.ordinals.len());
+            for ordinal in &request.ordinals {
+                let leaf = leaf_of(registration, *ordinal)?;
+                if !view.is_revoked(id, *ordinal) {
+                    return Err(KeyholderError::NotRevoked(*ordinal));
+                }
+                keys.push(DatasetKey { dataset: leaf.dataset, version: registration.version });
+            }
+            keys
+        };
+        let erased = self.store().erase(&keys)?;
+        tracing::info!(registration = %id, asked = keys.len(), erased, "key seeds destroyed");
+        let signing_hash = self.contracts().erasure_signing_hash(id, &request.ordinals, self.index().get());
+        Ok(pb::EraseSeedsResponse {
+            keyholder: u32::from(self.index().get()),
+            signature: self.sign(&signing_hash)?,
+        })
+    }
+}
+
+fn leaf_of(registration: &RegistrationRecord, ordinal: u32) -> Result<locus_ledger::DatasetLeaf, KeyholderError> {
+    let place = usize::try_from(ordinal).unwrap_or(usize::MAX);
+    let leaf = registration.leaves.get(place).copied();
+    leaf.ok_or_else(|| KeyholderError::Malformed(format!("the registration has no dataset {ordinal}")))
+}

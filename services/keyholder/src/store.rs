@@ -1,0 +1,125 @@
+//! Everything a keyholder keeps: one transactional database and the key that wraps its secrets.
+//!
+//! A commit is on disk before it returns. Whatever must happen together (charging every member of
+//! a cohort, storing the answer that the charge pays for) is one transaction.
+
+mod answers;
+mod charges;
+mod datasets;
+mod payouts;
+mod vault;
+
+pub(crate) use answers::{Payee, StoredAnswer};
+pub(crate) use charges::{AnswerRecord, MemberCharge, UseRecord};
+pub(crate) use datasets::{DatasetKey, PendingDataset};
+pub(crate) use payouts::PayoutTable;
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use vault::WrappingKey;
+
+/// Small facts by name.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// What can go wrong with a keyholder's storage.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// The database refuses.
+    #[error("keyholder database: {0}")]
+    Database(Box<redb::Error>),
+    /// A file beside the database cannot be used.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// Bytes in the database are not what was written.
+    #[error("keyholder database holds a damaged {0} record: restore it from a backup")]
+    Damaged(&'static str),
+    /// Seeds that should be there are not.
+    #[error("no key seeds for dataset {0}: it was erased or never attested here")]
+    SeedsMissing(locus_commitment::DatasetId),
+    /// A commitment that belongs to another dataset.
+    #[error("the {what} of dataset {dataset} is already in use by another dataset: encrypt it anew")]
+    Duplicate {
+        /// Which commitment.
+        what: &'static str,
+        /// The dataset that is refused.
+        dataset: locus_commitment::DatasetId,
+    },
+    /// A privacy rule refuses.
+    #[error(transparent)]
+    Privacy(#[from] locus_privacy::PrivacyError),
+    /// The system has no randomness.
+    #[error("the operating system gives no random bytes: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+from_redb!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+
+/// A keyholder's storage.
+pub(crate) struct Store {
+    database: Database,
+    dir: PathBuf,
+    wrapping_key: Mutex<WrappingKey>,
+}
+
+impl Store {
+    /// Opens the storage in `dir`, or starts an empty one.
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
+        let database = Database::create(dir.join("keyholder.redb"))?;
+        let epoch = {
+            let transaction = database.begin_write()?;
+            let epoch = {
+                let mut meta = transaction.open_table(META)?;
+                let stored = meta.get(vault::EPOCH)?.map(|value| value.value());
+                match stored {
+                    Some(epoch) => epoch,
+                    None => {
+                        vault::create_key(dir, 1)?;
+                        meta.insert(vault::EPOCH, 1)?;
+                        1
+                    }
+                }
+            };
+            create_tables(&transaction)?;
+            transaction.commit()?;
+            epoch
+        };
+        let wrapping_key = WrappingKey::load(dir, epoch)?;
+        vault::remove_other_keys(dir, epoch)?;
+        Ok(Self { database, dir: dir.to_owned(), wrapping_key: Mutex::new(wrapping_key) })
+    }
+
+    fn wrapping_key(&self) -> MutexGuard<'_, WrappingKey> {
+        self.wrapping_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let table = self.database.begin_read()?.open_table(META)?;
+        Ok(table.get(name)?.map(|value| value.value()))
+    }
+}
+
+/// Creates every table, so that readers find them from the first moment.
+fn create_tables(transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+    datasets::create_tables(transaction)?;
+    charges::create_tables(transaction)?;
+    answers::create_tables(transaction)?;
+    payouts::create_tables(transaction)
+}

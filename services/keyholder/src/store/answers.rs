@@ -1,0 +1,105 @@
+//! Answers: computed once, stored before anything leaves, replayed for ever.
+
+use super::{Store, StoreError};
+use locus_commitment::Digest32;
+use locus_wire::pb::keyholder::{AnswerCommitment, Preparation, ReleasedShare};
+use prost::Message as _;
+use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+
+/// Order id to an encoded [`StoredAnswer`].
+const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
+/// Order id to the encoded preparation that was signed for it.
+const PREPARATIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("preparations");
+/// Keyholder to the longest charge log it has shown.
+const PEER_SEQUENCES: TableDefinition<u32, u64> = TableDefinition::new("peer_sequences");
+
+pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(ANSWERS)?;
+    transaction.open_table(PREPARATIONS)?;
+    transaction.open_table(PEER_SEQUENCES)?;
+    Ok(())
+}
+
+/// An amount owed to an account for one answer.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct Payee {
+    /// 20 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) account: bytes::Bytes,
+    /// Base units, decimal.
+    #[prost(string, tag = "2")]
+    pub(crate) amount: String,
+}
+
+/// Everything needed to release an answer again.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StoredAnswer {
+    /// What this keyholder committed to.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) commitment: Option<AnswerCommitment>,
+    /// Both shares of every block, sealed to the researcher.
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) shares: Vec<ReleasedShare>,
+    /// Who is paid how much when the order is settled.
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) payees: Vec<Payee>,
+    /// Total price in base units, decimal.
+    #[prost(string, tag = "4")]
+    pub(crate) price: String,
+    /// Keyholders whose preparations the answer rests on.
+    #[prost(uint32, repeated, tag = "5")]
+    pub(crate) participants: Vec<u32>,
+}
+
+impl Store {
+    /// The stored answer of an order.
+    pub(crate) fn answer(&self, order: &Digest32) -> Result<Option<StoredAnswer>, StoreError> {
+        let table = self.database.begin_read()?.open_table(ANSWERS)?;
+        let Some(bytes) = table.get(&order.0)? else { return Ok(None) };
+        StoredAnswer::decode(bytes.value()).map(Some).map_err(|_| StoreError::Damaged("answer"))
+    }
+
+    /// Stores an answer inside the transaction that charges for it. The first one stays.
+    pub(super) fn put_answer(
+        transaction: &WriteTransaction,
+        order: &Digest32,
+        answer: &StoredAnswer,
+    ) -> Result<(), StoreError> {
+        let mut table = transaction.open_table(ANSWERS)?;
+        if table.get(&order.0)?.is_none() {
+            table.insert(&order.0, answer.encode_to_vec().as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// The preparation signed for an order.
+    pub(crate) fn preparation(&self, order: &Digest32) -> Result<Option<Preparation>, StoreError> {
+        let table = self.database.begin_read()?.open_table(PREPARATIONS)?;
+        let Some(bytes) = table.get(&order.0)? else { return Ok(None) };
+        Preparation::decode(bytes.value()).map(Some).map_err(|_| StoreError::Damaged("preparation"))
+    }
+
+    /// Stores a preparation, replacing an earlier one of the same order.
+    pub(crate) fn put_preparation(&self, order: &Digest32, preparation: &Preparation) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(PREPARATIONS)?.insert(&order.0, preparation.encode_to_vec().as_slice())?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Notes how long a peer's charge log is. Returns the longest length seen before when the peer
+    /// now shows a shorter log: its ledger was rolled back.
+    pub(crate) fn observe_peer_sequence(&self, peer: u32, sequence: u64) -> Result<Result<(), u64>, StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(PEER_SEQUENCES)?;
+            let seen = table.get(peer)?.map_or(0, |value| value.value());
+            if sequence < seen {
+                return Ok(Err(seen));
+            }
+            table.insert(peer, sequence)?;
+        }
+        transaction.commit()?;
+        Ok(Ok(()))
+    }
+}

@@ -1,0 +1,215 @@
+//! Privacy budgets: one account a person, charged in the transaction that stores the answer.
+
+use super::{META, Store, StoreError, answers::StoredAnswer};
+use locus_commitment::{Digest32, PersonTag};
+use locus_ledger::RegistrationId;
+use locus_privacy::{BatchMembers, ChargeName, ChargeOutcome, ChargeRequest, ExactHistory, NetworkParameters, PersonBudget};
+use prost::Message as _;
+use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use std::collections::BTreeSet;
+
+/// Person to an encoded budget.
+const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets");
+/// (charge name, use number) to an encoded [`UseRecord`].
+const USES: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("uses");
+/// Question key to the slots left out when it was last answered, 8 bytes each.
+const EXCLUSIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("exclusions");
+/// Registration to an encoded exact-tier history.
+const EXACT: TableDefinition<u64, &[u8]> = TableDefinition::new("exact_histories");
+/// Name of the number of answers charged so far in the meta table.
+const SEQUENCE: &str = "charge_sequence";
+
+pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(BUDGETS)?;
+    transaction.open_table(USES)?;
+    transaction.open_table(EXCLUSIONS)?;
+    transaction.open_table(EXACT)?;
+    Ok(())
+}
+
+/// Who used datasets, when and for what.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct UseRecord {
+    /// 32 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) order: bytes::Bytes,
+    /// 20 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) researcher: bytes::Bytes,
+    /// Purpose bits.
+    #[prost(uint32, tag = "3")]
+    pub(crate) purpose: u32,
+    /// Seconds since the Unix epoch.
+    #[prost(uint64, tag = "4")]
+    pub(crate) at_unix_s: u64,
+    /// Variants asked for.
+    #[prost(uint32, tag = "5")]
+    pub(crate) variant_count: u32,
+}
+
+/// A person in a cohort.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemberCharge {
+    /// Registry slot of the dataset.
+    pub(crate) slot: u64,
+    /// Whose budget is charged.
+    pub(crate) person: PersonTag,
+}
+
+/// Everything that becomes durable when an answer is committed.
+pub(crate) struct AnswerRecord<'a> {
+    /// The order.
+    pub(crate) order: Digest32,
+    /// What every member is charged.
+    pub(crate) charge: ChargeRequest,
+    /// The members.
+    pub(crate) members: &'a [MemberCharge],
+    /// In the exact tier: who of each sealed batch is in the answer.
+    pub(crate) exact_batches: &'a [(RegistrationId, BatchMembers)],
+    /// Key of the question without its cohort.
+    pub(crate) question: Digest32,
+    /// Slots left out.
+    pub(crate) excluded_slots: &'a BTreeSet<u64>,
+    /// What the members' statements will say.
+    pub(crate) use_record: UseRecord,
+    /// The answer.
+    pub(crate) answer: &'a StoredAnswer,
+}
+
+impl Store {
+    /// Charges everyone and stores the answer, all or nothing, durable when this returns. An order
+    /// that was answered before is left as it is.
+    pub(crate) fn commit_answer(
+        &self,
+        record: &AnswerRecord<'_>,
+        parameters: &NetworkParameters,
+    ) -> Result<(), StoreError> {
+        if self.answer(&record.order)?.is_some() {
+            return Ok(());
+        }
+        let transaction = self.database.begin_write()?;
+        let mut newly_charged = false;
+        {
+            let mut budgets = transaction.open_table(BUDGETS)?;
+            for member in record.members {
+                let mut budget = match budgets.get(&member.person.0)? {
+                    Some(bytes) => PersonBudget::parse(bytes.value())?,
+                    None => PersonBudget::new(),
+                };
+                if budget.charge(&record.charge, parameters)? == ChargeOutcome::Charged {
+                    newly_charged = true;
+                    budgets.insert(&member.person.0, budget.to_bytes().as_slice())?;
+                }
+            }
+        }
+        record_exact_batches(&transaction, record.exact_batches, parameters)?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            let sequence = meta.get(SEQUENCE)?.map_or(0, |value| value.value());
+            let next = sequence.saturating_add(1);
+            let mut uses = transaction.open_table(USES)?;
+            uses.insert((&record.charge.name.0, next), record.use_record.encode_to_vec().as_slice())?;
+            meta.insert(SEQUENCE, next)?;
+            let slots: Vec<u8> = record.excluded_slots.iter().flat_map(|slot| slot.to_le_bytes()).collect();
+            transaction.open_table(EXCLUSIONS)?.insert(&record.question.0, slots.as_slice())?;
+        }
+        Self::put_answer(&transaction, &record.order, record.answer)?;
+        transaction.commit()?;
+        tracing::info!(order = %record.order, members = record.members.len(), newly_charged, "answer committed");
+        Ok(())
+    }
+
+    /// Slots of those who cannot pay `charge` any more.
+    pub(crate) fn exhausted(
+        &self,
+        members: &[MemberCharge],
+        charge: &ChargeRequest,
+        parameters: &NetworkParameters,
+    ) -> Result<BTreeSet<u64>, StoreError> {
+        let table = self.database.begin_read()?.open_table(BUDGETS)?;
+        let mut exhausted = BTreeSet::new();
+        for member in members {
+            let budget = match table.get(&member.person.0)? {
+                Some(bytes) => PersonBudget::parse(bytes.value())?,
+                None => PersonBudget::new(),
+            };
+            if budget.check(charge, parameters).is_err() {
+                exhausted.insert(member.slot);
+            }
+        }
+        Ok(exhausted)
+    }
+
+    /// A person's budget.
+    pub(crate) fn budget(&self, person: &PersonTag) -> Result<PersonBudget, StoreError> {
+        let table = self.database.begin_read()?.open_table(BUDGETS)?;
+        match table.get(&person.0)? {
+            Some(bytes) => Ok(PersonBudget::parse(bytes.value())?),
+            None => Ok(PersonBudget::new()),
+        }
+    }
+
+    /// Uses charged under a name, oldest first.
+    pub(crate) fn uses(&self, name: &ChargeName) -> Result<Vec<UseRecord>, StoreError> {
+        let table = self.database.begin_read()?.open_table(USES)?;
+        let mut uses = Vec::new();
+        for entry in table.range((&name.0, 0)..=(&name.0, u64::MAX))? {
+            let (_, bytes) = entry?;
+            uses.push(UseRecord::decode(bytes.value()).map_err(|_| StoreError::Damaged("use"))?);
+        }
+        Ok(uses)
+    }
+
+    /// Whether an answer of this name was given before.
+    pub(crate) fn is_answered(&self, name: &ChargeName) -> Result<bool, StoreError> {
+        let table = self.database.begin_read()?.open_table(USES)?;
+        let answered = table.range((&name.0, 0)..=(&name.0, u64::MAX))?.next().is_some();
+        Ok(answered)
+    }
+
+    /// Slots left out when the question was last answered.
+    pub(crate) fn last_exclusions(&self, question: &Digest32) -> Result<Option<BTreeSet<u64>>, StoreError> {
+        let table = self.database.begin_read()?.open_table(EXCLUSIONS)?;
+        let Some(bytes) = table.get(&question.0)? else { return Ok(None) };
+        let (slots, rest) = bytes.value().as_chunks::<8>();
+        if !rest.is_empty() {
+            return Err(StoreError::Damaged("exclusions"));
+        }
+        Ok(Some(slots.iter().map(|slot| u64::from_le_bytes(*slot)).collect()))
+    }
+
+    /// What a sealed batch has answered exactly so far.
+    pub(crate) fn exact_history(
+        &self,
+        registration: RegistrationId,
+        batch_size: u32,
+    ) -> Result<ExactHistory, StoreError> {
+        let table = self.database.begin_read()?.open_table(EXACT)?;
+        match table.get(registration.0)? {
+            Some(bytes) => Ok(ExactHistory::parse(bytes.value())?),
+            None => Ok(ExactHistory::new(batch_size)?),
+        }
+    }
+
+    /// Number of answers charged so far; it never goes down.
+    pub(crate) fn charge_sequence(&self) -> Result<u64, StoreError> {
+        Ok(self.meta(SEQUENCE)?.unwrap_or(0))
+    }
+}
+
+fn record_exact_batches(
+    transaction: &WriteTransaction,
+    batches: &[(RegistrationId, BatchMembers)],
+    parameters: &NetworkParameters,
+) -> Result<(), StoreError> {
+    let mut table = transaction.open_table(EXACT)?;
+    for (registration, members) in batches {
+        let mut history = match table.get(registration.0)? {
+            Some(bytes) => ExactHistory::parse(bytes.value())?,
+            None => ExactHistory::new(members.batch_size())?,
+        };
+        history.record(members, parameters)?;
+        table.insert(registration.0, history.to_bytes().as_slice())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,354 @@
+//! Key seeds and what they belong to.
+//!
+//! A dataset is *pending* from the moment its seeds arrive until this keyholder signs its batch,
+//! and *attested* from then on. Seeds of both are wrapped; erasure destroys both.
+
+use super::{META, Store, StoreError, vault};
+use locus_commitment::{DatasetCommitments, DatasetContext, DatasetId, Digest32, PersonTag};
+use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
+use zeroize::Zeroizing;
+
+/// Wrapped seeds of attested datasets.
+const SEEDS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("seeds");
+/// Pending datasets: (registration digest, ordinal) to an encoded [`PendingDataset`].
+const PENDING: TableDefinition<(&[u8; 32], u32), &[u8]> = TableDefinition::new("pending");
+/// (kind, commitment) to the dataset that uses it; never removed.
+const COMMITMENTS: TableDefinition<&[u8; 33], &[u8; 36]> = TableDefinition::new("commitments");
+/// Wrapped noise keys by share.
+const NOISE_KEYS: TableDefinition<u8, &[u8]> = TableDefinition::new("noise_keys");
+
+/// Bytes of the secret part of a dataset: seed and blinding of two shares.
+pub(crate) const SEED_BYTES: usize = 128;
+
+pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(SEEDS)?;
+    transaction.open_table(PENDING)?;
+    transaction.open_table(COMMITMENTS)?;
+    transaction.open_table(NOISE_KEYS)?;
+    Ok(())
+}
+
+/// A dataset version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DatasetKey {
+    /// The dataset.
+    pub(crate) dataset: DatasetId,
+    /// Its version.
+    pub(crate) version: u32,
+}
+
+impl DatasetKey {
+    /// The key of the dataset version that `context` names.
+    pub(crate) fn of(context: &DatasetContext) -> Self {
+        Self { dataset: context.dataset, version: context.version }
+    }
+
+    fn to_bytes(self) -> [u8; 36] {
+        let mut bytes = [0; 36];
+        bytes[..32].copy_from_slice(&self.dataset.0);
+        bytes[32..].copy_from_slice(&self.version.to_le_bytes());
+        bytes
+    }
+}
+
+/// A dataset between the two steps of enrolment.
+pub(crate) struct PendingDataset {
+    /// The dataset version.
+    pub(crate) key: DatasetKey,
+    /// Whose budget it will charge.
+    pub(crate) person: PersonTag,
+    /// Its commitments.
+    pub(crate) commitments: DatasetCommitments,
+    /// Seed and blinding of both shares, [`SEED_BYTES`] bytes.
+    pub(crate) seeds: Zeroizing<Vec<u8>>,
+    /// For each (block, plane): the 16 check slots, then this keyholder's two check values.
+    pub(crate) checks: Vec<[[u64; 16]; 3]>,
+}
+
+impl Store {
+    /// Keeps pending datasets of one registration, replacing those of an earlier try.
+    pub(crate) fn put_pending(
+        &self,
+        registration: &Digest32,
+        first_ordinal: u32,
+        datasets: &[PendingDataset],
+    ) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut pending = transaction.open_table(PENDING)?;
+            let wrapping_key = self.wrapping_key();
+            for (ordinal, dataset) in (first_ordinal..).zip(datasets) {
+                let wrapped = wrapping_key.wrap(&dataset.key.to_bytes(), &dataset.seeds)?;
+                pending.insert((&registration.0, ordinal), encode_pending(dataset, &wrapped).as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Reads pending datasets `range` of a registration, in order.
+    pub(crate) fn pending(
+        &self,
+        registration: &Digest32,
+        range: std::ops::Range<u32>,
+    ) -> Result<Vec<PendingDataset>, StoreError> {
+        let table = self.database.begin_read()?.open_table(PENDING)?;
+        let wrapping_key = self.wrapping_key();
+        let mut datasets = Vec::new();
+        for entry in table.range((&registration.0, range.start)..(&registration.0, range.end))? {
+            let (_, value) = entry?;
+            let (mut dataset, wrapped) = decode_pending(value.value())?;
+            dataset.seeds = wrapping_key.unwrap_record(&dataset.key.to_bytes(), &wrapped)?;
+            datasets.push(dataset);
+        }
+        Ok(datasets)
+    }
+
+    /// Makes all pending datasets of a registration attested, in one step. Refuses a commitment
+    /// that another dataset uses. A second call finds nothing pending and changes nothing.
+    pub(crate) fn attest(&self, registration: &Digest32, count: u32) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut pending = transaction.open_table(PENDING)?;
+            let mut seeds = transaction.open_table(SEEDS)?;
+            let mut commitments = transaction.open_table(COMMITMENTS)?;
+            for ordinal in 0..count {
+                let Some(bytes) = pending.remove((&registration.0, ordinal))?.map(|value| value.value().to_vec())
+                else {
+                    continue;
+                };
+                let (dataset, wrapped) = decode_pending(&bytes)?;
+                let key = dataset.key.to_bytes();
+                for (kind, what, digest) in unique_commitments(&dataset.commitments) {
+                    let name = commitment_name(kind, &digest);
+                    let owner = commitments.get(&name)?.map(|value| *value.value());
+                    match owner {
+                        Some(owner) if owner != key => {
+                            return Err(StoreError::Duplicate { what, dataset: dataset.key.dataset });
+                        }
+                        Some(_) => {}
+                        None => {
+                            commitments.insert(&name, &key)?;
+                        }
+                    }
+                }
+                seeds.insert(&key, wrapped.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Refuses when a commitment of `dataset` is used by another dataset.
+    pub(crate) fn check_unique(&self, key: DatasetKey, commitments: &DatasetCommitments) -> Result<(), StoreError> {
+        let table = self.database.begin_read()?.open_table(COMMITMENTS)?;
+        for (kind, what, digest) in unique_commitments(commitments) {
+            let owner = table.get(&commitment_name(kind, &digest))?.map(|value| *value.value());
+            if owner.is_some_and(|owner| owner != key.to_bytes()) {
+                return Err(StoreError::Duplicate { what, dataset: key.dataset });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this keyholder has signed the dataset version and not erased it.
+    pub(crate) fn is_attested(&self, key: DatasetKey) -> Result<bool, StoreError> {
+        let table = self.database.begin_read()?.open_table(SEEDS)?;
+        Ok(table.get(&key.to_bytes())?.is_some())
+    }
+
+    /// Seed and blinding of both shares of each dataset, in the order asked for.
+    pub(crate) fn seeds(&self, keys: &[DatasetKey]) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
+        let table = self.database.begin_read()?.open_table(SEEDS)?;
+        let wrapping_key = self.wrapping_key();
+        keys.iter()
+            .map(|key| {
+                let name = key.to_bytes();
+                let wrapped = table.get(&name)?.ok_or(StoreError::SeedsMissing(key.dataset))?;
+                wrapping_key.unwrap_record(&name, wrapped.value())
+            })
+            .collect()
+    }
+
+    /// Destroys the seeds of these datasets and the key that wrapped them; returns how many were
+    /// still there. Pending datasets of other registrations survive under the new key.
+    pub(crate) fn erase(&self, keys: &[DatasetKey]) -> Result<u32, StoreError> {
+        let mut wrapping_key = self.wrapping_key();
+        let next_epoch = wrapping_key.epoch.saturating_add(1);
+        vault::create_key(&self.dir, next_epoch)?;
+        let next = vault::WrappingKey::load(&self.dir, next_epoch)?;
+        let mut erased = 0;
+        let transaction = self.database.begin_write()?;
+        {
+            let mut seeds = transaction.open_table(SEEDS)?;
+            for key in keys {
+                erased += u32::from(seeds.remove(&key.to_bytes())?.is_some());
+            }
+            let mut rewrapped = Vec::new();
+            for entry in seeds.iter()? {
+                let (name, wrapped) = entry?;
+                let secret = wrapping_key.unwrap_record(name.value(), wrapped.value())?;
+                rewrapped.push((*name.value(), next.wrap(name.value(), &secret)?));
+            }
+            for (name, wrapped) in rewrapped {
+                seeds.insert(&name, wrapped.as_slice())?;
+            }
+            rewrap_pending(&transaction, &wrapping_key, &next, keys)?;
+            rewrap_noise_keys(&transaction, &wrapping_key, &next)?;
+            transaction.open_table(META)?.insert(vault::EPOCH, next_epoch)?;
+        }
+        transaction.commit()?;
+        *wrapping_key = next;
+        vault::remove_other_keys(&self.dir, next_epoch)?;
+        Ok(erased)
+    }
+
+    /// Number of attested datasets whose seeds are here.
+    pub(crate) fn dataset_count(&self) -> Result<u64, StoreError> {
+        Ok(self.database.begin_read()?.open_table(SEEDS)?.len()?)
+    }
+
+    /// Keeps the noise key of a share; the first one stays.
+    pub(crate) fn put_noise_key(&self, share: u8, key: &[u8; 32]) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(NOISE_KEYS)?;
+            if table.get(share)?.is_none() {
+                let wrapped = self.wrapping_key().wrap(&[share], key)?;
+                table.insert(share, wrapped.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The noise key of a share, once agreed.
+    pub(crate) fn noise_key(&self, share: u8) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let table = self.database.begin_read()?.open_table(NOISE_KEYS)?;
+        match table.get(share)? {
+            Some(wrapped) => Ok(Some(self.wrapping_key().unwrap_record(&[share], wrapped.value())?)),
+            None => Ok(None),
+        }
+    }
+}
+
+fn rewrap_pending(
+    transaction: &WriteTransaction,
+    current: &vault::WrappingKey,
+    next: &vault::WrappingKey,
+    erased: &[DatasetKey],
+) -> Result<(), StoreError> {
+    let mut pending = transaction.open_table(PENDING)?;
+    let mut rewrapped = Vec::new();
+    for entry in pending.iter()? {
+        let (name, value) = entry?;
+        let (registration, ordinal) = name.value();
+        let (dataset, wrapped) = decode_pending(value.value())?;
+        let replacement = if erased.contains(&dataset.key) {
+            None
+        } else {
+            let key = dataset.key.to_bytes();
+            let secret = current.unwrap_record(&key, &wrapped)?;
+            Some(encode_pending(&dataset, &next.wrap(&key, &secret)?))
+        };
+        rewrapped.push((*registration, ordinal, replacement));
+    }
+    for (registration, ordinal, replacement) in rewrapped {
+        match replacement {
+            Some(bytes) => pending.insert((&registration, ordinal), bytes.as_slice())?,
+            None => pending.remove((&registration, ordinal))?,
+        };
+    }
+    Ok(())
+}
+
+fn rewrap_noise_keys(
+    transaction: &WriteTransaction,
+    current: &vault::WrappingKey,
+    next: &vault::WrappingKey,
+) -> Result<(), StoreError> {
+    let mut table = transaction.open_table(NOISE_KEYS)?;
+    for share in 1..=3u8 {
+        let wrapped = table.get(share)?.map(|value| value.value().to_vec());
+        if let Some(wrapped) = wrapped {
+            let secret = current.unwrap_record(&[share], &wrapped)?;
+            table.insert(share, next.wrap(&[share], &secret)?.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+fn unique_commitments(commitments: &DatasetCommitments) -> [(u8, &'static str, Digest32); 3] {
+    [
+        (0, "ciphertext", commitments.bodies.0),
+        (1, "key share commitment", commitments.shares.0),
+        (2, "genotype commitment", commitments.genotypes.0),
+    ]
+}
+
+fn commitment_name(kind: u8, digest: &Digest32) -> [u8; 33] {
+    let mut name = [kind; 33];
+    name[1..].copy_from_slice(&digest.0);
+    name
+}
+
+/// Fixed part of an encoded pending dataset: dataset id, version, person, three commitments.
+const PENDING_FIXED_BYTES: usize = 32 + 4 + 32 + 3 * 32;
+const CHECKS_BYTES: usize = 3 * 16 * 8;
+
+/// Encodes: fixed part, `u32` length of the wrapped seeds, wrapped seeds, checks.
+fn encode_pending(dataset: &PendingDataset, wrapped: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PENDING_FIXED_BYTES + 4 + wrapped.len() + dataset.checks.len() * CHECKS_BYTES);
+    bytes.extend(dataset.key.to_bytes());
+    bytes.extend(dataset.person.0);
+    for (_, _, digest) in unique_commitments(&dataset.commitments) {
+        bytes.extend(digest.0);
+    }
+    let wrapped_len = u32::try_from(wrapped.len()).unwrap_or(u32::MAX);
+    bytes.extend(wrapped_len.to_le_bytes());
+    bytes.extend(wrapped);
+    for value in dataset.checks.iter().flatten().flatten() {
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes
+}
+
+fn decode_pending(bytes: &[u8]) -> Result<(PendingDataset, Vec<u8>), StoreError> {
+    decode_pending_parts(bytes).ok_or(StoreError::Damaged("pending dataset"))
+}
+
+fn decode_pending_parts(bytes: &[u8]) -> Option<(PendingDataset, Vec<u8>)> {
+    let (dataset, rest) = bytes.split_first_chunk::<32>()?;
+    let (version, rest) = rest.split_first_chunk::<4>()?;
+    let (person, rest) = rest.split_first_chunk::<32>()?;
+    let (bodies, rest) = rest.split_first_chunk::<32>()?;
+    let (shares, rest) = rest.split_first_chunk::<32>()?;
+    let (genotypes, rest) = rest.split_first_chunk::<32>()?;
+    let (wrapped_len, rest) = rest.split_first_chunk::<4>()?;
+    let (wrapped, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*wrapped_len)).ok()?)?;
+    let (checks, trailing) = rest.as_chunks::<CHECKS_BYTES>();
+    if !trailing.is_empty() {
+        return None;
+    }
+    let dataset = PendingDataset {
+        key: DatasetKey { dataset: DatasetId(*dataset), version: u32::from_le_bytes(*version) },
+        person: PersonTag(*person),
+        commitments: DatasetCommitments {
+            bodies: locus_commitment::DatasetBodyDigest(Digest32(*bodies)),
+            shares: locus_commitment::ShareSetCommitment(Digest32(*shares)),
+            genotypes: locus_commitment::GenotypeCommitment(Digest32(*genotypes)),
+        },
+        seeds: Zeroizing::new(Vec::new()),
+        checks: checks.iter().map(decode_checks).collect(),
+    };
+    Some((dataset, wrapped.to_vec()))
+}
+
+fn decode_checks(bytes: &[u8; CHECKS_BYTES]) -> [[u64; 16]; 3] {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut checks = [[0; 16]; 3];
+    for (value, word) in checks.iter_mut().flatten().zip(words) {
+        *value = u64::from_le_bytes(*word);
+    }
+    checks
+}
