@@ -5,7 +5,7 @@ use locus_commitment::NetworkId;
 use locus_genomics::{PanelBlockIndex, PanelDigest, Plane, Slot, VariantSelection};
 use locus_ledger::OrderId;
 use locus_privacy::{
-    AnswerDigest, PredicateBytes, PrivacyError, Question, Rho, RhoCost, SigmaSquared, SlotMask, Tau, Tier,
+    AnswerDigest, CohortDigest, PredicateBytes, PrivacyError, Question, Rho, RhoCost, SigmaSquared, SlotMask, Tau, Tier,
 };
 use locus_rlwe::COUNTER_BITS;
 
@@ -25,7 +25,9 @@ pub struct PanelShape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRefusal {
     /// The counters cannot hold cohort and noise.
-    #[error("{people} people and noise of up to {offset} either way do not fit a counter: raise rho or ask for fewer variants")]
+    #[error(
+        "{people} people and noise of up to {offset} either way do not fit a counter: raise rho or ask for fewer variants"
+    )]
     CounterOverflow {
         /// Cohort size.
         people: u32,
@@ -41,6 +43,15 @@ pub enum PlanRefusal {
     /// The privacy rules cannot express it.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+}
+
+/// What a cohort is known by from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedCohort {
+    /// Its digest.
+    pub digest: CohortDigest,
+    /// People in it.
+    pub size: u32,
 }
 
 /// One panel block of an answer.
@@ -85,6 +96,19 @@ impl AnswerPlan {
         rho: Rho,
         cohort: &Cohort,
     ) -> Result<Self, PlanRefusal> {
+        let named = NamedCohort { digest: cohort.digest(), size: cohort.size() };
+        Self::of_named(network, panel, selection, tier, rho, named)
+    }
+
+    /// The same for a cohort of which only digest and size are known, as a researcher knows it.
+    pub fn of_named(
+        network: NetworkId,
+        panel: PanelShape,
+        selection: &VariantSelection,
+        tier: Tier,
+        rho: Rho,
+        cohort: NamedCohort,
+    ) -> Result<Self, PlanRefusal> {
         if (tier == Tier::Exact) != rho.is_zero() {
             return Err(PlanRefusal::RhoAndTier(tier));
         }
@@ -98,7 +122,7 @@ impl AnswerPlan {
                 (Some(SigmaSquared::per_share(variant_count, rho)?), Some(SigmaSquared::total(variant_count, rho)?))
             }
         };
-        let offset = offset_of(dp_total, cohort.size())?;
+        let offset = offset_of(dp_total, cohort.size)?;
         let question_of = |block: PanelBlockIndex| -> Result<BlockPlan, PrivacyError> {
             let slots = SlotMask::from_words(selection.slot_mask(block))?;
             let question = Question {
@@ -106,7 +130,7 @@ impl AnswerPlan {
                 panel: panel.digest,
                 block,
                 slots: slots.clone(),
-                cohort: cohort.digest(),
+                cohort: cohort.digest,
                 predicate: PredicateBytes::unfiltered(),
                 dp_share,
                 noise_epoch: NOISE_EPOCH,

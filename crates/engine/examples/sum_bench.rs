@@ -1,8 +1,8 @@
 //! Measures the ciphertext sum and prints JSON, one row per figure, in GB/s of ciphertext.
 //!
-//! `cargo run --release -p locus-engine --example sum_bench -- [DIRECTORY [DATASETS [BLOCKS [RUNS]]]]`
+//! `cargo run --release -p locus-engine --example sum_bench -- [DIRECTORY [DATASETS [BLOCKS [RUNS [PREFIX]]]]]`
 //!
-//! Figures are the best of RUNS. `memory_*` work on 256 MiB in memory; `store_*` on a local
+//! Figures are the best of RUNS; with PREFIX, only those whose id begins with it. `memory_*` work on 256 MiB in memory; `store_*` on a local
 //! directory whose files are in the page cache.
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use std::{collections::BTreeMap, error::Error, hint::black_box, num::NonZeroUsiz
 const MEMORY_BODIES: usize = 8192;
 
 struct Report {
+    prefix: String,
     runs: usize,
     rows: Vec<serde_json::Value>,
 }
@@ -25,6 +26,9 @@ struct Report {
 impl Report {
     /// Runs `work` and records GB/s for `bytes`.
     fn measure(&mut self, id: &str, threads: usize, bytes: usize, mut work: impl FnMut()) {
+        if !id.starts_with(&self.prefix) {
+            return;
+        }
         let seconds = (0..self.runs).map(|_| {
             let start = Instant::now();
             work();
@@ -47,9 +51,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut number = |default: u32| arguments.next().map_or(Ok(default), |text| text.parse());
     let (datasets, blocks, runs) = (number(2504)?, number(3)?, number(5)?);
-    let mut report = Report { runs: runs as usize, rows: Vec::new() };
+    let mut report = Report { prefix: arguments.next().unwrap_or_default(), runs: runs as usize, rows: Vec::new() };
     let processors = std::thread::available_parallelism()?.get();
-    for threads in BTreeMap::from([(1, ()), (processors, ())]).into_keys() {
+    let in_memory = "memory_".starts_with(&report.prefix) || report.prefix.starts_with("memory_");
+    for threads in BTreeMap::from([(1, ()), (processors, ())]).into_keys().filter(|_| in_memory) {
         measure_memory(&mut report, threads);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -60,7 +65,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         measure_store(&mut report, &runtime, &panel, &manifest, &registered, tasks)?;
     }
     let machine = serde_json::json!({ "processors": processors, "kernel": Kernel::detect().name() });
-    let document = serde_json::json!({ "machine": machine, "datasets": datasets, "blocks": blocks, "rows": report.rows });
+    let document =
+        serde_json::json!({ "machine": machine, "datasets": datasets, "blocks": blocks, "rows": report.rows });
     use std::io::Write;
     writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(&document)?)?;
     Ok(())
@@ -165,10 +171,9 @@ fn measure_store(
     for (id, selection) in selections {
         let selected = usize::try_from(selection.len())?;
         let sum = || runtime.block_on(engine.sum_many(panel, manifest, &columns, &selection, &registered));
-        sum()?;
-        report.measure(id, tasks, selected * columns.len() * BODY_BYTES, || {
-            black_box(sum().map(|sums| sums.len()).unwrap_or_default());
-        });
+        let mut failed = None;
+        report.measure(id, tasks, selected * columns.len() * BODY_BYTES, || failed = black_box(sum()).err());
+        failed.map_or(Ok(()), Err)?;
     }
     for (id, mode) in [
         ("store_read_only", Mode::Read),
@@ -176,10 +181,11 @@ fn measure_store(
         ("store_read_sum_checked", Mode::CheckedSum),
     ] {
         let bytes = count as usize * columns.len() * BODY_BYTES;
-        runtime.block_on(read_everything(panel, manifest, tasks, mode))?;
+        let mut failed = None;
         report.measure(id, tasks, bytes, || {
-            black_box(runtime.block_on(read_everything(panel, manifest, tasks, mode)).is_ok());
+            failed = runtime.block_on(read_everything(panel, manifest, tasks, mode)).err();
         });
+        failed.map_or(Ok(()), Err)?;
     }
     Ok(())
 }

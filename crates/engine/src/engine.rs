@@ -153,7 +153,9 @@ async fn select_part(
 ) -> Result<Option<SelectedPart>, EngineError> {
     let slots = part.slots().iter().flat_map(|range| range.iter()).filter(|&slot| selection.contains(slot));
     let expected: Vec<(u32, DatasetBodyDigest)> = slots
-        .map(|slot| registered.body_digest(slot).map(|digest| (slot, digest)).ok_or(EngineError::NotRegistered { slot }))
+        .map(|slot| {
+            registered.body_digest(slot).map(|digest| (slot, digest)).ok_or(EngineError::NotRegistered { slot })
+        })
         .collect::<Result<_, _>>()?;
     if expected.is_empty() {
         return Ok(None);

@@ -200,8 +200,7 @@ async fn slots_that_must_not_be_summed_are_named() {
     let error = world.sum(&slots([0, 1014])).await.expect_err("the chain does not know the slot");
     assert!(matches!(error, EngineError::NotRegistered { slot: 1014 }), "{error:?}");
     let column = Column { block: PanelBlockIndex(2), plane: Plane::Calls };
-    let error =
-        Engine::default().sum(&world.panel, &world.manifest, column, &slots([0]), &world.registered).await;
+    let error = Engine::default().sum(&world.panel, &world.manifest, column, &slots([0]), &world.registered).await;
     assert!(matches!(error, Err(EngineError::UnknownColumn(_))), "{error:?}");
 }
 
@@ -213,7 +212,12 @@ async fn a_dataset_other_than_the_registered_one_is_refused() {
         let honest = world.registered.clone();
         let other = honest[&2050];
         world.registered.insert(3, other);
-        let selection_with = { let mut with = selection.clone(); with.insert(4).expect("small"); with.insert(3).expect("small"); with };
+        let selection_with = {
+            let mut with = selection.clone();
+            with.insert(4).expect("small");
+            with.insert(3).expect("small");
+            with
+        };
         let error = world.sum(&selection_with).await.expect_err("slot 3 holds another dataset");
         assert!(matches!(error, EngineError::Store(StoreError::DatasetMismatch { row: 3 })), "{error:?}");
         world.registered = honest;
@@ -278,10 +282,8 @@ async fn a_forged_stored_sum_never_gives_a_sum() {
     for (forged, what) in [(flipped, "flipped"), (other, "of another block"), (sound[1..].to_vec(), "cut")] {
         world.put(&name, forged).await;
         let error = world.sum(&most).await.expect_err(what);
-        let typed = matches!(
-            error,
-            EngineError::Store(StoreError::DigestMismatch { .. } | StoreError::Malformed { .. })
-        );
+        let typed =
+            matches!(error, EngineError::Store(StoreError::DigestMismatch { .. } | StoreError::Malformed { .. }));
         assert!(typed, "{what}: {error:?}");
     }
     // A forger who also fixes the index is caught by the digest of the index in the manifest.

@@ -112,7 +112,9 @@ pub enum FileProblem {
     #[error("this .bed is individual-major: convert it with plink --make-bed")]
     IndividualMajor,
     /// A `.bed` whose size does not follow from `.bim` and `.fam`.
-    #[error("{people} people on {variants} variants take {expected} bytes, the file {found}: do .bed, .bim and .fam belong together?")]
+    #[error(
+        "{people} people on {variants} variants take {expected} bytes, the file {found}: do .bed, .bim and .fam belong together?"
+    )]
     BedSize {
         /// Lines of `.fam`.
         people: u64,
@@ -133,7 +135,9 @@ pub enum FileProblem {
         first: String,
     },
     /// The header declares another assembly than the panel's.
-    #[error("the header declares {declared} ({evidence}), the panel is on {panel}: lift the file over, or choose a panel on {declared}")]
+    #[error(
+        "the header declares {declared} ({evidence}), the panel is on {panel}: lift the file over, or choose a panel on {declared}"
+    )]
     OtherAssembly {
         /// What the header declares.
         declared: Assembly,
@@ -142,6 +146,10 @@ pub enum FileProblem {
         /// The panel's assembly.
         panel: Assembly,
     },
+    /// The file does not say which assembly its positions belong to, or names one that no panel is
+    /// on.
+    #[error("the file names neither GRCh37 nor GRCh38 as its assembly: state the assembly")]
+    UnknownAssembly,
     /// The caller's assembly is not the panel's.
     #[error("the file is said to be on {stated}, the panel is on {panel}: choose a panel on {stated}")]
     StatedAssembly {
@@ -151,7 +159,9 @@ pub enum FileProblem {
         panel: Assembly,
     },
     /// The header declares a chromosome length that the panel's assembly does not have.
-    #[error("the header declares {declared} bases for chromosome {chrom}, {panel} has {expected}: the file is on another assembly")]
+    #[error(
+        "the header declares {declared} bases for chromosome {chrom}, {panel} has {expected}: the file is on another assembly"
+    )]
     ChromLength {
         /// The chromosome.
         chrom: u8,
@@ -163,7 +173,9 @@ pub enum FileProblem {
         panel: Assembly,
     },
     /// Most records contradict the panel's alleles at the same position.
-    #[error("{contradicting} of {compared} records have other alleles than the panel at the same position: the file is on another assembly or strand")]
+    #[error(
+        "{contradicting} of {compared} records have other alleles than the panel at the same position: the file is on another assembly or strand"
+    )]
     Contradicting {
         /// Records that contradict the panel.
         contradicting: u64,
@@ -177,13 +189,20 @@ pub enum FileProblem {
         records: u64,
     },
     /// A panel that declares complete calls got a missing one.
-    #[error("{missing} calls are missing (the first at {variant}), and the panel declares complete calls: use a panel without that declaration")]
+    #[error(
+        "{missing} calls are missing (the first at {variant}), and the panel declares complete calls: use a panel without that declaration"
+    )]
     MissingCalls {
         /// Missing calls.
         missing: u64,
         /// The first variant that has one.
         variant: String,
     },
+    /// A format that shows one person's letters, not the alleles of the variant.
+    #[error(
+        "this format does not tell reference from alternate alleles: build the panel from a VCF, PLINK or sites file"
+    )]
+    NoAlleles,
     /// The reference FASTA cannot be used.
     #[error("the reference sequence cannot be used: {0}")]
     Reference(String),
@@ -251,9 +270,6 @@ pub enum PlaceProblem {
     /// A binary record that contradicts its own lengths or the header.
     #[error("the record is damaged: {0}")]
     Damaged(&'static str),
-    /// A variant or sites line that is none.
-    #[error("{0}")]
-    Variant(String),
 }
 
 /// Builds errors about one file.
@@ -265,10 +281,6 @@ pub(crate) struct FileContext {
 impl FileContext {
     pub(crate) fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     pub(crate) fn file(&self, problem: FileProblem) -> IntakeError {

@@ -22,8 +22,8 @@ const FILE_BUFFER_BYTES: usize = 1 << 18;
 const TEXT_BUFFER_BYTES: usize = 1 << 20;
 /// The empty block that ends every complete BGZF file (SAM specification, section 4.1.2).
 const BGZF_END: [u8; 28] = [
-    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0, 0, 0, 0, 0, 0,
-    0, 0,
+    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0, 0, 0, 0,
+    0, 0, 0, 0,
 ];
 
 /// A file opened for reading, decompressed on the way if its first bytes ask for it: gzip, BGZF or
@@ -33,7 +33,6 @@ pub(crate) struct Input {
     reader: Box<dyn BufRead + Send>,
     bytes_read: Arc<AtomicU64>,
     bytes_total: u64,
-    compressed: bool,
 }
 
 impl Input {
@@ -63,15 +62,18 @@ impl Input {
         let buffered = BufReader::with_capacity(FILE_BUFFER_BYTES, counting);
         let reader: Box<dyn BufRead + Send> = match kind {
             Kind::Plain => Box::new(buffered),
-            Kind::Gzip => Box::new(BufReader::with_capacity(TEXT_BUFFER_BYTES, MultiGzDecoder::new(buffered))),
+            Kind::Gzip => {
+                Box::new(BufReader::with_capacity(TEXT_BUFFER_BYTES, MultiGzDecoder::new(buffered)))
+            }
             Kind::Bgzf => Box::new(bgzf::io::Reader::new(buffered)),
             Kind::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(buffered).map_err(|e| context.read(e))?;
+                let decoder =
+                    zstd::stream::read::Decoder::with_buffer(buffered).map_err(|e| context.read(e))?;
                 Box::new(BufReader::with_capacity(TEXT_BUFFER_BYTES, decoder))
             }
             Kind::Zip => return Err(context.file(FileProblem::Zip)),
         };
-        Ok(Self { context, reader, bytes_read, bytes_total, compressed: kind != Kind::Plain })
+        Ok(Self { context, reader, bytes_read, bytes_total })
     }
 
     /// Bytes of the file read so far, before decompression.
@@ -82,11 +84,6 @@ impl Input {
     /// Bytes of the file.
     pub(crate) fn bytes_total(&self) -> u64 {
         self.bytes_total
-    }
-
-    /// Whether the file is compressed, so that its size says nothing about its contents.
-    pub(crate) fn is_compressed(&self) -> bool {
-        self.compressed
     }
 
     /// The bytes that come next, without taking them; empty at the end.
@@ -202,7 +199,8 @@ impl Lines {
         self.line.clear();
         let limit = LINE_BYTES_MAX as u64 + 1;
         let Input { context, reader, .. } = &mut self.input;
-        let count = reader.take(limit).read_until(b'\n', &mut self.line).map_err(|error| context.read(error))?;
+        let count =
+            reader.take(limit).read_until(b'\n', &mut self.line).map_err(|error| context.read(error))?;
         if count == 0 {
             return Ok(false);
         }

@@ -12,6 +12,8 @@ pub const SAMPLE_NAME_BYTES_MAX: usize = 256;
 pub const ALT_ALLELES_MAX: usize = 1024;
 /// Largest record of a BCF file, in bytes (site and samples alike): as a line of text.
 pub const BCF_RECORD_BYTES_MAX: u32 = 1 << 26;
+/// Most sequences, and most annotation words, that a BCF header may name.
+pub(crate) const DICTIONARY_WORDS_MAX: usize = 1 << 16;
 /// Genotype spools up to this size stay in memory and never touch a disk: 2,504 people on 50,000
 /// variants, or one person on 32 million.
 pub const SPOOL_MEMORY_BYTES_MAX: u64 = 32 << 20;

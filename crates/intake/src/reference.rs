@@ -16,6 +16,7 @@ type FastaReader = fasta::io::IndexedReader<fasta::io::BufReader<File>>;
 /// A reference sequence. Holds one window of one chromosome, whatever the size of the file.
 pub(crate) struct Reference {
     context: FileContext,
+    assembly: Assembly,
     /// Name in the file of each autosome.
     names: BTreeMap<Chrom, String>,
     state: RefCell<State>,
@@ -42,7 +43,9 @@ impl Reference {
         let unusable = |error: io::Error| context.file(FileProblem::Reference(error.to_string()));
         let index = match fasta::fs::read_associated_index(path) {
             Ok(index) => index,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fasta::fs::index(path).map_err(unusable)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fasta::fs::index(path).map_err(unusable)?
+            }
             Err(error) => return Err(unusable(error)),
         };
         let mut names = BTreeMap::new();
@@ -66,7 +69,7 @@ impl Reference {
             .build_from_path(path)
             .map_err(unusable)?;
         let state = State { reader, chrom: None, window: 0..0, bases: Vec::new(), failure: None };
-        Ok(Self { context, names, state: RefCell::new(state) })
+        Ok(Self { context, assembly, names, state: RefCell::new(state) })
     }
 
     /// The base at a 1-based position, or `None` past the end, on a chromosome that the file
@@ -75,7 +78,7 @@ impl Reference {
         let name = self.names.get(&chrom)?;
         let mut state = self.state.borrow_mut();
         if state.chrom != Some(chrom) || !state.window.contains(&position) {
-            state.load(name, chrom, position);
+            state.load(name, chrom, position, self.assembly.chrom_bases(chrom));
         }
         let offset = position.checked_sub(state.window.start)?;
         state.bases.get(offset as usize).copied()
@@ -92,11 +95,15 @@ impl Reference {
 
 impl State {
     /// Reads the window around a position: mostly what lies to its left, where indels move to.
-    fn load(&mut self, name: &str, chrom: Chrom, position: u32) {
+    fn load(&mut self, name: &str, chrom: Chrom, position: u32, chrom_bases: u32) {
         let start = position.saturating_sub(WINDOW_BASES / 2).max(1);
-        (self.chrom, self.window) = (Some(chrom), start..start.saturating_add(WINDOW_BASES));
+        let end = start.saturating_add(WINDOW_BASES).min(chrom_bases + 1);
+        (self.chrom, self.window) = (Some(chrom), start..end);
         self.bases.clear();
-        let bounds = [start, self.window.end - 1].map(|at| usize::try_from(at).ok().and_then(Position::new));
+        if self.window.is_empty() {
+            return;
+        }
+        let bounds = [start, end - 1].map(|at| usize::try_from(at).ok().and_then(Position::new));
         let [Some(first), Some(last)] = bounds else { return };
         match self.reader.query(&Region::new(name, first..=last)) {
             Ok(record) => self.bases.extend_from_slice(record.sequence().as_ref()),

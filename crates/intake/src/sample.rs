@@ -41,6 +41,11 @@ impl SampleId {
         }
     }
 
+    /// The name of a person whose file says nothing better.
+    pub(crate) fn unnamed() -> Self {
+        Self("person".to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,7 +10,7 @@ use crate::{
     report::RefusalReason,
     sample::SampleId,
 };
-use locus_genomics::VariantIndex;
+use locus_genomics::{Chrom, VariantIndex};
 use std::path::Path;
 
 mod bcf;
@@ -18,10 +18,11 @@ mod calls;
 mod declared;
 mod header;
 mod matching;
+mod meta;
 mod text;
 
 pub(crate) use declared::DeclaredAssembly;
-pub(crate) use matching::{AlleleFate, Resolver, complement};
+pub(crate) use matching::{AlleleFate, Resolver, complement, is_any_other};
 
 /// One record without its calls. Buffers are reused from record to record.
 #[derive(Debug, Default)]
@@ -156,19 +157,18 @@ fn place_record(
     let Some(chrom) = resolver.chrom(site, alignment, || reader.place()) else { return Ok(()) };
     let mut any_other = None;
     for (number, alt_allele) in (1..).zip(site.alt_alleles()) {
-        if matching::is_any_other(alt_allele) {
+        if is_any_other(alt_allele) {
             any_other = Some(number);
             continue;
         }
         match resolver.resolve(chrom, site, alt_allele, alignment)? {
             AlleleFate::OffPanel => alignment.file.off_panel += 1,
             AlleleFate::Matched(variant) => {
-                let example = |place: String| format!("{place}: {}", site.describe(alt_allele));
-                match reader.read_calls(site, Want::Copies(number), row)? {
-                    CallsFound::Diploid => alignment.place(variant, row, || example(reader.place()))?,
-                    CallsFound::Unusable(reason) => {
-                        alignment.refuse_variant(variant, reason, || example(reader.place()))?;
-                    }
+                let found = reader.read_calls(site, Want::Copies(number), row)?;
+                let example = || format!("{}: {}", reader.place(), site.describe(alt_allele));
+                match found {
+                    CallsFound::Diploid => alignment.place(variant, row, example)?,
+                    CallsFound::Unusable(reason) => alignment.refuse_variant(variant, reason, example)?,
                 }
             }
             AlleleFate::Refused(reason, variants) => {
@@ -188,7 +188,7 @@ fn place_record(
 fn cover_reference(
     reader: &mut dyn SiteReader,
     site: &Site,
-    chrom: locus_genomics::Chrom,
+    chrom: Chrom,
     any_other: Option<u32>,
     alignment: &mut Alignment<'_>,
     row: &mut [u8],
@@ -200,9 +200,9 @@ fn cover_reference(
         alignment.file.off_panel += u64::from(site.alt_ends.len() <= 1);
         return Ok(());
     }
-    if reader.read_calls(site, Want::ReferenceOnly, row)? != CallsFound::Diploid {
+    if let CallsFound::Unusable(reason) = reader.read_calls(site, Want::ReferenceOnly, row)? {
         let example = || format!("{}: {}", reader.place(), site.describe(b""));
-        alignment.refuse_position(covered, RefusalReason::NoGenotypes, example);
+        alignment.refuse_position(covered, reason, example);
         return Ok(());
     }
     alignment.file.reference_blocks += 1;
@@ -216,7 +216,10 @@ fn cover_reference(
         reader.read_calls(site, Want::NeitherIs(number), row)?;
         for index in alignment.panel.at_position(chrom, site.position) {
             let is_snv = alignment.panel.variant(VariantIndex(index)).is_some_and(|variant| variant.is_snv());
-            if is_snv && alignment.is_coverable(VariantIndex(index)) && fits_reference(site, alignment, index, end) {
+            if is_snv
+                && alignment.is_coverable(VariantIndex(index))
+                && fits_reference(site, alignment, index, end)
+            {
                 alignment.cover(VariantIndex(index), row)?;
             }
         }
@@ -230,7 +233,8 @@ fn fits_reference(site: &Site, alignment: &Alignment<'_>, index: u32, end: u32) 
     let Some(variant) = alignment.panel.variant(VariantIndex(index)) else { return false };
     let ref_allele = variant.ref_allele().as_bytes();
     let Some(offset) = variant.position().checked_sub(site.position) else { return false };
-    let spans = u32::try_from(ref_allele.len()).is_ok_and(|len| variant.position().saturating_add(len) <= end);
+    let spans =
+        u32::try_from(ref_allele.len()).is_ok_and(|len| variant.position().saturating_add(len) <= end);
     let known = site.ref_allele.get(offset as usize..).unwrap_or_default();
     spans && known.iter().zip(ref_allele).all(|(site_base, base)| site_base.eq_ignore_ascii_case(base))
 }

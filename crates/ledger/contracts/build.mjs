@@ -68,4 +68,9 @@ for (const name of deployed) {
     drifted = true;
   }
 }
+const expected = deployed.map((name) => `${name}.json`);
+for (const entry of readdirSync(join(here, "artifacts")).filter((entry) => !expected.includes(entry))) {
+  console.error(`artifacts/${entry} is no artifact of this build: remove it`);
+  drifted = true;
+}
 if (drifted) process.exit(1);

@@ -1,12 +1,16 @@
 //! The client of the market's contracts. One client serves the embedded chain and any EVM chain
 //! behind JSON-RPC; only the transport differs.
 
-mod calls;
+mod market;
 mod deploy;
 mod error;
+mod registry;
+mod send;
 mod source;
+mod words;
 
-pub use calls::{PermitSignature, RegisteredBatch, SettlementSignatures};
+pub use market::{PermitSignature, SettlementSignatures};
+pub use registry::RegisteredBatch;
 pub use deploy::{DeploymentConfig, deploy};
 pub use error::LedgerError;
 
@@ -14,36 +18,56 @@ use crate::{
     account::AccountKey,
     bindings,
     chain::EmbeddedChain,
-    eip712::{Contracts, evm},
+    eip712::{Contracts, evm, own},
     embedded::EmbeddedTransport,
 };
-use alloy_network::{EthereumWallet, TransactionBuilder as _};
+use alloy_network::TransactionBuilder as _;
 use alloy_primitives::{Address as EvmAddress, Bytes};
 use alloy_provider::{DynProvider, Provider as _, ProviderBuilder};
 use alloy_rpc_client::RpcClient;
 use alloy_rpc_types_eth::{TransactionReceipt, TransactionRequest};
+use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
-use locus_commitment::{Address, Digest32};
+use locus_commitment::Address;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
-/// How long a transaction may take to be included.
-const RECEIPT_DEADLINE: Duration = Duration::from_secs(120);
-/// Pause between looks for a receipt on remote chains.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Shortest pause between looks for a receipt on remote chains.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A connection to a chain, optionally with an account that sends transactions.
+/// A connection to a chain, optionally with an account that sends transactions. Clones share the
+/// account's place in the order of transactions, so use clones and not several connections of one
+/// account.
 #[derive(Clone)]
 pub struct Chain {
     provider: DynProvider,
-    sender: Option<Address>,
-    /// One transaction at a time, so that nonces cannot race inside a process.
-    sending: Arc<Mutex<()>>,
+    sender: Option<Sender>,
+}
+
+/// The account that sends.
+#[derive(Clone)]
+struct Sender {
+    key: PrivateKeySigner,
+    /// Held while a transaction gets its nonce, so that nonces cannot race inside a process.
+    lane: Arc<Mutex<Lane>>,
+}
+
+/// Where the account stands in the order of its transactions.
+#[derive(Debug, Default)]
+struct Lane {
+    /// One more than the nonce sent last.
+    next_nonce: Option<u64>,
+}
+
+impl Sender {
+    fn address(&self) -> EvmAddress {
+        self.key.address()
+    }
 }
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Chain {{ sender: {:?} }}", self.sender)
+        write!(f, "Chain {{ sender: {:?} }}", self.sender.as_ref().map(Sender::address))
     }
 }
 
@@ -60,28 +84,19 @@ impl Chain {
     }
 
     fn over(client: RpcClient, sender: Option<&AccountKey>) -> Self {
-        client.set_poll_interval(POLL_INTERVAL);
-        let provider = match sender {
-            Some(key) => {
-                let wallet = EthereumWallet::from(key.signer().clone());
-                ProviderBuilder::new().wallet(wallet).connect_client(client).erased()
-            }
-            None => ProviderBuilder::new().connect_client(client).erased(),
-        };
-        Self { provider, sender: sender.map(AccountKey::address), sending: Arc::new(Mutex::new(())) }
+        let provider = ProviderBuilder::new().disable_recommended_fillers().connect_client(client).erased();
+        let sender = sender.map(|key| Sender { key: key.signer().clone(), lane: Arc::default() });
+        Self { provider, sender }
     }
 
     /// The chain's EIP-155 id.
     pub async fn chain_id(&self) -> Result<u64, LedgerError> {
-        Ok(self.provider.get_chain_id().await?)
+        self.ask(self.provider.get_chain_id().into_future()).await
     }
 
-    async fn send(&self, request: TransactionRequest) -> Result<TransactionReceipt, LedgerError> {
-        let sender = self.sender.ok_or(LedgerError::NoSender)?;
-        let _one_at_a_time = self.sending.lock().await;
-        let pending = self.provider.send_transaction(request.with_from(evm(sender))).await?;
-        let receipt = pending.with_timeout(Some(RECEIPT_DEADLINE)).get_receipt().await?;
-        if receipt.status() { Ok(receipt) } else { Err(LedgerError::Reverted(Digest32(receipt.transaction_hash.0))) }
+    /// The account that sends transactions.
+    pub fn sender(&self) -> Option<Address> {
+        self.sender.as_ref().map(|sender| own(sender.address()))
     }
 
     async fn execute<C: SolCall>(&self, to: Address, call: &C) -> Result<TransactionReceipt, LedgerError> {
@@ -91,7 +106,7 @@ impl Chain {
 
     async fn read<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, LedgerError> {
         let request = TransactionRequest::default().with_to(evm(to)).with_input(call.abi_encode());
-        let output = self.provider.call(request).await?;
+        let output = self.ask(self.provider.call(request).into_future()).await?;
         C::abi_decode_returns(&output).map_err(|_| LedgerError::UnexpectedAnswer)
     }
 
@@ -99,7 +114,7 @@ impl Chain {
         let code: Vec<u8> = [bytecode.as_ref(), arguments].concat();
         let receipt = self.send(TransactionRequest::default().with_deploy_code(code)).await?;
         let address: EvmAddress = receipt.contract_address.ok_or(LedgerError::UnexpectedAnswer)?;
-        Ok(crate::eip712::own(address))
+        Ok(own(address))
     }
 }
 
@@ -129,7 +144,7 @@ impl Ledger {
 
     /// The account that sends transactions.
     pub fn sender(&self) -> Option<Address> {
-        self.chain.sender
+        self.chain.sender()
     }
 
     async fn read_registry<C: SolCall>(&self, call: &C) -> Result<C::Return, LedgerError> {

@@ -90,6 +90,8 @@ pub enum MarketEvent {
     OfferWithdrawn {
         /// The registration.
         registration: RegistrationId,
+        /// Offers up to and with this nonce are void.
+        nonce: u64,
     },
     /// An order was opened and its escrow taken.
     OrderOpened {
@@ -164,6 +166,16 @@ pub trait EventSource {
     fn block(&self, number: u64) -> impl Future<Output = Result<BlockRef, Self::Error>> + Send;
     /// All market events in these blocks (both ends included), in order.
     fn events(&self, from: u64, to: u64) -> impl Future<Output = Result<Vec<LocatedEvent>, Self::Error>> + Send;
+
+    /// A block before which there are no market events.
+    fn first_block(&self) -> impl Future<Output = Result<u64, Self::Error>> + Send {
+        async { Ok(0) }
+    }
+
+    /// Whether the failure says that fewer blocks must be asked for at once.
+    fn is_too_many(&self, _error: &Self::Error) -> bool {
+        false
+    }
 }
 
 /// Why a view stops following its chain.
@@ -185,6 +197,14 @@ pub enum ViewError<E: std::error::Error + 'static> {
         seen: u64,
         /// What the node says now.
         now: u64,
+    },
+    /// Events contradict what the contracts promise: the node left some out, or made some up.
+    #[error("the events of block {block} do not follow from those before: {reason}; connect to another chain node")]
+    Inconsistent {
+        /// The block.
+        block: u64,
+        /// What is missing or impossible.
+        reason: &'static str,
     },
 }
 
@@ -218,7 +238,7 @@ pub struct RegistrationRecord {
     pub block: u64,
     /// Its datasets, by ordinal.
     pub leaves: Vec<DatasetLeaf>,
-    /// Offers in order: (block, offer or withdrawal).
+    /// Offers and withdrawals in order. The nonce of each is its place, from 1.
     offers: Vec<(u64, Option<Offer>)>,
 }
 
@@ -227,6 +247,11 @@ impl RegistrationRecord {
     pub fn offer_as_of(&self, block: u64) -> Option<&Offer> {
         let end = self.offers.partition_point(|(posted, _)| *posted <= block);
         self.offers.get(end.checked_sub(1)?)?.1.as_ref()
+    }
+
+    /// Nonce that the registrant's next offer must have, as far as the chain is final.
+    pub fn next_offer_nonce(&self) -> u64 {
+        self.offers.len() as u64 + 1
     }
 }
 
@@ -258,6 +283,8 @@ pub struct OrderRecord {
 #[derive(Debug, Clone, Default)]
 pub struct ChainView {
     finalized: Option<BlockRef>,
+    /// Place (block, log index) of the last final event folded in.
+    folded: Option<(u64, u64)>,
     panels: BTreeMap<PanelDigest, PanelRecord>,
     /// Shared between snapshots of the view, so that taking one is cheap.
     registrations: BTreeMap<RegistrationId, Arc<RegistrationRecord>>,
@@ -270,8 +297,10 @@ pub struct ChainView {
     committee: BTreeMap<u8, CommitteeMember>,
     erased: BTreeMap<(RegistrationId, u32), BTreeSet<u8>>,
     revoked: BTreeSet<(RegistrationId, u32)>,
-    /// Highest block in which a withdrawal of the registration's offer was seen.
+    /// Highest nonce up to which a registration's offers were ever seen withdrawn.
     withdrawn: BTreeMap<RegistrationId, u64>,
+    /// Registry slots taken on each panel.
+    slots: BTreeMap<PanelDigest, u64>,
 }
 
 impl ChainView {
@@ -320,9 +349,12 @@ impl ChainView {
         self.revoked.range((registration, 0)..=(registration, u32::MAX)).map(|(_, ordinal)| *ordinal)
     }
 
-    /// Whether the offer in force at `block` was withdrawn later, as far as anyone has seen.
+    /// Whether the offer in force at `block` was ever seen withdrawn, even in a block that was
+    /// reorganised away since. A newer offer is not touched by the withdrawal of an older one.
     pub fn is_withdrawn_since(&self, registration: RegistrationId, block: u64) -> bool {
-        self.withdrawn.get(&registration).is_some_and(|withdrawn| *withdrawn > block)
+        let Some(&withdrawn) = self.withdrawn.get(&registration) else { return false };
+        let offer = self.registration(registration).and_then(|record| record.offer_as_of(block));
+        offer.is_some_and(|offer| offer.nonce <= withdrawn)
     }
 
     /// Keyholders that have recorded the erasure of a dataset.

@@ -170,11 +170,7 @@ impl PersonBudget {
         let outcome = self.check(request, parameters)?;
         if outcome == ChargeOutcome::Charged {
             self.time_max_unix_s = self.time_max_unix_s.max(request.at_unix_s);
-            let made = Charge {
-                at_unix_s: self.time_max_unix_s,
-                rho: request.cost.total()?,
-                tier: request.tier,
-            };
+            let made = Charge { at_unix_s: self.time_max_unix_s, rho: request.cost.total()?, tier: request.tier };
             self.charges.insert(request.name, made);
         }
         Ok(outcome)

@@ -8,7 +8,9 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PrivacyError {
     /// A decimal string is not an amount of rho.
-    #[error("rho {text:?} is not a decimal number from 0 to 18446744073 with at most nine decimals; write for example 0.05")]
+    #[error(
+        "rho {text:?} is not a decimal number from 0 to 18446744073 with at most nine decimals; write for example 0.05"
+    )]
     RhoSyntax {
         /// What was given, cut to 40 characters.
         text: String,
@@ -52,7 +54,9 @@ pub enum PrivacyError {
         rho: Rho,
     },
     /// One question asks for more than the tier allows at once.
-    #[error("rho {asked} is above the {allowed} that tier {tier} allows per query; ask for fewer variants or more noise")]
+    #[error(
+        "rho {asked} is above the {allowed} that tier {tier} allows per query; ask for fewer variants or more noise"
+    )]
     QueryCap {
         /// Tier of the charge.
         tier: Tier,
@@ -114,7 +118,9 @@ pub enum PrivacyError {
         batch_size: u32,
     },
     /// Members of one batch were compared with the history of a batch of another size.
-    #[error("members of a batch of {members} do not belong to a history of {history}; load the history of the same batch")]
+    #[error(
+        "members of a batch of {members} do not belong to a history of {history}; load the history of the same batch"
+    )]
     BatchMismatch {
         /// Size of the members' batch.
         members: u32,

@@ -223,12 +223,37 @@ fn check_strictness(values: &NetworkParameterValues) -> Result<(), PrivacyError>
     let at_least = |name, value: u32, floor: u32, rule| (name, u64::from(value), value >= floor, rule);
     let at_most = |name, value: Rho, cap: Rho, rule| (name, value.as_nano(), value <= cap, rule);
     first_broken(&[
-        at_least("cohort_size_min", values.cohort_size_min, STANDARD.cohort_size_min, "at least 100 outside test networks"),
-        at_least("exact_batch_min", values.exact_batch_min, STANDARD.exact_batch_min, "at least 1000 outside test networks"),
-        at_least("exact_change_min", values.exact_change_min, STANDARD.exact_change_min, "at least 100 outside test networks"),
-        at_most("rho_query_max", values.rho_query_max, STANDARD.rho_query_max, "at most 0.01 rho outside test networks"),
+        at_least(
+            "cohort_size_min",
+            values.cohort_size_min,
+            STANDARD.cohort_size_min,
+            "at least 100 outside test networks",
+        ),
+        at_least(
+            "exact_batch_min",
+            values.exact_batch_min,
+            STANDARD.exact_batch_min,
+            "at least 1000 outside test networks",
+        ),
+        at_least(
+            "exact_change_min",
+            values.exact_change_min,
+            STANDARD.exact_change_min,
+            "at least 100 outside test networks",
+        ),
+        at_most(
+            "rho_query_max",
+            values.rho_query_max,
+            STANDARD.rho_query_max,
+            "at most 0.01 rho outside test networks",
+        ),
         at_most("rho_year_max", values.rho_year_max, STANDARD.rho_year_max, "at most 0.1 rho outside test networks"),
-        at_most("rho_lifetime_max", values.rho_lifetime_max, STANDARD.rho_lifetime_max, "at most 0.5 rho outside test networks"),
+        at_most(
+            "rho_lifetime_max",
+            values.rho_lifetime_max,
+            STANDARD.rho_lifetime_max,
+            "at most 0.5 rho outside test networks",
+        ),
         (
             "vetted_factor",
             values.vetted_factor.into(),

@@ -140,8 +140,7 @@ impl Question {
     /// numerator and denominator of the dp share variance in lowest terms (16 and 16; 0 and 1 for
     /// exact), flooding sigma log2 (1), noise epoch (4), predicate length (4), predicate.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (numerator, denominator) =
-            self.dp_share.map_or((0, 1), |share| (share.numerator(), share.denominator()));
+        let (numerator, denominator) = self.dp_share.map_or((0, 1), |share| (share.numerator(), share.denominator()));
         let predicate = self.predicate.as_bytes();
         let predicate_len = u32::try_from(predicate.len()).expect("a predicate has at most 65,536 bytes");
         let mut bytes = Vec::new();

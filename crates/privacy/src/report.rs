@@ -107,8 +107,7 @@ impl Quote {
     /// - [`PrivacyError::QueryCap`] when rho exceeds the tier's cap;
     /// - [`PrivacyError::RhoRange`], [`PrivacyError::NoiseLevelRange`] when a figure does not fit.
     pub fn compute(request: &QuoteRequest, parameters: &NetworkParameters) -> Result<Self, PrivacyError> {
-        let counts =
-            [("cohort_size", request.cohort_size), ("variants", request.variants), ("blocks", request.blocks)];
+        let counts = [("cohort_size", request.cohort_size), ("variants", request.variants), ("blocks", request.blocks)];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(PrivacyError::QuoteInput { name, rule: "at least 1" });
         }
@@ -124,8 +123,7 @@ impl Quote {
         let bodies = request.blocks.checked_mul(planes).ok_or(PrivacyError::RhoRange)?;
         if tier == Tier::Exact {
             let cost = RhoCost::of_release(request.variants, None, bodies)?;
-            let membership_auc =
-                exact_membership_auc(request.variants, request.cohort_size, request.has_missing_plane);
+            let membership_auc = exact_membership_auc(request.variants, request.cohort_size, request.has_missing_plane);
             return Ok(Self { cost, precision: QuotePrecision::Exact { membership_auc } });
         }
         let noisy = NoisyQuote::compute(request, allowed)?;

@@ -86,8 +86,7 @@ impl SigmaSquared {
     /// # Errors
     /// [`PrivacyError::NoiseLevelRange`] when 49 sigma^2 does not fit 128 bits or T not 64.
     pub fn decode_offset(self) -> Result<u64, PrivacyError> {
-        let out_of_range =
-            PrivacyError::NoiseLevelRange { numerator: self.numerator, denominator: self.denominator };
+        let out_of_range = PrivacyError::NoiseLevelRange { numerator: self.numerator, denominator: self.denominator };
         let Some(scaled) = self.numerator.checked_mul(OFFSET_SIGMAS * OFFSET_SIGMAS) else {
             return Err(out_of_range);
         };

@@ -1,4 +1,5 @@
 //! What the crate promises, one file per promise.
+#![allow(clippy::cast_possible_truncation, reason = "statistics turn reals into bins")]
 
 mod answers_isolate_nobody;
 mod budgets_never_shrink;

@@ -16,7 +16,8 @@ const INTEGRAL_SIGMA_MIN: f64 = 1000.0;
 /// sigma^2 = 1/16, 1, 7/5, 3^2, 10^2, 10000/3, 100^2, 2^42.
 fn levels() -> Vec<SigmaSquared> {
     let fractions = [(1, 16), (1, 1), (7, 5), (9, 1), (100, 1), (10_000, 3), (10_000, 1)];
-    let mut levels: Vec<_> = fractions.into_iter().map(|(n, d)| SigmaSquared::try_new(n, d).expect("positive")).collect();
+    let mut levels: Vec<_> =
+        fractions.into_iter().map(|(n, d)| SigmaSquared::try_new(n, d).expect("positive")).collect();
     levels.push(FLOODING_SIGMA_SQUARED);
     levels
 }
@@ -159,7 +160,8 @@ fn mean_and_variance_are_those_of_the_distribution() {
 fn noise_levels_that_are_five_percent_off_are_noticed() {
     for level in levels().into_iter().filter(|level| as_real(*level) >= 1.0) {
         for (above, below) in [(441, 400), (361, 400)] {
-            let wrong = SigmaSquared::try_new(level.numerator() * above, level.denominator() * below).expect("positive");
+            let wrong =
+                SigmaSquared::try_new(level.numerator() * above, level.denominator() * below).expect("positive");
             let bins = Bins::new(as_real(level));
             for seed in 0..3 {
                 let p = bins.p_value(&draw(wrong, seed));
@@ -220,13 +222,17 @@ fn no_value_exceeds_the_bound_and_the_bound_leaves_nothing_out() {
 #[test]
 fn the_widest_and_the_longest_noise_levels_are_sampled() {
     let largest_numerator = (1u128 << 53) - 1;
-    for (numerator, denominator) in [(1 << 50, 1), (largest_numerator, 8), (largest_numerator, largest_numerator - 1), (largest_numerator, 1 << 56)] {
+    for (numerator, denominator) in
+        [(1 << 50, 1), (largest_numerator, 8), (largest_numerator, largest_numerator - 1), (largest_numerator, 1 << 56)]
+    {
         let level = SigmaSquared::try_new(numerator, denominator).expect("positive");
         let bins = Bins::new(as_real(level));
         let p = bins.p_value(&draw(level, 11));
         assert!(p > P_MIN, "sigma^2 = {level}: p = {p}");
     }
-    for (numerator, denominator) in [((1 << 50) + 1, 1), (1 << 53, 1 << 52 | 1), (1, 17), (u128::MAX, 1), (1, u128::MAX)] {
+    for (numerator, denominator) in
+        [((1 << 50) + 1, 1), (1 << 53, 1 << 52 | 1), (1, 17), (u128::MAX, 1), (1, u128::MAX)]
+    {
         let level = SigmaSquared::try_new(numerator, denominator).expect("positive");
         assert!(DiscreteGaussian::try_new(level).is_err(), "{level}");
     }

@@ -28,23 +28,23 @@ const CALLS_FLAGS: [u64; 4] = [0, 1 << HET_SHIFT, 1 << HOM_ALT_SHIFT, 0];
 /// The same on the missing plane.
 const MISSING_FLAGS: [u64; 4] = [0, 0, 0, 1 << MISSING_SHIFT];
 
-/// Encrypts one version of one dataset. Keys and encryption noise derive from the client's master
-/// secret, the context and the genotypes themselves, so encrypting again gives the same bodies,
-/// and no key ever serves two plaintexts.
-pub struct DatasetEncryptor<'a> {
-    genotypes: &'a PackedGenotypes,
+/// Keys and encryption noise of one version of one dataset, for callers that hold the genotypes of
+/// many datasets one panel block at a time. They derive from the client's master secret, the context
+/// and the digest of *all* genotypes of the dataset, so encrypting again gives the same bodies.
+pub struct DatasetKeys {
     secrets: DatasetSecrets,
     keys: [BlockKeys; 3],
 }
 
-impl<'a> DatasetEncryptor<'a> {
-    /// Prepares the encryption of `genotypes`, all those of the panel in panel order, as the
-    /// dataset version `context`.
-    pub fn new(master: &MasterSecret, context: &DatasetContext, genotypes: &'a PackedGenotypes) -> Self {
-        let digest = GenotypeDigest::of_packed(genotypes.as_bytes());
-        let secrets = DatasetSecrets::derive(master, context, &digest);
+impl DatasetKeys {
+    /// Derives the keys of the dataset version `context` whose packed genotypes have this digest.
+    ///
+    /// The digest must be that of the genotypes that are then encrypted, or a key could serve two
+    /// plaintexts; [`DatasetEncryptor`] leaves no room for that mistake.
+    pub fn derive(master: &MasterSecret, context: &DatasetContext, digest: &GenotypeDigest) -> Self {
+        let secrets = DatasetSecrets::derive(master, context, digest);
         let keys = ShareIndex::ALL.map(|share| BlockKeys::new(context, share, secrets.seeds.of(share)));
-        Self { genotypes, secrets, keys }
+        Self { secrets, keys }
     }
 
     /// The secrets of the dataset: what is committed to and sealed to the keyholders.
@@ -52,20 +52,24 @@ impl<'a> DatasetEncryptor<'a> {
         &self.secrets
     }
 
-    /// Panel blocks of the dataset.
-    pub fn block_count(&self) -> usize {
-        self.genotypes.as_bytes().len().div_ceil(PACKED_BLOCK_BYTES)
-    }
-
-    /// The body of one panel block and plane: b = a * s + e + flags.
+    /// The body of one panel block and plane: b = a * s + e + flags. `packed_block` has the block's
+    /// genotypes, four to a byte; variants past its end are homozygous reference.
     ///
     /// Noise: e is uniform on [-8, 7] in every slot, and the body carries nothing else below its
     /// flags. Slots past the end of the panel, and the check slots, carry no flag.
     ///
     /// # Errors
-    /// [`RlweError::BlockOutOfRange`] when the panel has no such block.
-    pub fn encrypt(&self, mask: &Mask, block: PanelBlockIndex, plane: Plane) -> Result<Body, RlweError> {
-        let packed = self.packed_block(block)?;
+    /// [`RlweError::BlockLength`] for more genotypes than a panel block has.
+    pub fn encrypt(
+        &self,
+        mask: &Mask,
+        block: PanelBlockIndex,
+        plane: Plane,
+        packed_block: &[u8],
+    ) -> Result<Body, RlweError> {
+        if packed_block.len() > PACKED_BLOCK_BYTES {
+            return Err(RlweError::BlockLength { got: packed_block.len(), max: PACKED_BLOCK_BYTES });
+        }
         let shares = self.keys.each_ref().map(|keys| keys.expand(block, plane));
         let key = SecretKey::new(shares.each_ref());
         let mut coefficients = mask.multiply_key(key.coefficients());
@@ -75,13 +79,47 @@ impl<'a> DatasetEncryptor<'a> {
             Plane::Missing => &MISSING_FLAGS,
         };
         let variant_slots = coefficients[CHECK_SLOT_COUNT..].as_chunks_mut::<4>().0;
-        for (slots, byte) in variant_slots.iter_mut().zip(packed) {
+        for (slots, byte) in variant_slots.iter_mut().zip(packed_block) {
             for (place, slot) in slots.iter_mut().enumerate() {
                 let code = usize::from((byte >> (2 * place)) & 3);
                 *slot = slot.wrapping_add(flags[code]);
             }
         }
         Ok(Body::new(coefficients))
+    }
+}
+
+/// Encrypts one version of one dataset whose genotypes are all at hand; no key ever serves two
+/// plaintexts.
+pub struct DatasetEncryptor<'a> {
+    genotypes: &'a PackedGenotypes,
+    keys: DatasetKeys,
+}
+
+impl<'a> DatasetEncryptor<'a> {
+    /// Prepares the encryption of `genotypes`, all those of the panel in panel order, as the
+    /// dataset version `context`.
+    pub fn new(master: &MasterSecret, context: &DatasetContext, genotypes: &'a PackedGenotypes) -> Self {
+        let digest = GenotypeDigest::of_packed(genotypes.as_bytes());
+        Self { genotypes, keys: DatasetKeys::derive(master, context, &digest) }
+    }
+
+    /// The secrets of the dataset: what is committed to and sealed to the keyholders.
+    pub fn secrets(&self) -> &DatasetSecrets {
+        self.keys.secrets()
+    }
+
+    /// Panel blocks of the dataset.
+    pub fn block_count(&self) -> usize {
+        self.genotypes.as_bytes().len().div_ceil(PACKED_BLOCK_BYTES)
+    }
+
+    /// The body of one panel block and plane; see [`DatasetKeys::encrypt`].
+    ///
+    /// # Errors
+    /// [`RlweError::BlockOutOfRange`] when the panel has no such block.
+    pub fn encrypt(&self, mask: &Mask, block: PanelBlockIndex, plane: Plane) -> Result<Body, RlweError> {
+        self.keys.encrypt(mask, block, plane, self.packed_block(block)?)
     }
 
     fn packed_block(&self, block: PanelBlockIndex) -> Result<&[u8], RlweError> {

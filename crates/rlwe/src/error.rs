@@ -8,6 +8,14 @@ use thiserror::Error;
 /// Why a value was refused or an answer does not decode. No variant carries a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RlweError {
+    /// More packed genotypes than one panel block has.
+    #[error("a panel block has at most {max} bytes of packed genotypes, not {got}: pass one block at a time")]
+    BlockLength {
+        /// Bytes given.
+        got: usize,
+        /// Most bytes.
+        max: usize,
+    },
     /// The panel has no such block.
     #[error("panel block {block} does not exist, the panel has {blocks}")]
     BlockOutOfRange {

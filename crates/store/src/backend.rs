@@ -4,13 +4,8 @@ use crate::error::StoreError;
 use bytes::Bytes;
 use locus_genomics::PanelDigest;
 use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
-    aws::AmazonS3ConfigKey,
-    azure::AzureConfigKey,
-    gcp::GoogleConfigKey,
-    local::LocalFileSystem,
-    memory::InMemory,
-    path::Path,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, aws::AmazonS3ConfigKey, azure::AzureConfigKey,
+    gcp::GoogleConfigKey, local::LocalFileSystem, memory::InMemory, path::Path,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -155,8 +150,7 @@ impl Store {
 
     /// Exactly these ranges of object `name`.
     pub(crate) async fn read_ranges(&self, name: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
-        let found =
-            self.inner.get_ranges(name, ranges).await.map_err(|error| StoreError::backend(name, error))?;
+        let found = self.inner.get_ranges(name, ranges).await.map_err(|error| StoreError::backend(name, error))?;
         let complete = found.len() == ranges.len()
             && found.iter().zip(ranges).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start);
         if complete { Ok(found) } else { Err(StoreError::malformed(name, "object is shorter than its index says")) }
@@ -210,9 +204,7 @@ fn sync(path: &PathBuf) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Interrupted`] when the runtime is shutting down.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Interrupted)
 }
 
@@ -224,10 +216,7 @@ mod tests {
     fn a_misspelled_option_is_refused_instead_of_ignored() {
         let options = |key: &str| BTreeMap::from([(key.to_owned(), "x".to_owned())]);
         assert!(open_store("s3://bucket/prefix", options("region")).is_ok());
-        assert!(matches!(
-            open_store("s3://bucket/prefix", options("regoin")),
-            Err(StoreError::UnknownOption { .. })
-        ));
+        assert!(matches!(open_store("s3://bucket/prefix", options("regoin")), Err(StoreError::UnknownOption { .. })));
         assert!(matches!(open_store("memory://", options("region")), Err(StoreError::UnknownOption { .. })));
     }
 

@@ -139,8 +139,8 @@ impl PanelStore {
         })?;
         let seal: SealFile =
             serde_json::from_slice(&bytes).map_err(|_| StoreError::malformed(&name, "seal is not valid JSON"))?;
-        let sized = (1..=BATCH_ROWS_MAX).contains(&seal.rows)
-            && seal.parts.len() == seal.rows.div_ceil(SHARD_SLOTS) as usize;
+        let sized =
+            (1..=BATCH_ROWS_MAX).contains(&seal.rows) && seal.parts.len() == seal.rows.div_ceil(SHARD_SLOTS) as usize;
         if seal.format != BATCH_FORMAT || !sized {
             return Err(StoreError::malformed(&name, "seal has an impossible size or format"));
         }
@@ -213,7 +213,8 @@ impl BatchWriter {
         if self.failed {
             return Err(StoreError::BatchNotSealed(self.batch));
         }
-        let (expected, expected_row) = self.expects().ok_or(StoreError::AppendLength { bytes: bodies.len(), rows_max: 0 })?;
+        let (expected, expected_row) =
+            self.expects().ok_or(StoreError::AppendLength { bytes: bodies.len(), rows_max: 0 })?;
         if (column, first_row) != (expected, expected_row) {
             return Err(StoreError::OutOfOrder { column, row: first_row, expected, expected_row });
         }
@@ -282,8 +283,8 @@ impl BatchWriter {
         self.panel.store.persist(objects).await?;
         let name = self.panel.names.seal(self.batch);
         let seal = SealFile { format: BATCH_FORMAT, rows: self.rows, parts: digests };
-        let bytes = serde_json::to_vec(&seal)
-            .map_err(|_| StoreError::malformed(&name, "seal cannot be written as JSON"))?;
+        let bytes =
+            serde_json::to_vec(&seal).map_err(|_| StoreError::malformed(&name, "seal cannot be written as JSON"))?;
         self.panel.store.create(&name, bytes).await?;
         self.panel.store.persist(vec![name]).await?;
         let sealed = self.panel.sealed_batch(self.batch).await?;

@@ -174,7 +174,7 @@ impl Plan {
 /// Parts of `manifest` with slots in `shard`, and these slots.
 fn sources(manifest: &Manifest, shard: u32) -> Vec<(PartName, Digest32, SlotSet)> {
     let in_shard = |part: &Part| {
-        let slots = part.slots.iter().flat_map(|range| range.iter()).filter(|slot| slot / SHARD_SLOTS == shard);
+        let slots = part.slots.iter().flat_map(|range| split_at_shard(*range, shard).1.iter());
         SlotSet::try_from_iter(slots).unwrap_or_default()
     };
     let parts = manifest.parts().iter().map(|part| (part.name, part.index_digest, in_shard(part)));
@@ -183,8 +183,17 @@ fn sources(manifest: &Manifest, shard: u32) -> Vec<(PartName, Digest32, SlotSet)
 
 /// What is left of `range` outside `shard`: nothing, one piece or two.
 fn outside_shard(range: SlotRange, shard: u32) -> Vec<SlotRange> {
-    let slots = range.iter().filter(|slot| slot / SHARD_SLOTS != shard);
-    SlotSet::try_from_iter(slots).unwrap_or_default().ranges()
+    let (before, _, after) = split_at_shard(range, shard);
+    [before, after].into_iter().filter(|piece| piece.count > 0).collect()
+}
+
+/// The pieces of `range` before, in and after `shard`; a piece may be empty.
+fn split_at_shard(range: SlotRange, shard: u32) -> (SlotRange, SlotRange, SlotRange) {
+    let end = range.first.saturating_add(range.count);
+    let start = shard.saturating_mul(SHARD_SLOTS).clamp(range.first, end);
+    let stop = shard.saturating_add(1).saturating_mul(SHARD_SLOTS).clamp(range.first, end);
+    let piece = |first, last| SlotRange { first, count: last - first };
+    (piece(range.first, start), piece(start, stop), piece(stop, end))
 }
 
 /// The rows to copy, in slot order: runs of one reader and its positions.
@@ -214,11 +223,33 @@ async fn copy(
     for window in read_windows(positions) {
         for run in reader.read(column, &window).await? {
             let digests = digests.clone();
-            let checked: Result<Bytes, StoreError> =
-                crate::backend::blocking(move || run.visit_checked(&digests, usize::MAX, |_| {}).map(|()| run.into_bytes()))
-                    .await?;
+            let checked: Result<Bytes, StoreError> = crate::backend::blocking(move || {
+                run.visit_checked(&digests, usize::MAX, |_| {}).map(|()| run.into_bytes())
+            })
+            .await?;
             writer = writer.append(checked?).await?.0;
         }
     }
     Ok(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_at_the_borders_of_a_shard() {
+        let range = |first, count| SlotRange { first, count };
+        let cases = [
+            (range(1000, 100), vec![range(1000, 24)], range(1024, 76)),
+            (range(1024, 1024), vec![], range(1024, 1024)),
+            (range(0, 4096), vec![range(0, 1024), range(2048, 2048)], range(1024, 1024)),
+            (range(0, 10), vec![range(0, 10)], range(10, 0)),
+            (range(5000, 10), vec![range(5000, 10)], range(5000, 0)),
+        ];
+        for (whole, outside, inside) in cases {
+            assert_eq!(outside_shard(whole, 1), outside, "{whole:?}");
+            assert_eq!(split_at_shard(whole, 1).1, inside, "{whole:?}");
+        }
+    }
 }

@@ -93,7 +93,9 @@ pub enum StoreError {
         source: BackendError,
     },
     /// A body differs from the digest its dataset was registered with.
-    #[error("body of registry slot or batch row {row} in {name} differs from its digest; restore the object from a backup")]
+    #[error(
+        "body of registry slot or batch row {row} in {name} differs from its digest; restore the object from a backup"
+    )]
     BodyMismatch {
         /// The object.
         name: String,
@@ -203,7 +205,9 @@ pub enum StoreError {
     #[error("manifest version {0} is not in the store; load the newest version")]
     UnknownVersion(u64),
     /// The newest manifest is older than, or differs from, one that was seen before.
-    #[error("newest manifest is version {found} but version {seen} was seen before with other content or a higher number; the storage was rolled back, restore it")]
+    #[error(
+        "newest manifest is version {found} but version {seen} was seen before with other content or a higher number; the storage was rolled back, restore it"
+    )]
     RolledBack {
         /// Version seen before.
         seen: u64,

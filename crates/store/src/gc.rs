@@ -174,11 +174,7 @@ impl PanelStore {
         }
     }
 
-    async fn objects(
-        &self,
-        chosen: &impl Fn(&ListedData) -> bool,
-        count_max: usize,
-    ) -> Result<Vec<Path>, StoreError> {
+    async fn objects(&self, chosen: &impl Fn(&ListedData) -> bool, count_max: usize) -> Result<Vec<Path>, StoreError> {
         let root = self.names.root();
         let mut listed = self.store.inner().list(Some(root));
         let mut names = Vec::new();
@@ -237,9 +233,14 @@ impl Manifest {
     /// Shards to compact so that no object in use has the bodies of `slots` any more: those in
     /// which the parts that have them hold anything.
     fn shards_storing(&self, slots: &SlotSet) -> BTreeSet<u32> {
-        let stores = |part: &&crate::Part| part.stored().iter().any(|range| range.iter().any(|slot| slots.contains(slot)));
+        let stores =
+            |part: &&crate::Part| part.stored().iter().any(|range| range.iter().any(|slot| slots.contains(slot)));
         let parts = self.parts().iter().filter(stores);
-        parts.flat_map(|part| part.slots.iter()).flat_map(|range| range.iter()).map(|slot| slot / crate::SHARD_SLOTS).collect()
+        parts
+            .flat_map(|part| part.slots.iter())
+            .flat_map(|range| range.iter())
+            .map(|slot| slot / crate::SHARD_SLOTS)
+            .collect()
     }
 }
 

@@ -17,8 +17,7 @@ use std::collections::BTreeSet;
 
 /// Version of the manifest format.
 pub(crate) const MANIFEST_FORMAT: u32 = 1;
-/// Longest manifest: 20,000 batches that were not compacted yet, or a million shards' worth of
-/// people 30 times over.
+/// Longest manifest: about 30,000 batches that were not compacted yet, or 50,000 compacted shards.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 
 /// The manifest as stored in JSON.
@@ -167,8 +166,8 @@ impl Manifest {
 
     /// The bytes of `file`, and the manifest they make.
     pub(crate) fn encode(name: &Path, file: ManifestFile) -> Result<(Vec<u8>, Self), StoreError> {
-        let bytes = serde_json::to_vec(&file)
-            .map_err(|_| StoreError::malformed(name, "manifest cannot be written as JSON"))?;
+        let bytes =
+            serde_json::to_vec(&file).map_err(|_| StoreError::malformed(name, "manifest cannot be written as JSON"))?;
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
             return Err(StoreError::ManifestFull { bytes: bytes.len() as u64, limit: MANIFEST_BYTES_MAX });
         }

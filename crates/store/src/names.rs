@@ -143,12 +143,10 @@ impl Names {
             folder.join(format!("block={:04}", column.block.0)).join(format!("plane={}", column.plane.code()))
         };
         match part.origin {
-            Origin::Batch(batch) => {
-                of_column(self.batch(batch)).join(format!("rows={:05}.{kind}", part.first_row()))
+            Origin::Batch(batch) => of_column(self.batch(batch)).join(format!("rows={:05}.{kind}", part.first_row())),
+            Origin::Shard { shard, generation } => {
+                of_column(self.root.clone()).join(format!("shard={shard:05}")).join(format!("gen={generation}.{kind}"))
             }
-            Origin::Shard { shard, generation } => of_column(self.root.clone())
-                .join(format!("shard={shard:05}"))
-                .join(format!("gen={generation}.{kind}")),
         }
     }
 
@@ -226,8 +224,7 @@ mod tests {
         let shard = Origin::Shard { shard: 123_456, generation: 9 };
         for (origin, part) in [(batch, 2), (shard, 0)] {
             let part = PartName { origin, part };
-            for name in
-                [names.bodies(part, column), names.total(part, column), names.digests(part), names.index(part)]
+            for name in [names.bodies(part, column), names.total(part, column), names.digests(part), names.index(part)]
             {
                 let listed = Listed::Data { origin, part: Some(part), claim: false };
                 assert_eq!(names.classify(&name), listed, "{name}");
@@ -250,10 +247,7 @@ mod tests {
         let folder = format!("{panel}/batch={}", "03".repeat(32));
         assert_eq!(names.bodies(batch, column).as_ref(), format!("{folder}/block=0003/plane=0/rows=02048.parquet"));
         assert_eq!(names.index(batch).as_ref(), format!("{folder}/rows=02048.index.json"));
-        assert_eq!(
-            names.total(shard, column).as_ref(),
-            format!("{panel}/block=0003/plane=0/shard=00007/gen=3.total")
-        );
+        assert_eq!(names.total(shard, column).as_ref(), format!("{panel}/block=0003/plane=0/shard=00007/gen=3.total"));
         assert_eq!(names.digests(shard).as_ref(), format!("{panel}/shard=00007/gen=3.digests"));
         assert_eq!(names.manifest(5).as_ref(), format!("{panel}/manifest/00000000000000000005.json"));
     }

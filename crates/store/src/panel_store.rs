@@ -281,10 +281,7 @@ impl PanelStore {
 fn batch_entry(commit: RegistrationCommit, sealed: &SealedBatch) -> BatchEntry {
     let parts = sealed.parts().iter().map(|part| {
         let first = commit.first_slot + part.first_row;
-        BatchPart {
-            index_digest: part.index_digest.into(),
-            slots: vec![SlotRange { first, count: part.rows }],
-        }
+        BatchPart { index_digest: part.index_digest.into(), slots: vec![SlotRange { first, count: part.rows }] }
     });
     BatchEntry {
         batch: Hex32(commit.batch.0),

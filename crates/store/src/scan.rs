@@ -50,8 +50,8 @@ fn scan_files(root: PathBuf, needles: &Needles) -> Result<Vec<String>, StoreErro
     let mut found = Vec::new();
     for path in files_below(root)? {
         let name = path.display().to_string();
-        let contains = file_contains(&path, needles)
-            .map_err(|source| StoreError::LocalFile { name: name.clone(), source })?;
+        let contains =
+            file_contains(&path, needles).map_err(|source| StoreError::LocalFile { name: name.clone(), source })?;
         if contains {
             found.push(name);
         }

@@ -93,9 +93,7 @@ impl PanelShape {
     pub fn position(self, column: Column) -> Result<usize, StoreError> {
         let plane = self.planes().iter().position(|&plane| plane == column.plane);
         match plane {
-            Some(plane) if column.block.0 < self.blocks => {
-                Ok(column.block.0 as usize * self.planes().len() + plane)
-            }
+            Some(plane) if column.block.0 < self.blocks => Ok(column.block.0 as usize * self.planes().len() + plane),
             _ => Err(StoreError::UnknownColumn(column)),
         }
     }

@@ -4,9 +4,7 @@ mod common;
 
 use common::{content, copy_of, first_column, panel, shape};
 use locus_genomics::PanelDigest;
-use locus_store::{
-    Manifest, PanelShape, PanelStore, Store, StoreError, conformance::SyntheticBatch, read_windows,
-};
+use locus_store::{Manifest, PanelShape, PanelStore, Store, StoreError, conformance::SyntheticBatch, read_windows};
 use object_store::{GetOptions, ObjectStore, PutOptions, memory::InMemory, path::Path};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -108,8 +106,7 @@ async fn objects_swapped_between_columns_are_detected() {
 #[tokio::test]
 async fn a_sum_of_another_column_is_detected() {
     let (store, manifest) = enrolled().await;
-    let (left, right) =
-        (object(&store, "block=0000", ".total").await, object(&store, "block=0001", ".total").await);
+    let (left, right) = (object(&store, "block=0000", ".total").await, object(&store, "block=0001", ".total").await);
     let other = bytes(&store, &right).await;
     put(&store, &left, other).await;
     let error = read_all(&panel(store), &manifest).await.expect_err("the sum belongs to another column");
@@ -140,7 +137,10 @@ async fn every_missing_or_cut_object_is_named() {
         let store = copy_of(&start).await;
         object_store::ObjectStoreExt::delete(&store, &name).await.expect("memory deletes");
         let error = read_all(&panel(store), &manifest).await.expect_err("an object is missing");
-        assert!(matches!(&error, StoreError::MissingObject { name: missing } if *missing == name.to_string()), "{error:?}");
+        assert!(
+            matches!(&error, StoreError::MissingObject { name: missing } if *missing == name.to_string()),
+            "{error:?}"
+        );
 
         let store = copy_of(&start).await;
         let whole = bytes(&store, &name).await;

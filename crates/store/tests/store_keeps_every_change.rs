@@ -5,8 +5,7 @@ mod common;
 use common::{content, first_column, panel, shape};
 use locus_genomics::PanelDigest;
 use locus_store::{
-    BatchId, GarbagePolicy, PanelStore, SlotRange, SlotSet, Store, StoreError, conformance::SyntheticBatch,
-    open_store,
+    BatchId, GarbagePolicy, PanelStore, SlotRange, SlotSet, Store, StoreError, conformance::SyntheticBatch, open_store,
 };
 use object_store::{ObjectStore, memory::InMemory};
 use proptest::prelude::*;
@@ -26,14 +25,25 @@ fn policy(everything: bool) -> GarbagePolicy {
 #[derive(Debug, Clone)]
 enum Op {
     /// Register a batch of this many datasets, after a gap of free slots.
-    Enrol { rows: u32, gap: u32 },
+    Enrol {
+        rows: u32,
+        gap: u32,
+    },
     /// Upload a batch and forget it.
     Abandon,
-    Tombstone { slots: Vec<u32> },
-    Compact { shards: BTreeSet<u32> },
+    Tombstone {
+        slots: Vec<u32>,
+    },
+    Compact {
+        shards: BTreeSet<u32>,
+    },
     CompactAll,
-    Erase { slots: Vec<u32> },
-    CollectGarbage { everything: bool },
+    Erase {
+        slots: Vec<u32>,
+    },
+    CollectGarbage {
+        everything: bool,
+    },
     /// Start over with what is in storage.
     Reopen,
 }
@@ -157,11 +167,8 @@ fn writers_on_separate_threads_lose_nothing() {
     const BATCHES: u8 = 5;
     let directory = tempfile::tempdir().expect("temporary directory");
     let path = directory.path().display().to_string();
-    let open = || {
-        open_store(&path, BTreeMap::new()).expect("directory opens").panel(PanelDigest([7; 32]), shape())
-    };
-    let runtime =
-        || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let open = || open_store(&path, BTreeMap::new()).expect("directory opens").panel(PanelDigest([7; 32]), shape());
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             scope.spawn(move || {
@@ -238,7 +245,10 @@ async fn bodies_out_of_order_or_of_the_wrong_length_leave_the_batch_as_it_was() 
         let openings = writer.append(column, 0, batch.bodies(column, 0, 3)).await.expect("right order");
         let body = batch.body(column, 2);
         assert_eq!(openings[2].check_slots, body[..128]);
-        assert_eq!(openings[2].digest(), locus_commitment::BodyDigest::of_body(body.as_slice().try_into().expect("body")));
+        assert_eq!(
+            openings[2].digest(),
+            locus_commitment::BodyDigest::of_body(body.as_slice().try_into().expect("body"))
+        );
     }
     let beyond = writer.append(columns[0], 0, bodies(0, 1)).await;
     assert!(matches!(beyond, Err(StoreError::AppendLength { rows_max: 0, .. })), "{beyond:?}");

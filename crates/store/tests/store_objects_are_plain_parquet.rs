@@ -63,9 +63,7 @@ async fn the_format_is_pinned() {
     let found: Vec<String> = objects(batch)
         .await
         .into_iter()
-        .map(|(name, bytes)| {
-            format!("{} {} {}", name.replace(&id, "ID"), bytes.len(), sha3_256("golden", &[&bytes]))
-        })
+        .map(|(name, bytes)| format!("{} {} {}", name.replace(&id, "ID"), bytes.len(), sha3_256("golden", &[&bytes])))
         .collect();
     let golden: Vec<&str> = include_str!("golden/batch_of_three.txt").lines().collect();
     assert_eq!(found, golden, "found:\n{}", found.join("\n"));

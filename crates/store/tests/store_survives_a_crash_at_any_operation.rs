@@ -6,10 +6,7 @@ mod common;
 
 use common::{FaultyStore, Stop, content, copy_of, panel};
 use locus_commitment::BodyDigest;
-use locus_store::{
-    BatchId, GarbagePolicy, Manifest, PanelStore, SlotSet, StoreError,
-    conformance::SyntheticBatch,
-};
+use locus_store::{BatchId, GarbagePolicy, Manifest, PanelStore, SlotSet, StoreError, conformance::SyntheticBatch};
 use object_store::{ObjectStore, memory::InMemory};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -163,10 +160,8 @@ async fn garbage_collection_takes_nothing_that_is_in_use_wherever_it_stops() {
 async fn erasure_completes_however_often_it_is_stopped() {
     let start = two_batches().await;
     let slots = SlotSet::try_from_iter([1023, 1101]).expect("small slots");
-    let needles: Vec<_> = common::shape()
-        .columns()
-        .flat_map(|column| [FIRST.needle(column, 3), SECOND.needle(column, 1)])
-        .collect();
+    let needles: Vec<_> =
+        common::shape().columns().flat_map(|column| [FIRST.needle(column, 3), SECOND.needle(column, 1)]).collect();
     let found = locus_store::Store::from_object_store(start.clone()).scan(&needles).await.expect("memory works");
     assert_eq!(found.len(), 4, "the positive control: the bodies are in storage before");
     let erase = |panel: PanelStore| {

@@ -18,34 +18,16 @@ pub struct ArchiveConfig {
     pub store_options: BTreeMap<String, String>,
     /// Addresses of keyholders 1, 2 and 3.
     pub keyholders: [String; 3],
-    /// The market.
-    pub market: MarketConfig,
+    /// JSON-RPC address of a chain node.
+    pub chain_url: String,
+    /// The market's description, as written when it was deployed.
+    pub deployment_file: PathBuf,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
     /// Whether to describe the service by gRPC reflection.
     #[serde(default)]
     pub reflection: bool,
-    /// Whether to log JSON lines.
-    #[serde(default)]
-    pub log_json: bool,
-}
-
-/// Where the market is.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MarketConfig {
-    /// JSON-RPC address of a chain node.
-    pub rpc_url: String,
-    /// File that names the market's contracts.
-    pub contracts_file: PathBuf,
-    /// How often to look for news, in milliseconds.
-    #[serde(default = "default_poll_ms")]
-    pub poll_ms: u64,
-}
-
-fn default_poll_ms() -> u64 {
-    1_000
 }
 
 /// Limits of an archive.

@@ -2,7 +2,7 @@
 
 use crate::upload::sequence::SequenceError;
 use locus_genomics::{PanelDecodeError, PanelDigest};
-use locus_ledger::{RegistrationId, ViewUnavailable};
+use locus_ledger::{LedgerError, RegistrationId, ViewUnavailable};
 use locus_service::{ErrorCode, ServiceError};
 use locus_sharing::KeyholderIndex;
 use locus_store::StoreError;
@@ -180,6 +180,9 @@ pub enum ArchiveError {
     /// The chain cannot be read.
     #[error(transparent)]
     Chain(#[from] ViewUnavailable),
+    /// A call of the chain failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The object store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -232,9 +235,9 @@ impl ServiceError for ArchiveError {
             Self::KeyholderMessage { .. } => ErrorCode::Conflict,
             Self::SeedsRemain { source } => source.code(),
             Self::Chain(error) if error.untrustworthy => ErrorCode::Internal,
-            Self::Chain(_) => ErrorCode::Unavailable,
+            Self::Chain(_) | Self::Ledger(LedgerError::Transport(_)) => ErrorCode::Unavailable,
             Self::Store(error) => store_code(error),
-            Self::Database(_) | Self::Scratch(_) | Self::DamagedRecord(_) | Self::Randomness(_) => {
+            Self::Ledger(_) | Self::Database(_) | Self::Scratch(_) | Self::DamagedRecord(_) | Self::Randomness(_) => {
                 ErrorCode::Internal
             }
         }
@@ -269,7 +272,7 @@ impl ServiceError for ArchiveError {
             Self::Ordinals(_) => "ORDINALS",
             Self::Slot(_) => "SLOT_LIMIT",
             Self::SeedsRemain { .. } => "SEEDS_REMAIN",
-            Self::Chain(_) => "CHAIN_UNAVAILABLE",
+            Self::Chain(_) | Self::Ledger(_) => "CHAIN_UNAVAILABLE",
             Self::Store(_) => "STORE",
             Self::Database(_) | Self::DamagedRecord(_) => "DATABASE",
             Self::Scratch(_) => "SCRATCH_FILE",

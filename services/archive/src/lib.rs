@@ -1,1 +1,20 @@
-//! locus-archive
+#![doc = include_str!("../SPEC.md")]
+
+mod archive;
+mod background;
+mod config;
+mod enrol;
+mod erase;
+mod error;
+mod grpc;
+mod panels;
+mod progress;
+mod publish;
+mod staged;
+mod start;
+mod upload;
+
+pub use config::{ArchiveConfig, Limits};
+pub use error::{ArchiveError, Commitment};
+pub use start::{ArchiveDeps, ArchiveHandle, StartError, run, start};
+pub use upload::sequence::{PlaceText, SequenceError};

@@ -217,7 +217,8 @@ impl Upload {
             deadline_unix_s: header.deadline_unix_s,
             leaves_hash: leaves_hash(&self.records.leaves()),
         };
-        self.check_signatures(&registration, finish).await?;
+        let archive = self.archive.clone();
+        check_signatures(&archive, &registration, finish).await?;
         let view = self.archive.view.refreshed().await?;
         self.records.check_unregistered(&view, &header.panel)?;
         let key = BatchKey { leaves_hash: registration.leaves_hash };
@@ -228,29 +229,10 @@ impl Upload {
             self.discard().await;
             return Ok(staged.receipt);
         }
-        let attestations = enrol::run(&self.archive, self.enrolment(&registration, finish)?, &view, progress).await?;
+        let enrolment = self.enrolment(&registration, finish)?;
+        let attestations = enrol::run(&self.archive, enrolment, &view, progress).await?;
         let receipt = UploadReceipt { registration: Some((&registration).into()), attestations };
         self.stage(key, receipt).await
-    }
-
-    async fn check_signatures(&self, registration: &Registration, finish: &UploadFinish) -> Result<(), ArchiveError> {
-        let contracts = self.archive.contracts();
-        let registrant_signature = field::signature("finish.registrant_signature", &finish.registrant_signature)?;
-        let signing_hash = contracts.registration_signing_hash(registration);
-        self.archive.verify(registration.registrant, &signing_hash, &registrant_signature, "registrant").await?;
-        let Some(accreditor) = registration.accreditor else {
-            return if finish.accreditor_signature.is_empty() {
-                Ok(())
-            } else {
-                Err(field::FieldError::refused("finish.accreditor_signature", "the header names no accreditor").into())
-            };
-        };
-        if !self.archive.view.snapshot().is_accreditor(&accreditor) {
-            return Err(ArchiveError::Accreditor);
-        }
-        let accreditor_signature = field::signature("finish.accreditor_signature", &finish.accreditor_signature)?;
-        let signing_hash = contracts.accreditation_signing_hash(&contracts.registration_digest(registration));
-        self.archive.verify(accreditor, &signing_hash, &accreditor_signature, "accreditor").await
     }
 
     /// What the keyholders need, taken out of the upload.
@@ -300,6 +282,31 @@ impl Upload {
             tracing::warn!(batch = %self.place.batch, %error, "an abandoned upload could not be removed yet");
         }
     }
+}
+
+/// The registrant has signed the registration, and the accreditor it names as well.
+async fn check_signatures(
+    archive: &Archive,
+    registration: &Registration,
+    finish: &UploadFinish,
+) -> Result<(), ArchiveError> {
+    let contracts = archive.contracts();
+    let registrant_signature = field::signature("finish.registrant_signature", &finish.registrant_signature)?;
+    let signing_hash = contracts.registration_signing_hash(registration);
+    archive.verify(registration.registrant, &signing_hash, &registrant_signature, "registrant").await?;
+    let Some(accreditor) = registration.accreditor else {
+        return if finish.accreditor_signature.is_empty() {
+            Ok(())
+        } else {
+            Err(field::FieldError::refused("finish.accreditor_signature", "the header names no accreditor").into())
+        };
+    };
+    if !archive.view.snapshot().is_accreditor(&accreditor) {
+        return Err(ArchiveError::Accreditor);
+    }
+    let accreditor_signature = field::signature("finish.accreditor_signature", &finish.accreditor_signature)?;
+    let signing_hash = contracts.accreditation_signing_hash(&contracts.registration_digest(registration));
+    archive.verify(accreditor, &signing_hash, &accreditor_signature, "accreditor").await
 }
 
 /// Removes what uploads left behind that a crash cut off.

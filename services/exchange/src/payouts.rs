@@ -206,7 +206,7 @@ fn path(write: &WriteTransaction, target: VersionKey) -> Result<(Vec<Version>, V
 fn forget_before(write: &WriteTransaction, sequence: u64) -> Result<(), PayoutError> {
     let first_kept = VersionKey { sequence, root: Digest32([0; 32]) }.to_bytes();
     let mut versions = write.open_table(VERSIONS)?;
-    versions.retain_in(..&first_kept, |_, _| false)?;
+    versions.retain_in::<&[u8; VersionKey::BYTES], _>(..&first_kept, |_, _| false)?;
     Ok(())
 }
 

@@ -63,8 +63,7 @@ impl Keyholder {
         let answer = self.compute(&asked, &cohort, &plan, &participants).await?;
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
-        let exact_batches =
-            if order.tier == Tier::Exact { batches_of(&asked, cohort.members())? } else { Vec::new() };
+        let exact_batches = if order.tier == Tier::Exact { batches_of(&asked, cohort.members())? } else { Vec::new() };
         let now = self.now_unix_s();
         self.store().commit_answer(
             &AnswerRecord {
@@ -192,7 +191,9 @@ impl Keyholder {
                 || view.is_withdrawn_since(member.registration, pinned_block)
         });
         if revoked {
-            return Err(KeyholderError::Disagreement("a member was revoked since the preparation: prepare again".into()));
+            return Err(KeyholderError::Disagreement(
+                "a member was revoked since the preparation: prepare again".into(),
+            ));
         }
         Ok(())
     }

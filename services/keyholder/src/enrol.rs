@@ -146,10 +146,12 @@ impl Keyholder {
             }
         }
         self.store().check_unique(DatasetKey::of(context), &leaf.commitments)?;
-        let body_checks = open_bodies(&dataset.bodies, batch.columns.len(), &leaf).ok_or_else(|| failed("ciphertext digest"))?;
+        let body_checks =
+            open_bodies(&dataset.bodies, batch.columns.len(), &leaf).ok_or_else(|| failed("ciphertext digest"))?;
         let keys = seeds.0.each_ref().map(|seed| BlockKeys::new(context, seed.share, &seed.seed));
         let checks = batch.columns.iter().zip(body_checks).map(|((block, plane), check_slots)| {
-            let [first, second] = keys.each_ref().map(|key| check_share_values(Mask::v1(), &key.expand(*block, *plane)));
+            let [first, second] =
+                keys.each_ref().map(|key| check_share_values(Mask::v1(), &key.expand(*block, *plane)));
             [check_slots, first, second]
         });
         let mut secret = Zeroizing::new(Vec::with_capacity(128));
@@ -201,7 +203,10 @@ impl Keyholder {
         self.store().attest(&batch.digest, batch.count)?;
         let epoch = self.committee_epoch().await?;
         let signing_hash = self.contracts().attestation_signing_hash(&batch.digest, epoch);
-        Ok(pb::AttestDatasetsResponse { keyholder: u32::from(self.index().get()), signature: self.sign(&signing_hash)? })
+        Ok(pb::AttestDatasetsResponse {
+            keyholder: u32::from(self.index().get()),
+            signature: self.sign(&signing_hash)?,
+        })
     }
 
     /// One live dataset per person and panel.

@@ -54,7 +54,9 @@ pub(crate) enum KeyholderError {
     #[error("keyholders disagree: {0}")]
     Disagreement(String),
     /// A peer's ledger went back.
-    #[error("the privacy ledger of keyholder {peer} went back from {seen} to {now}: it was restored from an old copy and must not answer")]
+    #[error(
+        "the privacy ledger of keyholder {peer} went back from {seen} to {now}: it was restored from an old copy and must not answer"
+    )]
     Rollback {
         /// Whose.
         peer: u32,
@@ -98,7 +100,9 @@ pub(crate) enum KeyholderError {
 impl ServiceError for KeyholderError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Malformed(_) | Self::Field(_) | Self::Order(_) | Self::OtherNetwork | Self::Sharing(_) => ErrorCode::BadRequest,
+            Self::Malformed(_) | Self::Field(_) | Self::Order(_) | Self::OtherNetwork | Self::Sharing(_) => {
+                ErrorCode::BadRequest
+            }
             Self::Signature(_) | Self::Committee(_) | Self::NotRegistrant => ErrorCode::Forbidden,
             Self::NotFinal(_) => ErrorCode::NotFound,
             Self::Disagreement(_) => ErrorCode::Conflict,

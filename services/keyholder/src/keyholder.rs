@@ -124,8 +124,7 @@ impl Keyholder {
     /// The noise key of a share this keyholder holds.
     pub(crate) fn noise_key(&self, share: ShareIndex) -> Result<NoiseKey, KeyholderError> {
         let key = self.store().noise_key(share.get())?.ok_or(KeyholderError::NoNoiseKeys)?;
-        let key: &[u8; 32] =
-            key.as_slice().try_into().map_err(|_| crate::store::StoreError::Damaged("noise key"))?;
+        let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| crate::store::StoreError::Damaged("noise key"))?;
         Ok(NoiseKey::from_bytes(*key))
     }
 }

@@ -12,6 +12,4 @@ mod statement;
 mod store;
 
 pub use config::KeyholderConfig;
-pub use start::{
-    KeyholderDeps, KeyholderHandle, KeyholderKeys, PreparedKeyholder, StartError, prepare, start,
-};
+pub use start::{KeyholderDeps, KeyholderHandle, KeyholderKeys, PreparedKeyholder, StartError, prepare, start};

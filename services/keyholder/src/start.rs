@@ -85,7 +85,8 @@ impl KeyholderKeys {
     /// Loads the keys in `dir`, or makes them there (mode 0600).
     pub fn load_or_create(dir: &Path) -> Result<Self, StartError> {
         fs::create_dir_all(dir).map_err(|source| StartError::File { path: dir.to_owned(), source })?;
-        let signer = load_or_create_key(&dir.join(SIGNER_FILE), || *AccountKey::generate(&mut system_rng()).to_bytes())?;
+        let signer =
+            load_or_create_key(&dir.join(SIGNER_FILE), || *AccountKey::generate(&mut system_rng()).to_bytes())?;
         let sealing = load_or_create_key(&dir.join(SEALING_FILE), || {
             let mut seed = [0; 32];
             rand_core::Rng::fill_bytes(&mut system_rng(), &mut seed);

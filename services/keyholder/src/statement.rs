@@ -106,10 +106,7 @@ impl Keyholder {
         let erased = self.store().erase(&keys)?;
         tracing::info!(registration = %id, asked = keys.len(), erased, "key seeds destroyed");
         let signing_hash = self.contracts().erasure_signing_hash(id, &request.ordinals, self.index().get());
-        Ok(pb::EraseSeedsResponse {
-            keyholder: u32::from(self.index().get()),
-            signature: self.sign(&signing_hash)?,
-        })
+        Ok(pb::EraseSeedsResponse { keyholder: u32::from(self.index().get()), signature: self.sign(&signing_hash)? })
     }
 }
 

@@ -49,17 +49,23 @@ impl<'r> Match<'r> {
             Ok(chrom) => chrom,
             Err(reason) => return Ok(PairFate::Refused(reason, 0..0)),
         };
-        let Some(position) = line.position else { return Ok(PairFate::Refused(RefusalReason::Position, 0..0)) };
+        let Some(position) = line.position else {
+            return Ok(PairFate::Refused(RefusalReason::Position, 0..0));
+        };
         if line.first_allele == NO_ALLELE && line.second_allele != NO_ALLELE {
             return Ok(one_allele(chrom, position, &line.second_allele, alignment));
         }
         let as_written = self.oriented(chrom, position, &line.second_allele, &line.first_allele)?;
         let exchanged = self.oriented(chrom, position, &line.first_allele, &line.second_allele)?;
-        if let Some(index) = as_written.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref())) {
+        if let Some(index) =
+            as_written.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref()))
+        {
             alignment.compare(true);
             return Ok(PairFate::Matched { variant: index, first_is_alt: true });
         }
-        if let Some(index) = exchanged.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref())) {
+        if let Some(index) =
+            exchanged.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref()))
+        {
             return Ok(self.exchanged_fate(index, alignment));
         }
         match as_written.or(exchanged) {

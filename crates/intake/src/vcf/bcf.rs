@@ -13,11 +13,12 @@ use crate::{
     sample::SampleId,
 };
 use locus_genomics::Genotype;
-use noodles::vcf::header::StringMaps;
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
+mod dictionary;
 mod values;
 
+use dictionary::Dictionaries;
 use values::{Cell, Cursor, Integers};
 
 /// First bytes of a BCF file: name, major version.
@@ -26,7 +27,7 @@ pub(crate) const MAGIC: &[u8] = b"BCF\x02";
 pub(crate) struct BcfReader {
     input: Input,
     header: VcfHeader,
-    contigs: Vec<String>,
+    contigs: BTreeMap<u32, String>,
     keys: Keys,
     /// The record read last: its shared part, then its samples' part.
     record: Vec<u8>,
@@ -43,6 +44,18 @@ struct Keys {
     end: Option<u32>,
     pass: Option<u32>,
     evidence: Vec<u32>,
+}
+
+impl Keys {
+    fn of(dictionaries: &Dictionaries) -> Self {
+        let number = |word: &str| dictionaries.number_of(word);
+        Self {
+            genotype: number("GT"),
+            end: number("END"),
+            pass: number("PASS"),
+            evidence: ["DP", "MIN_DP", "GQ"].into_iter().filter_map(number).collect(),
+        }
+    }
 }
 
 impl BcfReader {
@@ -63,14 +76,14 @@ impl BcfReader {
         let text = std::str::from_utf8(&bytes[..text_len])
             .map_err(|_| context.file(FileProblem::Header("it is not text".to_owned())))?;
         let header = VcfHeader::parse(text, &context)?;
-        let maps: StringMaps =
-            text.parse().map_err(|error| context.file(FileProblem::Header(format!("{error}"))))?;
-        let (contigs, keys) = dictionaries(&maps);
+        let dictionaries = Dictionaries::parse(text)
+            .ok_or_else(|| context.file(FileProblem::Header("its numbering of words is not usable".to_owned())))?;
+        let keys = Keys::of(&dictionaries);
         let has_samples = !header.samples.is_empty();
         Ok(Self {
             input,
             header,
-            contigs,
+            contigs: dictionaries.contigs,
             keys,
             record: Vec::new(),
             shared_len: 0,
@@ -118,8 +131,7 @@ impl BcfReader {
         if sample_count != self.header.samples.len() && self.has_samples {
             return Err(PlaceProblem::Damaged("it has another number of samples than the header"));
         }
-        let name = usize::try_from(contig).ok().and_then(|index| self.contigs.get(index));
-        let name = name.ok_or(PlaceProblem::Damaged("its sequence is not in the header"))?;
+        let name = self.contigs.get(&contig).ok_or(PlaceProblem::Damaged("its sequence is not in the header"))?;
         site.chrom.extend_from_slice(name.as_bytes());
         // Positions are 0-based here; -1 is a telomere.
         site.position = start.wrapping_add(1);
@@ -139,7 +151,8 @@ impl BcfReader {
             }
         }
         let pass = self.keys.pass.and_then(|key| i32::try_from(key).ok());
-        site.passed = cursor.integers()?.cells().all(|filter| !matches!(filter, Cell::Value(key) if Some(key) != pass));
+        site.passed =
+            cursor.integers()?.cells().all(|filter| !matches!(filter, Cell::Value(key) if Some(key) != pass));
         for _ in 0..info_count {
             let key = cursor.key()?;
             if Some(key) == self.keys.end {
@@ -236,19 +249,6 @@ fn read_exactly(input: &mut Input, bytes: &mut Vec<u8>, len: usize) -> Result<()
 fn halves(word: u32) -> [u16; 2] {
     let [a, b, c, d] = word.to_le_bytes();
     [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
-}
-
-/// The names of sequences by number, and the numbers of the words that matter.
-fn dictionaries(maps: &StringMaps) -> (Vec<String>, Keys) {
-    let contigs = (0..).map_while(|index| maps.contigs().get_index(index)).map(str::to_owned).collect();
-    let number = |word: &str| maps.strings().get_index_of(word).and_then(|index| u32::try_from(index).ok());
-    let keys = Keys {
-        genotype: number("GT"),
-        end: number("END"),
-        pass: number("PASS"),
-        evidence: ["DP", "MIN_DP", "GQ"].into_iter().filter_map(number).collect(),
-    };
-    (contigs, keys)
 }
 
 /// The call at these places of the GT values: `2 (allele + 1)` plus the phasing bit, 0 or 1 for an

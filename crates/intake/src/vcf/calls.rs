@@ -147,7 +147,11 @@ pub(crate) fn read_plain_row(text: &[u8], alt_alleles: u32, number: u32, row: &m
     }
     let mut byte = 0;
     for (place, call) in rest.chunks(4).enumerate() {
-        let call = if let [first, separator, second] = call { [*first, *separator, *second, b'\t'] } else { <[u8; 4]>::try_from(call).ok()? };
+        let call = if let [first, separator, second] = call {
+            [*first, *separator, *second, b'\t']
+        } else {
+            <[u8; 4]>::try_from(call).ok()?
+        };
         let (code, odd_here) = plain_code(call, highest, wanted);
         byte |= code << (2 * place);
         odd |= odd_here;
@@ -241,7 +245,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(text in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = parse_call(&text);
-            let _ = read_plain_row(&text, 3, 1, &mut vec![0; 20]);
+            let _ = read_plain_row(&text, 3, 1, &mut [0; 20]);
         }
     }
 }

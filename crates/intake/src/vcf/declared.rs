@@ -1,8 +1,7 @@
 //! Which assembly a header declares.
 
-use crate::{
-    error::{FileContext, FileProblem, IntakeError},
-};
+use super::meta::{field, split_line};
+use crate::error::{FileContext, FileProblem, IntakeError};
 use locus_genomics::{Assembly, Chrom};
 use std::collections::BTreeMap;
 
@@ -49,7 +48,9 @@ impl DeclaredAssembly {
 
     /// Takes note of a `##` line of a VCF header.
     pub(crate) fn note_meta_line(&mut self, line: &str) {
-        let Some((key, value)) = line.strip_prefix("##").and_then(|rest| rest.split_once('=')) else { return };
+        let Some((key, value)) = line.strip_prefix("##").and_then(|rest| rest.split_once('=')) else {
+            return;
+        };
         match key {
             "reference" | "assembly" => self.note_text(value),
             "contig" => self.note_contig(value),
@@ -59,15 +60,10 @@ impl DeclaredAssembly {
 
     /// Takes note of the value `<ID=...,length=...,assembly=...>` of a contig line.
     fn note_contig(&mut self, value: &str) {
-        let inner = value.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(value);
-        let field = |name: &str| {
-            let mut pairs = inner.split(',').filter_map(|pair| pair.split_once('='));
-            pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim_matches('"'))
-        };
-        if let (Some(id), Some(Ok(length))) = (field("ID"), field("length").map(str::parse)) {
+        if let (Some(id), Some(Ok(length))) = (field(value, "ID"), field(value, "length").map(str::parse)) {
             self.note_length(id, length);
         }
-        if let Some(assembly) = field("assembly") {
+        if let Some(assembly) = field(value, "assembly") {
             self.note_text(assembly);
         }
     }
@@ -78,7 +74,8 @@ impl DeclaredAssembly {
             return Some(*assembly);
         }
         let fits = |assembly: Assembly| {
-            !self.lengths.is_empty() && self.lengths.iter().all(|(chrom, length)| expected(assembly, *chrom) == Some(*length))
+            !self.lengths.is_empty()
+                && self.lengths.iter().all(|(chrom, length)| expected(assembly, *chrom) == Some(*length))
         };
         [Assembly::GRCh37, Assembly::GRCh38].into_iter().find(|assembly| fits(*assembly))
     }
@@ -89,7 +86,8 @@ impl DeclaredAssembly {
         for (chrom, declared) in &self.lengths {
             if let Some(length) = expected(panel, *chrom).filter(|length| length != declared) {
                 let expected = u32::try_from(length).unwrap_or(u32::MAX);
-                let problem = FileProblem::ChromLength { chrom: *chrom, declared: *declared, expected, panel };
+                let problem =
+                    FileProblem::ChromLength { chrom: *chrom, declared: *declared, expected, panel };
                 return Err(context.file(problem));
             }
         }

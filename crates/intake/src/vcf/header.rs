@@ -66,7 +66,9 @@ fn parse_columns(line: &str) -> Result<Vec<SampleId>, PlaceProblem> {
     let mut columns = line.split('\t');
     for name in FIXED_COLUMNS {
         if columns.next() != Some(name) {
-            return Err(PlaceProblem::Header("the column names #CHROM POS ID REF ALT QUAL FILTER INFO, separated by tabs"));
+            return Err(PlaceProblem::Header(
+                "the column names #CHROM POS ID REF ALT QUAL FILTER INFO, separated by tabs",
+            ));
         }
     }
     match columns.next() {

@@ -1,12 +1,7 @@
 //! From a record's allele to a panel variant, or to the reason why not.
 
 use super::Site;
-use crate::{
-    alignment::Alignment,
-    error::IntakeError,
-    reference::Reference,
-    report::RefusalReason,
-};
+use crate::{alignment::Alignment, error::IntakeError, reference::Reference, report::RefusalReason};
 use locus_genomics::{ALLELE_BASES_MAX, Chrom, ChromError, Variant, VariantError, VariantIndex, VariantRef};
 use std::ops::Range;
 

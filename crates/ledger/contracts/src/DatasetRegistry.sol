@@ -175,8 +175,10 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     function recordErasure(uint64 registrationId, uint32[] calldata ordinals, uint8 keyholder, bytes calldata signature)
         external
     {
+        _checkOrdinals(registrationId, ordinals);
+        BitMaps.BitMap storage revoked = _revoked[registrationId];
         for (uint256 i = 0; i < ordinals.length; i++) {
-            if (!isRevoked(registrationId, ordinals[i])) revert DatasetRegistryNotRevoked(ordinals[i]);
+            if (!revoked.get(ordinals[i])) revert DatasetRegistryNotRevoked(ordinals[i]);
         }
         bytes32 ordinalsHash = keccak256(abi.encodePacked(ordinals));
         bytes32 structHash = keccak256(abi.encode(_ERASURE_TYPEHASH, registrationId, ordinalsHash, keyholder));
@@ -378,9 +380,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     function _revoke(uint64 registrationId, uint32[] calldata ordinals) private {
-        for (uint256 i = 0; i < ordinals.length; i++) {
-            _checkOrdinal(registrationId, ordinals[i]);
-        }
+        _checkOrdinals(registrationId, ordinals);
         uint32[] memory added = _setBits(_revoked[registrationId], ordinals);
         if (added.length > 0) emit DatasetsRevoked(registrationId, added);
     }
@@ -399,6 +399,13 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         // The array only shrinks, so what lies behind its new end stays allocated and unused.
         assembly ("memory-safe") {
             mstore(added, length)
+        }
+    }
+
+    function _checkOrdinals(uint64 registrationId, uint32[] calldata ordinals) private view {
+        uint32 count = _registrationOf(registrationId).count;
+        for (uint256 i = 0; i < ordinals.length; i++) {
+            if (ordinals[i] >= count) revert DatasetRegistryBadOrdinal(ordinals[i]);
         }
     }
 

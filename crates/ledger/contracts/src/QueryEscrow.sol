@@ -223,6 +223,8 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
         });
         emit OrderOpened(orderId, order.researcher, order);
         uint256 before = _token.balanceOf(address(this));
+        // The researcher signed the order, and with it this very transfer.
+        // slither-disable-next-line arbitrary-send-erc20
         _token.safeTransferFrom(order.researcher, address(this), order.maxPrice);
         // A token that keeps a fee would leave the escrow short.
         if (_token.balanceOf(address(this)) - before != order.maxPrice) revert QueryEscrowTransferMismatch();

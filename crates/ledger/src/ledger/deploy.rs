@@ -45,7 +45,7 @@ fn bytecode_of(artifact: &str) -> Result<Bytes, LedgerError> {
 
 /// Deploys all contracts of a market from the connection's account, which becomes its admin.
 pub async fn deploy(chain: &Chain, config: &DeploymentConfig) -> Result<Contracts, LedgerError> {
-    let admin = evm(chain.sender.ok_or(LedgerError::NoSender)?);
+    let admin = evm(chain.sender().ok_or(LedgerError::NoSender)?);
     let token = match config.token {
         Some(token) => token,
         None => chain.create(bytecode!("LocusToken")?, &admin.abi_encode()).await?,

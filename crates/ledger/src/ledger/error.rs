@@ -1,7 +1,6 @@
 //! Why a call of a contract fails.
 
 use crate::bindings;
-use alloy_provider::PendingTransactionError;
 use alloy_sol_types::SolInterface as _;
 use alloy_transport::TransportError;
 use locus_commitment::Digest32;
@@ -39,8 +38,17 @@ pub enum LedgerError {
     UnexpectedAnswer,
     /// The transaction was sent, but nobody saw it included in time. Sending the same message again
     /// is safe: contracts execute a signed message at most once.
-    #[error("no receipt in time: check whether it was executed, then send the same message again")]
-    NoReceipt(#[source] Box<PendingTransactionError>),
+    #[error("transaction {transaction} was not included in time: look it up, then send the same message again")]
+    NoReceipt {
+        /// The transaction.
+        transaction: Digest32,
+    },
+    /// The chain node does not answer.
+    #[error("the chain node does not answer in time: try again, or connect to another node")]
+    TooSlow,
+    /// The account's key could not sign a transaction.
+    #[error("the account's key could not sign the transaction")]
+    Sign,
     /// The node cannot be reached or answers with an error.
     #[error("the chain node fails: {0}")]
     Transport(#[source] Box<TransportError>),
@@ -57,6 +65,17 @@ impl LedgerError {
             _ => None,
         }
     }
+
+    /// Whether a node refuses to return so many logs at once. There is no agreed code: -32005 is the
+    /// commonest, and the others are known by their words.
+    pub(super) fn is_too_many_logs(&self) -> bool {
+        const LIMIT_EXCEEDED: i64 = -32005;
+        const WORDS: [&str; 5] = ["too many", "more than", "limit", "block range", "response size"];
+        let Self::Transport(error) = self else { return false };
+        let Some(response) = error.as_error_resp() else { return false };
+        let message = response.message.to_lowercase();
+        response.code == LIMIT_EXCEEDED || WORDS.iter().any(|word| message.contains(word))
+    }
 }
 
 impl From<TransportError> for LedgerError {
@@ -66,12 +85,6 @@ impl From<TransportError> for LedgerError {
             Some((name, reason)) => Self::Refused { name, reason },
             None => Self::Transport(Box::new(error)),
         }
-    }
-}
-
-impl From<PendingTransactionError> for LedgerError {
-    fn from(error: PendingTransactionError) -> Self {
-        Self::NoReceipt(Box::new(error))
     }
 }
 

@@ -41,7 +41,7 @@ impl EventSource for Ledger {
     async fn events(&self, from: u64, to: u64) -> Result<Vec<LocatedEvent>, LedgerError> {
         let contracts = [self.contracts.network.registry, self.contracts.offer_book, self.contracts.escrow].map(evm);
         let filter = Filter::new().address(contracts.to_vec()).from_block(from).to_block(to);
-        let logs = self.chain.provider.get_logs(&filter).await?;
+        let logs = self.chain.ask(self.chain.provider.get_logs(&filter)).await?;
         let mut times = BTreeMap::new();
         let mut events = Vec::new();
         for log in logs.into_iter().filter(|log| !log.removed) {
@@ -60,11 +60,33 @@ impl EventSource for Ledger {
         events.dedup_by_key(|event| (event.block, event.log_index));
         Ok(events)
     }
+
+    /// Looks for the first block with a registry by bisection, where the node keeps old states; else
+    /// all blocks are read. A node that lies about it is found out: registrations are numbered from 1.
+    async fn first_block(&self) -> Result<u64, LedgerError> {
+        let (mut without, mut with) = (0, self.head().await?.number);
+        while with - without > 1 {
+            let middle = without + (with - without) / 2;
+            let code = self.chain.provider.get_code_at(evm(self.contracts.network.registry)).number(middle);
+            match self.chain.ask(code.into_future()).await {
+                Ok(code) if code.is_empty() => without = middle,
+                Ok(_) => with = middle,
+                Err(LedgerError::Transport(error)) if error.as_error_resp().is_some() => return Ok(0),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(without)
+    }
+
+    fn is_too_many(&self, error: &LedgerError) -> bool {
+        error.is_too_many_logs()
+    }
 }
 
 impl Ledger {
     async fn block_at(&self, tag: BlockNumberOrTag) -> Result<(BlockRef, u64), LedgerError> {
-        let block = self.chain.provider.get_block_by_number(tag).await?.ok_or(LedgerError::UnexpectedAnswer)?;
+        let found = self.chain.ask(self.chain.provider.get_block_by_number(tag).into_future()).await?;
+        let block = found.ok_or(LedgerError::UnexpectedAnswer)?;
         let header = block.header;
         Ok((BlockRef { number: header.number, hash: Digest32(header.hash.0) }, header.timestamp))
     }
@@ -183,7 +205,7 @@ fn offer_event(event: OfferBook::OfferBookEvents) -> Result<Option<MarketEvent>,
             }
         }
         Events::OfferWithdrawn(event) => {
-            MarketEvent::OfferWithdrawn { registration: RegistrationId(event.registrationId) }
+            MarketEvent::OfferWithdrawn { registration: RegistrationId(event.registrationId), nonce: event.nonce }
         }
         _ => return Ok(None),
     }))

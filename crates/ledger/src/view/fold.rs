@@ -4,6 +4,7 @@ use super::{
     BlockRef, ChainView, EVENT_PAGE_BLOCKS, EventSource, LocatedEvent, MarketEvent, OrderRecord, OrderState,
     PanelRecord, RegistrationRecord, ViewError,
 };
+use crate::types::{Offer, OrderId, RegistrationId};
 use std::sync::Arc;
 
 impl ChainView {
@@ -11,28 +12,30 @@ impl ChainView {
     /// whether anything was folded in.
     ///
     /// # Errors
-    /// [`ViewError::FinalizedChanged`] and [`ViewError::FinalizedWentBack`] leave the view as it was;
-    /// a source error may leave finalized pages folded in, and the next call goes on from there.
+    /// A source error may leave finalized pages folded in; the next call goes on from there. With
+    /// any other error the view keeps the last state that was sound, and every further call fails
+    /// until the chain node shows a chain that continues it.
     pub async fn poll<S: EventSource>(&mut self, source: &S) -> Result<bool, ViewError<S::Error>> {
         let finalized = source.finalized().await.map_err(ViewError::Source)?;
         self.check_continuity(source, finalized).await?;
+        let mut next = match self.finalized {
+            Some(seen) => seen.number.saturating_add(1),
+            None => source.first_block().await.map_err(ViewError::Source)?,
+        };
         let mut changed = false;
-        let mut next = self.finalized.map_or(0, |seen| seen.number.saturating_add(1));
         while next <= finalized.number {
-            let last = finalized.number.min(next.saturating_add(EVENT_PAGE_BLOCKS - 1));
-            let events = source.events(next, last).await.map_err(ViewError::Source)?;
+            let (last, events) = read_page(source, next, finalized.number).await?;
             let end = if last == finalized.number {
                 finalized
             } else {
                 source.block(last).await.map_err(ViewError::Source)?
             };
-            changed |= !events.is_empty();
-            for event in events {
-                self.see_revocation(&event);
-                self.apply(event);
-            }
+            changed |= self.fold_page(next, last, events)?;
             self.finalized = Some(end);
             next = last.saturating_add(1);
+        }
+        if self.finalized.is_none() {
+            self.finalized = Some(finalized);
         }
         Ok(changed | self.look_ahead(source, next).await?)
     }
@@ -43,11 +46,37 @@ impl ChainView {
         let mut changed = false;
         let mut next = from;
         while next <= head.number {
-            let last = head.number.min(next.saturating_add(EVENT_PAGE_BLOCKS - 1));
-            for event in source.events(next, last).await.map_err(ViewError::Source)? {
-                changed |= self.see_revocation(&event);
+            let (last, events) = read_page(source, next, head.number).await?;
+            for event in &events {
+                changed |= self.see_revocation(event);
             }
             next = last.saturating_add(1);
+        }
+        Ok(changed)
+    }
+
+    /// Folds in the final events of the blocks `first` to `last`. Repeated events change nothing.
+    fn fold_page<E: std::error::Error>(
+        &mut self,
+        first: u64,
+        last: u64,
+        mut events: Vec<LocatedEvent>,
+    ) -> Result<bool, ViewError<E>> {
+        events.sort_by_key(|event| (event.block, event.log_index));
+        let mut changed = false;
+        for event in events {
+            changed |= self.see_revocation(&event);
+            let (block, place) = (event.block, (event.block, event.log_index));
+            if self.folded >= Some(place) {
+                continue;
+            }
+            let inconsistent = |reason| ViewError::Inconsistent { block, reason };
+            if block < first || block > last {
+                return Err(inconsistent("an event appears in a block that was read before"));
+            }
+            self.apply(event).map_err(inconsistent)?;
+            self.folded = Some(place);
+            changed = true;
         }
         Ok(changed)
     }
@@ -74,78 +103,48 @@ impl ChainView {
             MarketEvent::DatasetsRevoked { registration, ordinals } => {
                 ordinals.iter().fold(false, |new, ordinal| self.revoked.insert((*registration, *ordinal)) | new)
             }
-            MarketEvent::OfferWithdrawn { registration } => {
+            MarketEvent::OfferWithdrawn { registration, nonce } => {
                 let seen = self.withdrawn.entry(*registration).or_insert(0);
-                let new = located.block > *seen;
-                *seen = located.block.max(*seen);
+                let new = nonce > seen;
+                *seen = (*seen).max(*nonce);
                 new
             }
             _ => false,
         }
     }
 
-    /// Folds in a final event.
-    fn apply(&mut self, located: LocatedEvent) {
+    /// Folds in a final event, or says why the contracts cannot have emitted it after the others.
+    fn apply(&mut self, located: LocatedEvent) -> Result<(), &'static str> {
         let block = located.block;
         match located.event {
             MarketEvent::PanelPublished { panel, name, variant_count, complete_calls } => {
                 self.panels.entry(panel).or_insert(PanelRecord { name, variant_count, complete_calls });
             }
-            MarketEvent::DatasetsRegistered {
-                registration,
-                registrant,
-                panel,
-                version,
-                first_slot,
-                accreditor,
-                leaves,
-            } => {
-                let record = RegistrationRecord {
-                    id: registration,
-                    registrant,
-                    panel,
-                    version,
-                    first_slot,
-                    accreditor,
-                    block,
-                    leaves,
-                    offers: Vec::new(),
-                };
-                if self.registrations.insert(registration, Arc::new(record)).is_none() {
-                    self.by_panel.entry(panel).or_default().push(registration);
-                }
-            }
+            registered @ MarketEvent::DatasetsRegistered { .. } => self.register(block, registered)?,
             MarketEvent::OfferPosted { offer } => {
-                if let Some(record) = self.registrations.get_mut(&offer.registration) {
-                    Arc::make_mut(record).offers.push((block, Some(offer)));
-                }
+                let (registration, nonce) = (offer.registration, offer.nonce);
+                self.decide_offer(block, registration, nonce, Some(offer))?;
             }
-            MarketEvent::OfferWithdrawn { registration } => {
-                if let Some(record) = self.registrations.get_mut(&registration) {
-                    Arc::make_mut(record).offers.push((block, None));
-                }
+            MarketEvent::OfferWithdrawn { registration, nonce } => {
+                self.decide_offer(block, registration, nonce, None)?;
             }
             MarketEvent::OrderOpened { order_id, order } => {
-                let record =
-                    OrderRecord { order, block, time_unix_s: located.time_unix_s, state: OrderState::Open };
-                self.orders.entry(order_id).or_insert(record);
+                let record = OrderRecord { order, block, time_unix_s: located.time_unix_s, state: OrderState::Open };
+                if self.orders.insert(order_id, record).is_some() {
+                    return Err("an order is opened twice");
+                }
             }
             MarketEvent::OrderSettled { settlement } => {
-                if let Some(record) = self.orders.get_mut(&settlement.order)
-                    && record.state == OrderState::Open
-                {
-                    record.state = OrderState::Settled(settlement);
-                    self.settlements.push(settlement);
+                if settlement.payout_sequence != self.settlements.len() as u64 + 1 {
+                    return Err("the numbers of settlements have a gap");
                 }
+                self.close_order(&settlement.order, OrderState::Settled(settlement))?;
+                self.settlements.push(settlement);
             }
-            MarketEvent::OrderRefunded { order_id } => {
-                if let Some(record) = self.orders.get_mut(&order_id) {
-                    record.state = OrderState::Refunded;
-                }
-            }
+            MarketEvent::OrderRefunded { order_id } => self.close_order(&order_id, OrderState::Refunded)?,
             MarketEvent::PayoutClaimed { account, amount } => {
                 let claimed = self.claimed.entry(account).or_insert(0);
-                *claimed = claimed.saturating_add(amount);
+                *claimed = claimed.checked_add(amount).ok_or("more was claimed than there can be tokens")?;
             }
             MarketEvent::AccreditorChanged { account, listed } => {
                 self.accreditors.insert(account, listed);
@@ -157,12 +156,95 @@ impl ChainView {
                 self.committee.insert(keyholder, member);
             }
             MarketEvent::DatasetsErased { registration, keyholder, ordinals } => {
+                self.check_ordinals(registration, &ordinals)?;
                 for ordinal in ordinals {
                     self.erased.entry((registration, ordinal)).or_default().insert(keyholder);
                 }
             }
-            // Honoured by `see_revocation`.
-            MarketEvent::DatasetsRevoked { .. } => {}
+            // Honoured by `see_revocation`, whether final or not.
+            MarketEvent::DatasetsRevoked { registration, ordinals } => self.check_ordinals(registration, &ordinals)?,
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, block: u64, event: MarketEvent) -> Result<(), &'static str> {
+        let MarketEvent::DatasetsRegistered {
+            registration,
+            registrant,
+            panel,
+            version,
+            first_slot,
+            accreditor,
+            leaves,
+        } = event
+        else {
+            return Ok(());
+        };
+        let slots = self.slots.entry(panel).or_insert(0);
+        if registration.0 != self.registrations.len() as u64 + 1 || first_slot != *slots {
+            return Err("the numbers of registrations or their slots have a gap");
+        }
+        *slots += leaves.len() as u64;
+        let record = RegistrationRecord {
+            id: registration,
+            registrant,
+            panel,
+            version,
+            first_slot,
+            accreditor,
+            block,
+            leaves,
+            offers: Vec::new(),
+        };
+        self.registrations.insert(registration, Arc::new(record));
+        self.by_panel.entry(panel).or_default().push(registration);
+        Ok(())
+    }
+
+    fn decide_offer(
+        &mut self,
+        block: u64,
+        registration: RegistrationId,
+        nonce: u64,
+        offer: Option<Offer>,
+    ) -> Result<(), &'static str> {
+        let record = self.registrations.get_mut(&registration).ok_or("an offer names an unknown registration")?;
+        if nonce != record.next_offer_nonce() {
+            return Err("the numbers of a registration's offers have a gap");
+        }
+        Arc::make_mut(record).offers.push((block, offer));
+        Ok(())
+    }
+
+    fn close_order(&mut self, order: &OrderId, state: OrderState) -> Result<(), &'static str> {
+        let record = self.orders.get_mut(order).ok_or("an order is closed that was never opened")?;
+        if record.state != OrderState::Open {
+            return Err("an order is closed twice");
+        }
+        record.state = state;
+        Ok(())
+    }
+
+    fn check_ordinals(&self, registration: RegistrationId, ordinals: &[u32]) -> Result<(), &'static str> {
+        let count = self.registration(registration).map_or(0, |record| record.leaves.len() as u64);
+        let known = ordinals.iter().all(|ordinal| u64::from(*ordinal) < count);
+        if known { Ok(()) } else { Err("an event names an unknown dataset") }
+    }
+}
+
+/// Reads events from block `first` on: of at most a page, up to `last`, and of fewer blocks when the
+/// source says that there are too many. Returns the last block read.
+async fn read_page<S: EventSource>(
+    source: &S,
+    first: u64,
+    last: u64,
+) -> Result<(u64, Vec<LocatedEvent>), ViewError<S::Error>> {
+    let mut end = last.min(first.saturating_add(EVENT_PAGE_BLOCKS - 1));
+    loop {
+        match source.events(first, end).await {
+            Ok(events) => return Ok((end, events)),
+            Err(error) if end > first && source.is_too_many(&error) => end = first + (end - first) / 2,
+            Err(error) => return Err(ViewError::Source(error)),
         }
     }
 }

@@ -197,7 +197,7 @@ async fn a_changed_finalized_block_stops_the_view() {
 #[tokio::test]
 async fn reading_the_same_blocks_twice_changes_nothing() {
     let script = Script::new(10);
-    let block = script.mine(vec![registered(1), registered(1)]);
+    let block = script.mine(vec![registered(1)]);
     script.finalize(block);
     let mut view = ChainView::default();
     assert!(view.poll(&script).await.expect("the script answers"));

@@ -30,7 +30,8 @@ fn check_frequency(name: &str, expected: f64, mut draw: impl FnMut(&mut Octal) -
 
 #[test]
 fn bernoulli_frequencies_match_their_fraction_in_a_base_full_of_ties() {
-    for (numerator, denominator) in [(0, 1), (1, 3), (2, 3), (1, 64), (63, 64), (355, 452), ((1 << 110) - 1, 1 << 111)] {
+    for (numerator, denominator) in [(0, 1), (1, 3), (2, 3), (1, 64), (63, 64), (355, 452), ((1 << 110) - 1, 1 << 111)]
+    {
         let exact = Fraction { numerator, denominator };
         let expected = numerator as f64 / denominator as f64;
         check_frequency("is_below", expected, |digits| is_below(exact, digits));
@@ -39,7 +40,9 @@ fn bernoulli_frequencies_match_their_fraction_in_a_base_full_of_ties() {
 
 #[test]
 fn exponential_frequencies_match_in_a_base_full_of_ties() {
-    for (numerator, denominator) in [(0, 1), (1, 8), (1, 7), (1, 3), (5, 8), (9, 10), (999, 1000), ((1 << 110) + 1, 1 << 111)] {
+    for (numerator, denominator) in
+        [(0, 1), (1, 8), (1, 7), (1, 3), (5, 8), (9, 10), (999, 1000), ((1 << 110) + 1, 1 << 111)]
+    {
         let exact = Fraction { numerator, denominator };
         let expected = (-(numerator as f64 / denominator as f64)).exp();
         check_frequency("exp_minus", expected, |digits| exp_minus(exact, digits));

@@ -68,8 +68,8 @@ pub(crate) fn total_bytes(total: &[u64; BODY_WORDS]) -> Vec<u8> {
 impl PartIndex {
     /// The bytes that are stored, and their digest.
     pub(crate) fn encode(&self, name: &Path) -> Result<(Vec<u8>, Digest32), StoreError> {
-        let bytes = serde_json::to_vec(self)
-            .map_err(|_| StoreError::malformed(name, "index cannot be written as JSON"))?;
+        let bytes =
+            serde_json::to_vec(self).map_err(|_| StoreError::malformed(name, "index cannot be written as JSON"))?;
         let digest = Self::digest(&bytes);
         Ok((bytes, digest))
     }
@@ -99,9 +99,11 @@ impl PartIndex {
             return Err("rows of the part are not ascending ranges");
         }
         let columns_agree = self.columns.len() == shape.column_count()
-            && self.columns.iter().zip(shape.columns()).all(|(found, expected)| {
-                found.block == expected.block.0 && found.plane == expected.plane.code()
-            });
+            && self
+                .columns
+                .iter()
+                .zip(shape.columns())
+                .all(|(found, expected)| found.block == expected.block.0 && found.plane == expected.plane.code());
         if !columns_agree {
             return Err("columns of the part are not those of the panel");
         }

@@ -181,8 +181,7 @@ impl PartReader {
         registered: &[(u32, DatasetBodyDigest)],
     ) -> Result<PartDigests, StoreError> {
         let name = self.names.digests(self.part.name);
-        let wanted: Vec<usize> =
-            columns.iter().map(|&column| self.shape.position(column)).collect::<Result<_, _>>()?;
+        let wanted: Vec<usize> = columns.iter().map(|&column| self.shape.position(column)).collect::<Result<_, _>>()?;
         let record_bytes = self.shape.column_count() * DIGEST_BYTES;
         let rows_at_once = (DIGEST_CHUNK_BYTES / record_bytes).max(1);
         let rows = self.row_ids.len();

@@ -110,11 +110,7 @@ impl ObjectStore for FaultyStore {
         verdict.seen(self.inner.put_opts(location, payload, opts).await)
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let verdict = self.switch.begin()?;
         let inner = verdict.seen(self.inner.put_multipart_opts(location, opts).await)?;
         Ok(Box::new(FaultyUpload { inner, switch: self.switch.clone() }))

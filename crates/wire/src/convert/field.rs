@@ -103,9 +103,7 @@ pub fn required<'a, T>(field: &'static str, value: &'a Option<T>) -> Result<&'a 
 /// # Errors
 /// [`FieldErrorKind::Length`].
 pub fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], FieldError> {
-    bytes
-        .try_into()
-        .map_err(|_| FieldError { field, kind: FieldErrorKind::Length { expected: N, got: bytes.len() } })
+    bytes.try_into().map_err(|_| FieldError { field, kind: FieldErrorKind::Length { expected: N, got: bytes.len() } })
 }
 
 /// A 32-byte digest.

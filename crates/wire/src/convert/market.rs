@@ -7,7 +7,7 @@ use super::{
 use crate::pb::genomics as pb;
 use locus_commitment::Address;
 use locus_genomics::{DataUse, PanelDigest};
-use locus_ledger::{Audience, Offer, OfferPrices, Order, RegistrationId, Registration, TierSet};
+use locus_ledger::{Audience, Offer, OfferPrices, Order, Registration, RegistrationId, TierSet};
 use locus_privacy::{Rho, Tier};
 use std::collections::BTreeSet;
 
@@ -114,13 +114,15 @@ fn parse_audience(message: &pb::Offer) -> Result<Audience, FieldError> {
     if audience == pb::Audience::NamedBuyers {
         return parse_buyers(message).map(Audience::Named);
     }
-    if !message.buyers.is_empty() {
-        return Err(FieldError::refused("offer.buyers", "buyers are named only for the audience of named buyers"));
-    }
-    match audience {
-        pb::Audience::Anyone => Ok(Audience::Anyone),
-        pb::Audience::AccreditedResearchers => Ok(Audience::AccreditedResearchers),
-        pb::Audience::NamedBuyers | pb::Audience::Unspecified => Err(unknown()),
+    let parsed = match audience {
+        pb::Audience::Anyone => Audience::Anyone,
+        pb::Audience::AccreditedResearchers => Audience::AccreditedResearchers,
+        pb::Audience::NamedBuyers | pb::Audience::Unspecified => return Err(unknown()),
+    };
+    if message.buyers.is_empty() {
+        Ok(parsed)
+    } else {
+        Err(FieldError::refused("offer.buyers", "buyers are named only for the audience of named buyers"))
     }
 }
 

@@ -9,6 +9,9 @@ use locus_privacy::{NetworkParameterValues, NetworkParameters, Rho};
 /// Bytes of a keyholder's sealing key.
 const HPKE_PUBLIC_KEY_BYTES: usize = 1216;
 
+/// Longest token name.
+const TOKEN_NAME_BYTES_MAX: usize = 64;
+
 /// Contracts, rules and committee of a market.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkInfo {
@@ -20,6 +23,8 @@ pub struct NetworkInfo {
     pub committee: [CommitteeMember; 3],
     /// Number of the committee, which attestations are bound to.
     pub committee_epoch: u64,
+    /// EIP-712 name of the payment token, which permits are bound to.
+    pub token_name: String,
 }
 
 impl From<&NetworkInfo> for pb::GetNetworkResponse {
@@ -48,6 +53,7 @@ impl From<&NetworkInfo> for pb::GetNetworkResponse {
             order_lifetime_max_s: values.order_lifetime_max_s,
             test_network: values.test_network,
             flooding_sigma_log2: u32::from(values.flooding_sigma_log2),
+            token_name: info.token_name.clone(),
         }
     }
 }
@@ -68,7 +74,18 @@ impl TryFrom<&pb::GetNetworkResponse> for NetworkInfo {
             parameters: parse_parameters(message)?,
             committee: parse_committee(&message.keyholders)?,
             committee_epoch: message.committee_epoch,
+            token_name: parse_token_name(&message.token_name)?,
         })
+    }
+}
+
+fn parse_token_name(name: &str) -> Result<String, FieldError> {
+    match name.len() {
+        0 => Err(FieldError::new("token_name", FieldErrorKind::Missing)),
+        got if got > TOKEN_NAME_BYTES_MAX => {
+            Err(FieldError::new("token_name", FieldErrorKind::TooLong { max: TOKEN_NAME_BYTES_MAX, got }))
+        }
+        _ => Ok(name.to_owned()),
     }
 }
 
@@ -89,9 +106,7 @@ fn parse_parameters(message: &pb::GetNetworkResponse) -> Result<NetworkParameter
     NetworkParameters::try_new(values).map_err(|error| FieldError::refused("network parameters", error))
 }
 
-fn parse_committee(
-    messages: &[pb::get_network_response::Keyholder],
-) -> Result<[CommitteeMember; 3], FieldError> {
+fn parse_committee(messages: &[pb::get_network_response::Keyholder]) -> Result<[CommitteeMember; 3], FieldError> {
     let [first, second, third] = messages else {
         return Err(FieldError::new("keyholders", FieldErrorKind::Length { expected: 3, got: messages.len() }));
     };

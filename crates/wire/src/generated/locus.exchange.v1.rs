@@ -38,6 +38,9 @@ pub struct GetNetworkResponse {
     pub test_network: bool,
     #[prost(uint32, tag = "17")]
     pub flooding_sigma_log2: u32,
+    /// EIP-712 name of the token, at most 64 bytes: part of what a permit signs.
+    #[prost(string, tag = "18")]
+    pub token_name: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `GetNetworkResponse`.
 pub mod get_network_response {
@@ -145,6 +148,7 @@ pub struct RegisterDatasetsResponse {
     pub registration_id: u64,
     #[prost(uint64, tag = "2")]
     pub first_slot: u64,
+    /// Empty when the batch was registered before.
     #[prost(bytes = "bytes", tag = "3")]
     pub tx_hash: ::prost::bytes::Bytes,
 }
@@ -321,6 +325,7 @@ pub mod settle_order_request {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SettleOrderResponse {
+    /// Empty when the order was settled before.
     #[prost(bytes = "bytes", tag = "1")]
     pub tx_hash: ::prost::bytes::Bytes,
 }
@@ -772,6 +777,7 @@ pub mod exchange_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Puts a researcher's order and its escrow on the chain.
+        /// Errors: ALREADY_EXISTS (the order is there), FAILED_PRECONDITION with the contract's reason.
         pub async fn open_order(
             &mut self,
             request: impl tonic::IntoRequest<super::OpenOrderRequest>,
@@ -856,7 +862,7 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// State of one order.
+        /// State of one order. Errors: NOT_FOUND (not on the chain, or not final yet).
         pub async fn get_order(
             &mut self,
             request: impl tonic::IntoRequest<super::GetOrderRequest>,
@@ -937,7 +943,8 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Mints test tokens. Only on networks deployed as test networks.
+        /// Mints test tokens, at most a million a call. Errors: PERMISSION_DENIED except on networks
+        /// deployed as test networks.
         pub async fn mint_test_tokens(
             &mut self,
             request: impl tonic::IntoRequest<super::MintTestTokensRequest>,
@@ -1058,6 +1065,7 @@ pub mod exchange_service_server {
             tonic::Status,
         >;
         /// Puts a researcher's order and its escrow on the chain.
+        /// Errors: ALREADY_EXISTS (the order is there), FAILED_PRECONDITION with the contract's reason.
         async fn open_order(
             &self,
             request: tonic::Request<super::OpenOrderRequest>,
@@ -1085,7 +1093,7 @@ pub mod exchange_service_server {
             tonic::Response<super::RefundOrderResponse>,
             tonic::Status,
         >;
-        /// State of one order.
+        /// State of one order. Errors: NOT_FOUND (not on the chain, or not final yet).
         async fn get_order(
             &self,
             request: tonic::Request<super::GetOrderRequest>,
@@ -1109,7 +1117,8 @@ pub mod exchange_service_server {
             tonic::Response<super::ClaimPayoutResponse>,
             tonic::Status,
         >;
-        /// Mints test tokens. Only on networks deployed as test networks.
+        /// Mints test tokens, at most a million a call. Errors: PERMISSION_DENIED except on networks
+        /// deployed as test networks.
         async fn mint_test_tokens(
             &self,
             request: tonic::Request<super::MintTestTokensRequest>,

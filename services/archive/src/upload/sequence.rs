@@ -3,7 +3,7 @@
 //! Pure bookkeeping: what the messages say is checked elsewhere, after this module has said that
 //! they are the next ones.
 
-use locus_sharing::{ENCAPSULATION_BYTES, TAG_BYTES};
+use locus_sharing::seal::{ENCAPSULATION_BYTES, TAG_BYTES};
 use locus_store::BODY_BYTES;
 use locus_wire::{
     limits::{BODY_CHUNK_DATASETS_MAX, DATASET_CHUNK_DATASETS_MAX, enrol_chunk_datasets_max},

@@ -85,10 +85,6 @@ impl RecordSpool {
         Ok(Self { file: tempfile::tempfile_in(folder)?, ends: Vec::new() })
     }
 
-    /// Number of records.
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
 
     /// Adds a record.
     pub(crate) fn push(&mut self, record: &[u8]) -> io::Result<()> {
@@ -142,7 +138,6 @@ mod tests {
         for record in [&b"one"[..], b"", b"three"] {
             spool.push(record).expect("written");
         }
-        assert_eq!(spool.len(), 3);
         assert_eq!(spool.get(2).expect("read").as_deref(), Some(&b"three"[..]));
         assert_eq!(spool.get(0).expect("read").as_deref(), Some(&b"one"[..]));
         assert_eq!(spool.get(1).expect("read").as_deref(), Some(&b""[..]));

@@ -48,7 +48,9 @@ impl Keyholder {
             return Err(KeyholderError::OrderMismatch("key that the answer is sealed to"));
         }
         if order.query_class != QueryClass::Counts || order.predicate_digest != Digest32([0; 32]) {
-            return Err(KeyholderError::OrderMismatch("query class: this keyholder answers counts of whole cohorts, which"));
+            return Err(KeyholderError::OrderMismatch(
+                "query class: this keyholder answers counts of whole cohorts, which",
+            ));
         }
         let resolved = eligible(&view, self.parameters(), &order, &selection, record.block, record.time_unix_s);
         let batch_sizes = view

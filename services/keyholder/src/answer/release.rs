@@ -6,7 +6,7 @@ use crate::{
     store::{PayoutTable, StoredAnswer},
 };
 use locus_commitment::{Address, Digest32};
-use locus_ledger::{Amount, OrderId, PayoutTree, Settlement};
+use locus_ledger::{Amount, OrderId, OrderState, PayoutTree, Settlement};
 use locus_sharing::{KeyholderIndex, holders_of, release_plan, shares_of};
 use locus_wire::{convert::field, pb::keyholder as pb, relay};
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,9 +83,17 @@ impl Keyholder {
         own: &pb::AnswerCommitment,
         payout_sequence: u64,
     ) -> Result<pb::SettlementSignature, KeyholderError> {
+        if let Some(OrderState::Settled(settlement)) = self.view().order(&order).map(|record| record.state)
+            && settlement.answer_digest.0 == own.answer_digest.as_ref()
+        {
+            // Settled on the chain already: the same words can be signed again for the answer's file.
+            let signature = self.sign(&self.contracts().settlement_signing_hash(&settlement))?;
+            return Ok(pb::SettlementSignature { settlement: Some((&settlement).into()), signature });
+        }
         let table = self.store().payout_table()?;
         if table.sequence.checked_add(1) != Some(payout_sequence) {
-            let text = format!("settlement {payout_sequence} does not follow {}, the last one seen here", table.sequence);
+            let text =
+                format!("settlement {payout_sequence} does not follow {}, the last one seen here", table.sequence);
             return Err(KeyholderError::Disagreement(text));
         }
         let damaged = || crate::store::StoreError::Damaged("answer");
@@ -122,7 +130,9 @@ impl Keyholder {
             let payees = payees_of(&stored).ok_or(crate::store::StoreError::Damaged("answer"))?;
             let next = table.with(&payees).ok_or(crate::store::StoreError::Damaged("answer"))?;
             if PayoutTree::build(amounts(&next)).root() != settlement.payout_root {
-                return Err(KeyholderError::Disagreement("the chain's payout root is not the one computed here".into()));
+                return Err(KeyholderError::Disagreement(
+                    "the chain's payout root is not the one computed here".into(),
+                ));
             }
             self.store().put_payout_table(&next)?;
             table = next;
@@ -137,9 +147,8 @@ fn check_agreement(
     peer: KeyholderIndex,
     theirs: &pb::AnswerCommitment,
 ) -> Result<(), KeyholderError> {
-    let disagree = |what: &str| {
-        Err(KeyholderError::Disagreement(format!("keyholder {} signed another {what}", peer.get())))
-    };
+    let disagree =
+        |what: &str| Err(KeyholderError::Disagreement(format!("keyholder {} signed another {what}", peer.get())));
     if theirs.order_id != own.order_id {
         return Err(KeyholderError::OrderMismatch("commitment"));
     }
@@ -157,7 +166,12 @@ fn check_agreement(
             let place = shares_of(own_index).into_iter().position(|held| held == share);
             let differs = place.is_some_and(|place| mine.share_commitments.get(place) != Some(commitment));
             if differs && holders_of(share).contains(&own_index) {
-                tracing::error!(peer = peer.get(), share = share.get(), block = mine.block, "a partial decryption differs");
+                tracing::error!(
+                    peer = peer.get(),
+                    share = share.get(),
+                    block = mine.block,
+                    "a partial decryption differs"
+                );
                 return disagree(&format!("partial decryption of share {share} in block {}", mine.block));
             }
         }

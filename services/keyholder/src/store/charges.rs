@@ -3,7 +3,9 @@
 use super::{META, Store, StoreError, answers::StoredAnswer};
 use locus_commitment::{Digest32, PersonTag};
 use locus_ledger::RegistrationId;
-use locus_privacy::{BatchMembers, ChargeName, ChargeOutcome, ChargeRequest, ExactHistory, NetworkParameters, PersonBudget};
+use locus_privacy::{
+    BatchMembers, ChargeName, ChargeOutcome, ChargeRequest, ExactHistory, NetworkParameters, PersonBudget,
+};
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::collections::BTreeSet;

@@ -41,8 +41,7 @@ impl WrappingKey {
         let mut nonce = [0u8; NONCE_BYTES];
         getrandom::fill(&mut nonce)?;
         let payload = Payload { msg: secret, aad: name };
-        let sealed =
-            self.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| StoreError::Damaged("secret"))?;
+        let sealed = self.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| StoreError::Damaged("secret"))?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
 

@@ -72,10 +72,8 @@ fn tiers_and_classes_survive_the_wire_and_zero_means_nothing() {
 fn selections_survive_the_wire() {
     let panel = panel();
     let scattered = [0, 1, 2, 9, 4079, 4080, 4999].map(VariantIndex);
-    let selections = [
-        VariantSelection::all(&panel),
-        VariantSelection::from_indices(&panel, scattered).expect("a selection"),
-    ];
+    let selections =
+        [VariantSelection::all(&panel), VariantSelection::from_indices(&panel, scattered).expect("a selection")];
     for selection in selections {
         let message = selection_to_pb(&selection);
         assert_eq!(parse_selection(&message, panel.digest(), panel.variant_count()), Ok(selection));

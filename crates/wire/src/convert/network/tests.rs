@@ -14,6 +14,7 @@ fn info() -> NetworkInfo {
         parameters: NetworkParameters::standard(),
         committee: [member(6), member(7), member(8)],
         committee_epoch: 9,
+        token_name: "Locus Test Token".to_owned(),
     }
 }
 
@@ -24,7 +25,9 @@ fn network_descriptions_survive_the_wire() {
 
 #[test]
 fn a_network_description_with_a_wrong_field_is_refused() {
-    let changes: [(&str, fn(&mut pb::GetNetworkResponse)); 13] = [
+    let changes: [(&str, fn(&mut pb::GetNetworkResponse)); 15] = [
+        ("token_name", |message| message.token_name.clear()),
+        ("token_name", |message| message.token_name = "x".repeat(65)),
         ("network", |message| message.network = None),
         ("network.chain_id", |message| message.network = Some(Default::default())),
         ("token", |message| message.token = vec![2; 19].into()),

@@ -1,0 +1,193 @@
+//! The dataset registry: panels, registrations, revocations, lists and rules.
+
+use super::{
+    Ledger, LedgerError,
+    words::{bytes, registration_words, transaction},
+};
+use crate::{
+    bindings::registry::DatasetRegistry,
+    eip712::{evm, leaf_words, own},
+    types::{DatasetLeaf, Registration, RegistrationId},
+};
+use alloy_primitives::B256;
+use alloy_provider::Provider as _;
+use alloy_rpc_types_eth::TransactionReceipt;
+use alloy_sol_types::SolCall;
+use locus_commitment::{Address, Digest32};
+use locus_genomics::PanelDigest;
+use locus_privacy::{NetworkParameterValues, NetworkParameters, Rho};
+
+/// A batch that is on the chain now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisteredBatch {
+    /// Its number.
+    pub registration: RegistrationId,
+    /// Registry slot of its first dataset.
+    pub first_slot: u64,
+    /// The transaction.
+    pub transaction: Digest32,
+}
+
+impl Ledger {
+    async fn write_registry<C: SolCall>(&self, call: &C) -> Result<TransactionReceipt, LedgerError> {
+        self.chain.execute(self.contracts.network.registry, call).await
+    }
+
+    /// Publishes a panel's digest.
+    pub async fn publish_panel(
+        &self,
+        panel: PanelDigest,
+        name: &str,
+        variant_count: u32,
+        complete_calls: bool,
+    ) -> Result<Digest32, LedgerError> {
+        let call = DatasetRegistry::publishPanelCall {
+            panelDigest: B256::from(panel.0),
+            name: name.to_owned(),
+            variantCount: variant_count,
+            completeCalls: complete_calls,
+        };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Registers a batch with all its signatures (keyholders 1, 2, 3).
+    pub async fn register_datasets(
+        &self,
+        registration: &Registration,
+        leaves: &[DatasetLeaf],
+        registrant_signature: &[u8],
+        accreditor_signature: &[u8],
+        attestations: &[Vec<u8>; 3],
+    ) -> Result<RegisteredBatch, LedgerError> {
+        let call = DatasetRegistry::registerDatasetsCall {
+            registration: registration_words(registration),
+            leaves: leaves.iter().map(leaf_words).collect(),
+            registrantSignature: bytes(registrant_signature),
+            accreditorSignature: bytes(accreditor_signature),
+            keyholderSignatures: attestations.each_ref().map(|signature| bytes(signature)),
+        };
+        let receipt = self.write_registry(&call).await?;
+        let event = receipt
+            .decoded_log::<DatasetRegistry::DatasetsRegistered>()
+            .ok_or(LedgerError::UnexpectedAnswer)?;
+        Ok(RegisteredBatch {
+            registration: RegistrationId(event.registrationId),
+            first_slot: event.firstSlot,
+            transaction: transaction(&receipt),
+        })
+    }
+
+    /// Revokes datasets with the registrant's signature.
+    pub async fn revoke_datasets(
+        &self,
+        registration: RegistrationId,
+        ordinals: &[u32],
+        deadline_unix_s: u64,
+        signature: &[u8],
+    ) -> Result<Digest32, LedgerError> {
+        let call = DatasetRegistry::revokeDatasetsSignedCall {
+            registrationId: registration.0,
+            ordinals: ordinals.to_vec(),
+            deadline: deadline_unix_s,
+            signature: bytes(signature),
+        };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Records a keyholder's deletion receipt.
+    pub async fn record_erasure(
+        &self,
+        registration: RegistrationId,
+        ordinals: &[u32],
+        keyholder: u8,
+        signature: &[u8],
+    ) -> Result<Digest32, LedgerError> {
+        let call = DatasetRegistry::recordErasureCall {
+            registrationId: registration.0,
+            ordinals: ordinals.to_vec(),
+            keyholder,
+            signature: bytes(signature),
+        };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Lists or removes an accredited researcher; admin only.
+    pub async fn set_researcher(&self, account: Address, listed: bool, name: &str) -> Result<Digest32, LedgerError> {
+        let call =
+            DatasetRegistry::setResearcherCall { account: evm(account), listed, name: name.to_owned() };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Lists or removes an accreditor; admin only.
+    pub async fn set_accreditor(&self, account: Address, listed: bool, name: &str) -> Result<Digest32, LedgerError> {
+        let call =
+            DatasetRegistry::setAccreditorCall { account: evm(account), listed, name: name.to_owned() };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Pauses registrations, offers and orders; admin only.
+    pub async fn pause(&self) -> Result<Digest32, LedgerError> {
+        self.write_registry(&DatasetRegistry::pauseCall {}).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Ends a pause; admin only.
+    pub async fn unpause(&self) -> Result<Digest32, LedgerError> {
+        self.write_registry(&DatasetRegistry::unpauseCall {}).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// The committee's epoch.
+    pub async fn committee_epoch(&self) -> Result<u64, LedgerError> {
+        self.read_registry(&DatasetRegistry::committeeEpochCall {}).await
+    }
+
+    /// The market's rules.
+    pub async fn parameters(&self) -> Result<NetworkParameters, LedgerError> {
+        let words = self.read_registry(&DatasetRegistry::parametersCall {}).await?;
+        let values = NetworkParameterValues {
+            cohort_size_min: words.cohortSizeMin,
+            exact_batch_min: words.exactBatchMin,
+            exact_change_min: words.exactChangeMin,
+            rho_query_max: Rho::from_nano(words.rhoOpenQueryMax),
+            rho_year_max: Rho::from_nano(words.rhoOpenYearMax),
+            rho_lifetime_max: Rho::from_nano(words.rhoOpenLifetimeMax),
+            vetted_factor: words.vettedFactor,
+            flooding_sigma_log2: words.floodingSigmaLog2,
+            order_lifetime_max_s: u64::from(words.orderLifetimeMax),
+            test_network: words.testNetwork,
+        };
+        NetworkParameters::try_new(values).map_err(|_| LedgerError::Value("network parameters"))
+    }
+
+    /// Whether a commitment is used by a registered dataset.
+    pub async fn is_commitment_used(&self, commitment: &Digest32) -> Result<bool, LedgerError> {
+        self.read_registry(&DatasetRegistry::isCommitmentUsedCall { commitment: B256::from(commitment.0) }).await
+    }
+
+    /// Whether `signature` over `digest` is the signer's: by its key, or by EIP-1271 when the signer
+    /// is a contract.
+    pub async fn is_valid_signature(
+        &self,
+        signer: Address,
+        digest: &Digest32,
+        signature: &[u8],
+    ) -> Result<bool, LedgerError> {
+        if crate::account::recover(digest, signature) == Ok(signer) {
+            return Ok(true);
+        }
+        use alloy_provider::Provider as _;
+        let code = self.chain.ask(self.chain.provider.get_code_at(evm(signer)).into_future()).await?;
+        if code.is_empty() {
+            return Ok(false);
+        }
+        alloy_sol_types::sol! {
+            function isValidSignature(bytes32 hash, bytes memory signature) external view returns (bytes4 magicValue);
+        }
+        let call = isValidSignatureCall { hash: B256::from(digest.0), signature: bytes(signature) };
+        match self.chain.read(signer, &call).await {
+            Ok(magic) => Ok(magic.0 == isValidSignatureCall::SELECTOR),
+            Err(LedgerError::Transport(error)) if error.as_error_resp().is_some() => Ok(false),
+            Err(LedgerError::Refused { .. } | LedgerError::UnexpectedAnswer) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Sending a transaction and learning what became of it.
+//!
+//! A transaction is signed once. Whatever happens afterwards, only those same bytes are offered to
+//! the chain again, and a nonce is used once, so a transaction never runs twice.
+
+use super::{Chain, LedgerError, POLL_INTERVAL, Sender};
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, TxLegacy};
+use alloy_eips::eip2718::Encodable2718 as _;
+use alloy_primitives::{B256, Bytes, TxKind};
+use alloy_provider::Provider as _;
+use alloy_rpc_types_eth::{BlockNumberOrTag, TransactionReceipt, TransactionRequest};
+use alloy_signer::SignerSync as _;
+use alloy_transport::{TransportError, TransportResult};
+use locus_commitment::Digest32;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long one answer of a chain node may take.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a transaction may take to be included.
+const RECEIPT_DEADLINE: Duration = Duration::from_secs(120);
+/// A transaction that is not included by then is offered again: nodes forget what they hold.
+const OFFER_AGAIN_AFTER: Duration = Duration::from_secs(15);
+/// Longest pause between looks for a receipt.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(2);
+/// EIP-7825: most gas that one transaction may have on Ethereum.
+const TRANSACTION_GAS_MAX: u64 = 1 << 24;
+
+/// What one unit of gas may cost, in wei.
+enum Fees {
+    Dynamic { max_fee: u128, priority_fee: u128 },
+    Legacy { gas_price: u128 },
+}
+
+impl Chain {
+    /// Waits for a node's answer, but not for ever.
+    pub(super) async fn ask<T>(&self, answer: impl Future<Output = TransportResult<T>>) -> Result<T, LedgerError> {
+        match tokio::time::timeout(ANSWER_DEADLINE, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(LedgerError::TooSlow),
+        }
+    }
+
+    /// Sends a transaction and waits until it is included.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] and [`LedgerError::Reverted`] when a contract refuses: nothing changed.
+    /// [`LedgerError::NoReceipt`] when the outcome stays unknown.
+    pub(super) async fn send(&self, request: TransactionRequest) -> Result<TransactionReceipt, LedgerError> {
+        let sender = self.sender.as_ref().ok_or(LedgerError::NoSender)?;
+        let request = request.from(sender.address());
+        // The estimate runs the transaction, so what a contract refuses is not even sent.
+        let estimate = self.ask(self.provider.estimate_gas(request.clone()).into_future()).await?;
+        let fees = self.fees().await?;
+        let (hash, raw) = self.broadcast(sender, &request, gas_limit(estimate), fees).await?;
+        let Some(receipt) = self.wait_for(hash, &raw).await else {
+            // The node's own count of transactions tells the next nonce from here on.
+            sender.lane.lock().await.next_nonce = None;
+            return Err(LedgerError::NoReceipt { transaction: Digest32(hash.0) });
+        };
+        if receipt.status() { Ok(receipt) } else { Err(self.why_reverted(request, &receipt).await) }
+    }
+
+    /// Signs the transaction with the next nonce and offers it to the chain.
+    async fn broadcast(
+        &self,
+        sender: &Sender,
+        request: &TransactionRequest,
+        gas_limit: u64,
+        fees: Fees,
+    ) -> Result<(B256, Bytes), LedgerError> {
+        let chain_id = self.chain_id().await?;
+        let mut lane = sender.lane.lock().await;
+        let counted = self.ask(self.provider.get_transaction_count(sender.address()).pending().into_future()).await?;
+        // A node may not count yet what was sent a moment ago.
+        let nonce = lane.next_nonce.unwrap_or(0).max(counted);
+        let (hash, raw) = sign(sender, request, chain_id, nonce, gas_limit, fees)?;
+        match self.ask(self.provider.send_raw_transaction(&raw)).await {
+            Err(LedgerError::Transport(error)) if is_refusal(&error) => return Err(LedgerError::Transport(error)),
+            // Anything else may have reached the chain: the receipt will tell.
+            _ => lane.next_nonce = Some(nonce + 1),
+        }
+        Ok((hash, raw))
+    }
+
+    /// The receipt, or `None` when none was seen in time.
+    async fn wait_for(&self, hash: B256, raw: &Bytes) -> Option<TransactionReceipt> {
+        let started = Instant::now();
+        let mut offered = started;
+        let mut pause = POLL_INTERVAL;
+        loop {
+            match self.ask(self.provider.get_transaction_receipt(hash).into_future()).await {
+                Ok(Some(receipt)) => return Some(receipt),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, transaction = %hash, "no answer about a receipt"),
+            }
+            if started.elapsed() >= RECEIPT_DEADLINE {
+                return None;
+            }
+            if offered.elapsed() >= OFFER_AGAIN_AFTER {
+                // Refused as known, or as used up once it is included: both are harmless.
+                let _ = self.ask(self.provider.send_raw_transaction(raw)).await;
+                offered = Instant::now();
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_INTERVAL_MAX);
+        }
+    }
+
+    async fn fees(&self) -> Result<Fees, LedgerError> {
+        let latest = self.ask(self.provider.get_block_by_number(BlockNumberOrTag::Latest).into_future()).await?;
+        match latest.ok_or(LedgerError::UnexpectedAnswer)?.header.base_fee_per_gas {
+            // Gas is free on the embedded chain and on many consortium chains.
+            Some(0) => Ok(Fees::Dynamic { max_fee: 0, priority_fee: 0 }),
+            Some(_) => {
+                let fees = self.ask(self.provider.estimate_eip1559_fees()).await?;
+                Ok(Fees::Dynamic { max_fee: fees.max_fee_per_gas, priority_fee: fees.max_priority_fee_per_gas })
+            }
+            None => Ok(Fees::Legacy { gas_price: self.ask(self.provider.get_gas_price().into_future()).await? }),
+        }
+    }
+
+    /// Why an included transaction changed nothing: another one came first. Runs it again to learn
+    /// the contract's words.
+    async fn why_reverted(&self, request: TransactionRequest, receipt: &TransactionReceipt) -> LedgerError {
+        match self.ask(self.provider.call(request).into_future()).await {
+            Err(refused @ LedgerError::Refused { .. }) => refused,
+            _ => LedgerError::Reverted(Digest32(receipt.transaction_hash.0)),
+        }
+    }
+}
+
+/// A fifth more than the estimate, because other transactions may come first; but not so much that
+/// Ethereum refuses the transaction.
+fn gas_limit(estimate: u64) -> u64 {
+    let roomy = estimate.saturating_add(estimate / 5);
+    if estimate <= TRANSACTION_GAS_MAX { roomy.min(TRANSACTION_GAS_MAX) } else { roomy }
+}
+
+/// Whether a node has refused a transaction for good. A node that has it already, or has included it
+/// already, also answers with an error.
+fn is_refusal(error: &TransportError) -> bool {
+    let Some(response) = error.as_error_resp() else { return false };
+    let message = response.message.to_lowercase();
+    !message.contains("already known") && !message.contains("already imported")
+}
+
+fn sign(
+    sender: &Sender,
+    request: &TransactionRequest,
+    chain_id: u64,
+    nonce: u64,
+    gas_limit: u64,
+    fees: Fees,
+) -> Result<(B256, Bytes), LedgerError> {
+    let to = request.to.unwrap_or(TxKind::Create);
+    let input = request.input.input().cloned().unwrap_or_default();
+    let value = request.value.unwrap_or_default();
+    match fees {
+        Fees::Dynamic { max_fee, priority_fee } => finish(
+            sender,
+            TxEip1559 {
+                chain_id,
+                nonce,
+                gas_limit,
+                max_fee_per_gas: max_fee,
+                max_priority_fee_per_gas: priority_fee,
+                to,
+                value,
+                access_list: Default::default(),
+                input,
+            },
+        ),
+        Fees::Legacy { gas_price } => {
+            finish(sender, TxLegacy { chain_id: Some(chain_id), nonce, gas_price, gas_limit, to, value, input })
+        }
+    }
+}
+
+fn finish<T>(sender: &Sender, transaction: T) -> Result<(B256, Bytes), LedgerError>
+where
+    T: SignableTransaction<alloy_primitives::Signature>,
+    TxEnvelope: From<alloy_consensus::Signed<T>>,
+{
+    let signature = sender.key.sign_hash_sync(&transaction.signature_hash()).map_err(|_| LedgerError::Sign)?;
+    let envelope = TxEnvelope::from(transaction.into_signed(signature));
+    Ok((*envelope.tx_hash(), envelope.encoded_2718().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gas_limit_leaves_room_but_stays_below_the_cap_of_ethereum() {
+        assert_eq!(gas_limit(100_000), 120_000);
+        assert_eq!(gas_limit(TRANSACTION_GAS_MAX - 1), TRANSACTION_GAS_MAX);
+        // What needs more than the cap can only run where there is none.
+        assert_eq!(gas_limit(300_000_000), 360_000_000);
+    }
+}

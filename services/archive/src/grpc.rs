@@ -1,0 +1,158 @@
+//! The gRPC face of the archive: messages in, messages out, no decisions.
+
+use crate::{archive::Archive, error::ArchiveError, panels::PANEL_CHUNK_BYTES, progress::Progress, upload};
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use locus_genomics::PanelDigest;
+use locus_ledger::RegistrationId;
+use locus_service::{MESSAGE_BYTES_MAX, to_status};
+use locus_wire::{
+    convert::field,
+    pb::archive::{
+        self as pb,
+        archive_service_server::{ArchiveService, ArchiveServiceServer},
+        upload_datasets_response::Event,
+    },
+};
+use std::{pin::Pin, sync::Arc};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Events that may wait for a slow reader.
+const EVENTS_MAX: usize = 16;
+
+/// Builds the service.
+pub(crate) fn service(archive: Arc<Archive>) -> ArchiveServiceServer<Grpc> {
+    ArchiveServiceServer::new(Grpc(archive))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+pub(crate) struct Grpc(Arc<Archive>);
+
+fn status(error: ArchiveError) -> Status {
+    to_status(&error)
+}
+
+#[tonic::async_trait]
+impl ArchiveService for Grpc {
+    type GetPanelStream = Pin<Box<dyn Stream<Item = Result<pb::GetPanelResponse, Status>> + Send>>;
+    type UploadDatasetsStream = ReceiverStream<Result<pb::UploadDatasetsResponse, Status>>;
+
+    async fn put_panel(
+        &self,
+        request: Request<Streaming<pb::PutPanelRequest>>,
+    ) -> Result<Response<pb::PutPanelResponse>, Status> {
+        let _permit = self.0.upload_permit().map_err(status)?;
+        let chunks = request.into_inner().map(|message| message.map(|message| message.chunk));
+        let bytes = collect_panel(chunks, self.0.panels.bytes_max()).await?;
+        let digest = self.0.panels.put(bytes).await.map_err(status)?;
+        Ok(Response::new(pb::PutPanelResponse { panel_digest: digest.0.to_vec().into() }))
+    }
+
+    async fn get_panel(
+        &self,
+        request: Request<pb::GetPanelRequest>,
+    ) -> Result<Response<Self::GetPanelStream>, Status> {
+        let digest = field::array("panel_digest", &request.get_ref().panel_digest);
+        let digest = PanelDigest(digest.map_err(|error| status(error.into()))?);
+        let file = self.0.panels.file(digest).await.map_err(status)?;
+        let chunks = stream::unfold(file, |mut rest: Bytes| async move {
+            if rest.is_empty() {
+                return None;
+            }
+            let chunk = rest.split_to(rest.len().min(PANEL_CHUNK_BYTES));
+            Some((Ok(pb::GetPanelResponse { chunk }), rest))
+        });
+        Ok(Response::new(Box::pin(chunks)))
+    }
+
+    async fn list_panels(
+        &self,
+        _: Request<pb::ListPanelsRequest>,
+    ) -> Result<Response<pb::ListPanelsResponse>, Status> {
+        let panels = self.0.panels.list().iter().map(|panel| panel.to_entry()).collect();
+        Ok(Response::new(pb::ListPanelsResponse { panels }))
+    }
+
+    async fn upload_datasets(
+        &self,
+        request: Request<Streaming<pb::UploadDatasetsRequest>>,
+    ) -> Result<Response<Self::UploadDatasetsStream>, Status> {
+        let mut parts = request.into_inner();
+        let archive = self.0.clone();
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        // Its own task, so that an upload whose reader goes away is still cleaned up or completed.
+        tokio::spawn(async move {
+            let progress = Progress::new(events.clone());
+            let received = upload::receive(&archive, &mut parts, &progress).await;
+            let last = received
+                .map(|receipt| pb::UploadDatasetsResponse { event: Some(Event::Receipt(receipt)) })
+                .map_err(status);
+            // A reader that is gone can upload again: it gets the same receipt.
+            let _ = events.send(last).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn publish_registration(
+        &self,
+        request: Request<pb::PublishRegistrationRequest>,
+    ) -> Result<Response<pb::PublishRegistrationResponse>, Status> {
+        let id = RegistrationId(request.get_ref().registration_id);
+        let view = self.0.view.refreshed().await.map_err(|error| status(error.into()))?;
+        let registered = self.0.registered(&view, id).map_err(status)?;
+        self.0.publish(&registered).await.map_err(status)?;
+        Ok(Response::new(pb::PublishRegistrationResponse {
+            first_slot: registered.record.first_slot,
+            dataset_count: registered.slots.count,
+        }))
+    }
+
+    async fn erase_datasets(
+        &self,
+        request: Request<pb::EraseDatasetsRequest>,
+    ) -> Result<Response<pb::EraseDatasetsResponse>, Status> {
+        self.0.erase(request.get_ref()).await.map(Response::new).map_err(status)
+    }
+}
+
+/// Puts the pieces of a panel file together, at most `bytes_max` bytes of them.
+async fn collect_panel(
+    mut chunks: impl Stream<Item = Result<Bytes, Status>> + Unpin,
+    bytes_max: u64,
+) -> Result<Vec<u8>, Status> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        if chunk.len() > PANEL_CHUNK_BYTES {
+            return Err(status(ArchiveError::PanelChunkTooLarge(chunk.len())));
+        }
+        if (bytes.len() + chunk.len()) as u64 > bytes_max {
+            return Err(status(ArchiveError::PanelTooLarge(bytes_max)));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use locus_service::reason_of;
+
+    async fn collect(chunks: &[&[u8]], bytes_max: u64) -> Result<Vec<u8>, Status> {
+        let chunks: Vec<Result<Bytes, Status>> = chunks.iter().map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        collect_panel(stream::iter(chunks), bytes_max).await
+    }
+
+    #[tokio::test]
+    async fn a_panel_is_put_together_up_to_the_limit_and_no_further() {
+        assert_eq!(collect(&[b"ab", b"", b"cd"], 4).await.expect("fits"), b"abcd");
+        let refused = collect(&[b"ab", b"cd"], 3).await.expect_err("too large");
+        assert_eq!(reason_of(&refused).as_deref(), Some("PANEL_TOO_LARGE"));
+        let large = vec![0; PANEL_CHUNK_BYTES + 1];
+        assert!(collect(&[&large], u64::MAX).await.is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! Starting an archive.
+
+use crate::{
+    archive::{Archive, KeyholderClient, Parts},
+    background,
+    config::{ArchiveConfig, Limits},
+    error::ArchiveError,
+    grpc,
+    panels::Panels,
+    staged::StagedBatches,
+    upload,
+};
+use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
+use locus_service::{
+    Clock, Connector, Listen, MESSAGE_BYTES_MAX, ServeError, ServerHandle, ServerOptions, connect_lazy, serve,
+};
+use locus_store::{Store, StoreError, open_store};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::service::Routes;
+
+/// How often the chain is looked at without being asked.
+const CHAIN_PERIOD: Duration = Duration::from_secs(1);
+const DATABASE_FILE: &str = "archive.redb";
+const SCRATCH_FOLDER: &str = "scratch";
+
+/// Why an archive does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file or folder cannot be used.
+    #[error("cannot use {path}: {source}", path = path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// The deployment file cannot be read.
+    #[error("{path} does not describe a deployment: {reason}", path = path.display())]
+    Deployment {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state of an earlier run cannot be taken up.
+    #[error(transparent)]
+    State(#[from] ArchiveError),
+    /// The chain cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The server does not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// What an archive is started with.
+#[derive(Debug)]
+pub struct ArchiveDeps {
+    /// Where ciphertexts and panels are kept.
+    pub store: Store,
+    /// Folder of its own database and scratch files.
+    pub data_dir: PathBuf,
+    /// Its own connection to the chain; it only reads.
+    pub chain: Chain,
+    /// The market.
+    pub contracts: Contracts,
+    /// How to reach keyholders 1, 2 and 3. They need not be up yet.
+    pub keyholders: [Connector; 3],
+    /// Limits.
+    pub limits: Limits,
+    /// Where time comes from.
+    pub clock: Clock,
+}
+
+/// A running archive; stops when dropped.
+#[derive(Debug)]
+pub struct ArchiveHandle {
+    server: ServerHandle,
+    /// Ends the background tasks when dropped.
+    stop: DropGuard,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl ArchiveHandle {
+    /// How others reach this archive.
+    pub fn connector(&self) -> Connector {
+        self.server.connector()
+    }
+
+    /// Stops accepting calls and waits for running ones, then for what runs in the background.
+    pub async fn shutdown(self) {
+        let Self { server, stop, tasks } = self;
+        server.shutdown().await;
+        drop(stop);
+        for task in tasks {
+            // A task that panicked has ended too.
+            let _ = task.await;
+        }
+    }
+
+    /// Completes when the server has stopped by itself.
+    pub async fn stopped(&mut self) -> Result<(), ServeError> {
+        self.server.stopped().await
+    }
+}
+
+/// Starts an archive: takes up the state of an earlier run, follows the chain, serves.
+pub async fn start(deps: ArchiveDeps, listen: Listen, reflection: bool) -> Result<ArchiveHandle, StartError> {
+    let scratch = deps.data_dir.join(SCRATCH_FOLDER);
+    fs::create_dir_all(&scratch).map_err(|source| StartError::File { path: scratch.clone(), source })?;
+    let ledger = Ledger::open(deps.chain, deps.contracts).await?;
+    let archive = Arc::new(Archive::new(Parts {
+        view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
+        ledger,
+        panels: Panels::open(deps.store.clone(), &deps.limits).await?,
+        batches: StagedBatches::open(&deps.data_dir.join(DATABASE_FILE))?,
+        limits: deps.limits,
+        clock: deps.clock,
+        scratch,
+        store: deps.store,
+        keyholders: keyholder_clients(&deps.keyholders)?,
+    }));
+    upload::discard_debris(&archive).await?;
+    let stop = CancellationToken::new();
+    let tasks = vec![
+        tokio::spawn(background::follow_chain(archive.clone(), stop.clone())),
+        tokio::spawn(background::keep_house(archive.clone(), stop.clone())),
+    ];
+    let routes = Routes::new(grpc::service(archive));
+    let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
+    let server = serve(routes, listen, options).await?;
+    Ok(ArchiveHandle { server, stop: stop.drop_guard(), tasks })
+}
+
+fn keyholder_clients(connectors: &[Connector; 3]) -> Result<[KeyholderClient; 3], ServeError> {
+    let client = |connector: &Connector| -> Result<KeyholderClient, ServeError> {
+        let client = KeyholderClient::new(connect_lazy(connector)?);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    };
+    let [first, second, third] = connectors;
+    Ok([client(first)?, client(second)?, client(third)?])
+}
+
+/// Starts an archive from its configuration file's values.
+pub async fn run(config: ArchiveConfig) -> Result<ArchiveHandle, StartError> {
+    let deps = ArchiveDeps {
+        store: open_store(&config.store_url, config.store_options)?,
+        data_dir: config.data_dir,
+        chain: Chain::http(&config.chain_url, None)?,
+        contracts: read_deployment(&config.deployment_file)?,
+        keyholders: config.keyholders.map(Connector::Url),
+        limits: config.limits,
+        clock: Clock::system(),
+    };
+    start(deps, Listen::Tcp(config.listen), config.reflection).await
+}
+
+fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
+    let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_owned(), source })?;
+    let refused = |reason: String| StartError::Deployment { path: path.to_owned(), reason };
+    let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    Contracts::try_from(&file).map_err(|error| refused(error.to_string()))
+}

@@ -1,0 +1,129 @@
+//! The exchange: a ledger client that sends, a view of the chain, and the payout table.
+
+use crate::{error::ExchangeError, payouts::PayoutBook};
+use locus_commitment::Address;
+use locus_ledger::{
+    Amount, ChainView, Ledger, Offer, Order, OrderId, OrderRecord, PermitSignature, RegistrationId, ViewFollower,
+    order_id,
+};
+use locus_genomics::PanelDigest;
+use locus_privacy::NetworkParameters;
+use locus_service::Clock;
+use locus_wire::convert::NetworkInfo;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Most base units that one call mints on a test network: a million tokens.
+const MINT_MAX: Amount = Amount(1_000_000 * 10u128.pow(18));
+
+/// Handle to the exchange; clones share everything.
+#[derive(Clone)]
+pub(crate) struct Exchange(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) ledger: Ledger,
+    pub(crate) view: ViewFollower,
+    pub(crate) parameters: NetworkParameters,
+    pub(crate) token_name: String,
+    pub(crate) book: Arc<PayoutBook>,
+    pub(crate) clock: Clock,
+    /// Held from building a payout version until it is settled, so that versions follow each other.
+    pub(crate) settling: Mutex<()>,
+}
+
+impl Exchange {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// The chain as far as it was read.
+    pub(crate) fn snapshot(&self) -> Arc<ChainView> {
+        self.0.view.snapshot()
+    }
+
+    /// The chain as it is now.
+    pub(crate) async fn refreshed(&self) -> Result<Arc<ChainView>, ExchangeError> {
+        Ok(self.0.view.refreshed().await?)
+    }
+
+    pub(crate) fn now_unix_s(&self) -> u64 {
+        self.0.clock.now_unix_s()
+    }
+
+    /// Contracts, rules and committee.
+    pub(crate) async fn network(&self) -> Result<NetworkInfo, ExchangeError> {
+        let view = self.refreshed().await?;
+        let member = |index| view.keyholder(index).cloned().ok_or(ExchangeError::CommitteeIncomplete);
+        Ok(NetworkInfo {
+            contracts: *self.0.ledger.contracts(),
+            parameters: self.0.parameters,
+            committee: [member(1)?, member(2)?, member(3)?],
+            committee_epoch: self.0.ledger.committee_epoch().await?,
+            token_name: self.0.token_name.clone(),
+        })
+    }
+
+    /// Publishes a panel; returns the transaction.
+    pub(crate) async fn publish_panel(
+        &self,
+        panel: PanelDigest,
+        name: &str,
+        variant_count: u32,
+        complete_calls: bool,
+    ) -> Result<[u8; 32], ExchangeError> {
+        Ok(self.0.ledger.publish_panel(panel, name, variant_count, complete_calls).await?.0)
+    }
+
+    /// Posts an offer; returns the transaction.
+    pub(crate) async fn post_offer(&self, offer: &Offer, signature: &[u8]) -> Result<[u8; 32], ExchangeError> {
+        Ok(self.0.ledger.post_offer(offer, signature).await?.0)
+    }
+
+    /// Withdraws an offer; returns the transaction.
+    pub(crate) async fn withdraw_offer(
+        &self,
+        registration: RegistrationId,
+        nonce: u64,
+        signature: &[u8],
+    ) -> Result<[u8; 32], ExchangeError> {
+        Ok(self.0.ledger.withdraw_offer(registration, nonce, signature).await?.0)
+    }
+
+    /// Opens an order; returns its name, the transaction and its block.
+    pub(crate) async fn open_order(
+        &self,
+        order: &Order,
+        signature: &[u8],
+        permit: Option<&PermitSignature>,
+    ) -> Result<(OrderId, [u8; 32], u64), ExchangeError> {
+        let (transaction, block) = self.0.ledger.open_order(order, signature, permit).await?;
+        Ok((order_id(order), transaction.0, block))
+    }
+
+    /// Returns an order's escrow; returns the transaction.
+    pub(crate) async fn refund_order(&self, order: OrderId) -> Result<[u8; 32], ExchangeError> {
+        Ok(self.0.ledger.refund_order(order).await?.0)
+    }
+
+    /// An order as the chain has it.
+    pub(crate) async fn order(&self, id: OrderId) -> Result<OrderRecord, ExchangeError> {
+        let view = self.refreshed().await?;
+        view.order(&id).cloned().ok_or(ExchangeError::UnknownOrder(id))
+    }
+
+    /// Mints test tokens; returns the transaction.
+    pub(crate) async fn mint(&self, account: Address, amount: Amount) -> Result<[u8; 32], ExchangeError> {
+        if !self.0.parameters.values().test_network {
+            return Err(ExchangeError::NotATestNetwork);
+        }
+        Ok(self.0.ledger.mint(account, amount.min(MINT_MAX)).await?.0)
+    }
+}

@@ -1,0 +1,128 @@
+//! Registering datasets, describing registrations, revoking and recording erasures.
+
+use crate::{error::ExchangeError, exchange::Exchange};
+use locus_commitment::{Address, DatasetId};
+use locus_ledger::{ChainView, DatasetLeaf, Registration, RegistrationId, RegistrationRecord, leaves_hash};
+use locus_wire::pb::exchange as pb;
+
+/// A signed batch, parsed.
+pub(crate) struct SignedBatch {
+    pub(crate) registration: Registration,
+    pub(crate) leaves: Vec<DatasetLeaf>,
+    pub(crate) registrant_signature: Vec<u8>,
+    /// Empty without accreditor.
+    pub(crate) accreditor_signature: Vec<u8>,
+    /// Keyholders 1, 2 and 3.
+    pub(crate) attestations: [Vec<u8>; 3],
+}
+
+/// How a registration is asked for.
+pub(crate) enum RegistrationKey {
+    Number(RegistrationId),
+    Batch { registrant: Address, batch_nonce: u64 },
+}
+
+/// The registration made under a batch nonce. Dataset ids derive from it, so the first one tells.
+fn find_batch(view: &ChainView, registrant: Address, batch_nonce: u64) -> Option<&RegistrationRecord> {
+    let first = DatasetId::derive(registrant, batch_nonce, 0);
+    let is_it = |record: &&RegistrationRecord| {
+        record.registrant == registrant && record.leaves.first().is_some_and(|leaf| leaf.dataset == first)
+    };
+    view.registrations().find(is_it)
+}
+
+impl Exchange {
+    /// Registers a batch, or finds it when the same batch is registered already.
+    pub(crate) async fn register(&self, batch: &SignedBatch) -> Result<pb::RegisterDatasetsResponse, ExchangeError> {
+        if let Some(known) = self.registered(batch).await? {
+            return Ok(known);
+        }
+        let submitted = self
+            .ledger()
+            .register_datasets(
+                &batch.registration,
+                &batch.leaves,
+                &batch.registrant_signature,
+                &batch.accreditor_signature,
+                &batch.attestations,
+            )
+            .await;
+        match submitted {
+            Ok(registered) => Ok(pb::RegisterDatasetsResponse {
+                registration_id: registered.registration.0,
+                first_slot: registered.first_slot,
+                tx_hash: registered.transaction.0.to_vec().into(),
+            }),
+            Err(error) if error.refusal() == Some("DatasetRegistryBatchNonceUsed") => {
+                // Another try of the same batch was faster; it may not be final yet.
+                self.registered(batch).await?.ok_or(ExchangeError::BatchNonceUsed)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn registered(
+        &self,
+        batch: &SignedBatch,
+    ) -> Result<Option<pb::RegisterDatasetsResponse>, ExchangeError> {
+        let view = self.refreshed().await?;
+        let asked = &batch.registration;
+        let Some(record) = find_batch(&view, asked.registrant, asked.batch_nonce) else { return Ok(None) };
+        if record.leaves != batch.leaves || record.panel != asked.panel || record.version != asked.version {
+            return Err(ExchangeError::BatchNonceUsed);
+        }
+        Ok(Some(pb::RegisterDatasetsResponse {
+            registration_id: record.id.0,
+            first_slot: record.first_slot,
+            tx_hash: Default::default(),
+        }))
+    }
+
+    /// Describes a registration.
+    pub(crate) async fn registration(&self, key: RegistrationKey) -> Result<pb::GetRegistrationResponse, ExchangeError> {
+        let view = self.refreshed().await?;
+        let record = match key {
+            RegistrationKey::Number(id) => view.registration(id).ok_or(ExchangeError::UnknownRegistration(id)),
+            RegistrationKey::Batch { registrant, batch_nonce } => {
+                find_batch(&view, registrant, batch_nonce).ok_or(ExchangeError::UnknownBatch)
+            }
+        }?;
+        let posted = self.ledger().offer_nonce(record.id).await?;
+        let offer = view.finalized().and_then(|finalized| crate::offers::in_force(&view, record, finalized.number));
+        Ok(pb::GetRegistrationResponse {
+            registration_id: record.id.0,
+            registrant: record.registrant.0.to_vec().into(),
+            first_slot: record.first_slot,
+            dataset_count: u32::try_from(record.leaves.len()).unwrap_or(u32::MAX),
+            panel_digest: record.panel.0.to_vec().into(),
+            version: record.version,
+            accreditor: record.accreditor.map(|account| account.0.to_vec()).unwrap_or_default().into(),
+            leaves_hash: leaves_hash(&record.leaves).0.to_vec().into(),
+            revoked_ordinals: view.revoked_of(record.id).collect(),
+            offer: offer.map(Into::into),
+            next_offer_nonce: posted.saturating_add(1),
+        })
+    }
+
+    /// Revokes datasets; returns the transaction.
+    pub(crate) async fn revoke(
+        &self,
+        registration: RegistrationId,
+        ordinals: &[u32],
+        deadline_unix_s: u64,
+        signature: &[u8],
+    ) -> Result<[u8; 32], ExchangeError> {
+        Ok(self.ledger().revoke_datasets(registration, ordinals, deadline_unix_s, signature).await?.0)
+    }
+
+    /// Records a deletion receipt; returns the transaction.
+    pub(crate) async fn record_erasure(
+        &self,
+        registration: RegistrationId,
+        ordinals: &[u32],
+        keyholder: u8,
+        signature: &[u8],
+    ) -> Result<[u8; 32], ExchangeError> {
+        Ok(self.ledger().record_erasure(registration, ordinals, keyholder, signature).await?.0)
+    }
+}

@@ -1,0 +1,166 @@
+//! Starting an exchange.
+
+use crate::{
+    config::ExchangeConfig,
+    exchange::{Exchange, Inner},
+    grpc,
+    payouts::{PayoutBook, PayoutError},
+};
+use locus_ledger::{AccountKey, Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
+use locus_service::{Clock, Connector, Listen, ServeError, ServerHandle, ServerOptions, serve};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::Mutex;
+use tonic::service::Routes;
+use zeroize::Zeroizing;
+
+/// File of the payout table in the data folder.
+const PAYOUTS_FILE: &str = "payouts.redb";
+/// Permission bits of group and others.
+const OTHERS_MODE: u32 = 0o077;
+
+/// Why an exchange does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file cannot be read or a folder not made.
+    #[error("cannot use {path}: {source}", path = path.display())]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The sender's key is not usable.
+    #[error("{path} does not hold a key of 64 hexadecimal digits that only its owner can read: correct it", path = path.display())]
+    SenderKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The contracts file does not name a market.
+    #[error("{path} does not name a market's contracts: {reason}", path = path.display())]
+    Contracts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The chain cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The payout table cannot be opened.
+    #[error(transparent)]
+    Payouts(#[from] PayoutError),
+    /// The server does not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// What an exchange is started with.
+#[derive(Debug)]
+pub struct ExchangeDeps {
+    /// Its own connection to the chain, with the account that sends transactions.
+    pub chain: Chain,
+    /// The market.
+    pub contracts: Contracts,
+    /// Folder of the payout table.
+    pub data_dir: PathBuf,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// How often the chain is looked at without being asked.
+    pub poll_period: Duration,
+}
+
+/// A running exchange; stops when dropped.
+#[derive(Debug)]
+pub struct ExchangeHandle {
+    server: ServerHandle,
+}
+
+impl ExchangeHandle {
+    /// How others reach the exchange.
+    pub fn connector(&self) -> Connector {
+        self.server.connector()
+    }
+
+    /// Stops accepting calls and waits for running ones.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+
+    /// Completes when the server has stopped by itself.
+    ///
+    /// # Errors
+    /// [`ServeError::Transport`] with the cause.
+    pub async fn stopped(&mut self) -> Result<(), ServeError> {
+        self.server.stopped().await
+    }
+}
+
+/// Starts an exchange in this process.
+///
+/// # Errors
+/// [`StartError::Ledger`] when the chain is another one or has no such market,
+/// [`StartError::Payouts`] when another process has the payout table open.
+pub async fn start_with(deps: ExchangeDeps, listen: Listen, reflection: bool) -> Result<ExchangeHandle, StartError> {
+    let ledger = Ledger::open(deps.chain, deps.contracts).await?;
+    let data_dir = deps.data_dir;
+    fs::create_dir_all(&data_dir).map_err(|source| StartError::File { path: data_dir.clone(), source })?;
+    let book = Arc::new(PayoutBook::open(&data_dir.join(PAYOUTS_FILE))?);
+    let exchange = Exchange::new(Inner {
+        parameters: ledger.parameters().await?,
+        token_name: ledger.token_name().await?,
+        view: ViewFollower::start(ledger.clone(), deps.poll_period),
+        ledger,
+        book,
+        clock: deps.clock,
+        settling: Mutex::new(()),
+    });
+    if let Err(error) = exchange.follow_payouts().await {
+        // Everything but settlements and claims works without the table.
+        tracing::error!(%error, "payout table is not at the chain's version");
+    }
+    let routes = Routes::new(grpc::service(exchange));
+    let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
+    Ok(ExchangeHandle { server: serve(routes, listen, options).await? })
+}
+
+/// Starts an exchange from its configuration.
+///
+/// # Errors
+/// As [`start_with`], and [`StartError::SenderKey`] or [`StartError::Contracts`] for the files named.
+pub async fn start(config: ExchangeConfig) -> Result<ExchangeHandle, StartError> {
+    let sender = read_key(&config.sender_key_file)?;
+    let deps = ExchangeDeps {
+        chain: Chain::http(&config.market.rpc_url, Some(&sender))?,
+        contracts: read_contracts(&config.market.contracts_file)?,
+        data_dir: config.data_dir,
+        clock: Clock::system(),
+        poll_period: Duration::from_millis(config.market.poll_ms.max(1)),
+    };
+    start_with(deps, Listen::Tcp(config.listen), config.reflection).await
+}
+
+fn read_key(path: &Path) -> Result<AccountKey, StartError> {
+    let refused = || StartError::SenderKey { path: path.to_path_buf() };
+    let failed = |source| StartError::File { path: path.to_path_buf(), source };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & OTHERS_MODE != 0 {
+        return Err(refused());
+    }
+    let text = Zeroizing::new(fs::read(path).map_err(failed)?);
+    let mut secret = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim_ascii_end(), &mut secret[..]).map_err(|_| refused())?;
+    AccountKey::from_bytes(&secret).map_err(|_| refused())
+}
+
+fn read_contracts(path: &Path) -> Result<Contracts, StartError> {
+    let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_path_buf(), source })?;
+    let refused = |reason: String| StartError::Contracts { path: path.to_path_buf(), reason };
+    let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    Contracts::try_from(&file).map_err(|error| refused(error.to_string()))
+}
