@@ -1,1 +1,1 @@
-//! locus-tests
+//! What the whole-system tests share.

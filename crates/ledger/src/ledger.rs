@@ -9,8 +9,8 @@ mod send;
 mod source;
 mod words;
 
-pub use market::{PermitSignature, SettlementSignatures};
-pub use registry::RegisteredBatch;
+pub use market::{OrderStatus, PermitSignature, SettlementSignatures};
+pub use registry::{RegisteredBatch, RegistrationSummary};
 pub use deploy::{DeploymentConfig, deploy};
 pub use error::LedgerError;
 
@@ -22,13 +22,13 @@ use crate::{
     embedded::EmbeddedTransport,
 };
 use alloy_network::TransactionBuilder as _;
-use alloy_primitives::{Address as EvmAddress, Bytes};
+use alloy_primitives::{Address as EvmAddress, B256, Bytes};
 use alloy_provider::{DynProvider, Provider as _, ProviderBuilder};
 use alloy_rpc_client::RpcClient;
 use alloy_rpc_types_eth::{TransactionReceipt, TransactionRequest};
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
-use locus_commitment::Address;
+use locus_commitment::{Address, Digest32};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
@@ -118,6 +118,17 @@ impl Chain {
     }
 }
 
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionOutcome {
+    /// Block that includes it; a reorganisation may still take it back.
+    pub block: u64,
+    /// Whether it did what it says; otherwise it changed nothing.
+    pub succeeded: bool,
+    /// Gas that it used.
+    pub gas_used: u64,
+}
+
 /// The contracts of one market on a chain.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -145,6 +156,18 @@ impl Ledger {
     /// The account that sends transactions.
     pub fn sender(&self) -> Option<Address> {
         self.chain.sender()
+    }
+
+    /// What became of a transaction; `None` while it is not included.
+    pub async fn transaction_outcome(&self, transaction: &Digest32) -> Result<Option<TransactionOutcome>, LedgerError> {
+        let hash = B256::from(transaction.0);
+        let receipt = self.chain.ask(self.chain.provider.get_transaction_receipt(hash).into_future()).await?;
+        let Some(receipt) = receipt else { return Ok(None) };
+        Ok(Some(TransactionOutcome {
+            block: receipt.block_number.ok_or(LedgerError::UnexpectedAnswer)?,
+            succeeded: receipt.status(),
+            gas_used: receipt.gas_used,
+        }))
     }
 
     async fn read_registry<C: SolCall>(&self, call: &C) -> Result<C::Return, LedgerError> {

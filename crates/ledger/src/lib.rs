@@ -20,7 +20,8 @@ pub use eip712::{
     Contracts, DeploymentFile, ParseAddressError, PermitTerms, leaves_hash, order_id, parse_address,
 };
 pub use ledger::{
-    Chain, DeploymentConfig, Ledger, LedgerError, PermitSignature, RegisteredBatch, SettlementSignatures, deploy,
+    Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, RegisteredBatch, RegistrationSummary,
+    SettlementSignatures, TransactionOutcome, deploy,
 };
 pub use payouts::{PayoutProof, PayoutTree};
 pub use types::{

@@ -94,16 +94,19 @@ fn members_of_another_batch_are_refused() {
     }
 }
 
+/// A name and the change that makes an encoding bad.
+type Corruption = (&'static str, fn(&mut Vec<u8>));
+
 #[test]
 fn encodings_that_are_not_canonical_are_refused() {
     let good = history_after(&[without([]), without(0..100)]).to_bytes();
     assert!(ExactHistory::parse(&good).is_ok());
     let atoms_start = 5;
-    let bad: [(&str, fn(&mut Vec<u8>)); 7] = [
+    let bad: [Corruption; 7] = [
         ("another version", |bytes| bytes[0] = 2),
         ("a batch of none", |bytes| bytes[1..5].fill(0)),
         ("a huge batch", |bytes| bytes[1..5].fill(255)),
-        ("a missing byte", |bytes| drop(bytes.pop())),
+        ("a missing byte", |bytes| bytes.truncate(bytes.len() - 1)),
         ("a byte too many", |bytes| bytes.push(0)),
         ("atoms numbered from 2", |bytes| bytes[5] = 2),
         ("a gap in the numbers", |bytes| bytes[5 + 2 * 100] = 9),

@@ -52,11 +52,14 @@ fn equal_noise_levels_written_differently_are_one_question() {
     assert_eq!(other.tau(), question().tau());
 }
 
+/// A name and the change to a question.
+type Change = (&'static str, Box<dyn Fn(&mut Question)>);
+
 #[test]
 fn every_part_of_a_question_changes_its_name() {
     let newer = CohortEntry { version: 2, ..entry(2) };
     let edited = CohortEntry { bodies: DatasetBodyDigest(Digest32([9; 32])), ..entry(2) };
-    let changes: Vec<(&str, Box<dyn Fn(&mut Question)>)> = vec![
+    let changes: Vec<Change> = vec![
         ("nothing", Box::new(|_| {})),
         ("chain id", Box::new(|question| question.network.chain_id += 1)),
         ("registry", Box::new(|question| question.network.registry.0[19] ^= 1)),

@@ -1,123 +1,143 @@
-//! The aggregator: its view of the chain, its store and its peers.
+//! What the calls of an aggregator share.
 
-use crate::{error::AggregatorError, kept::KeptAnswers};
-use locus_cohort::PanelShape;
-use locus_commitment::{DatasetBodyDigest, NetworkId};
-use locus_engine::{Engine, RegisteredBodies};
+use crate::{answers::Answers, config::Limits, error::AggregatorError};
+use locus_cohort as cohort;
+use locus_engine::Engine;
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
-use locus_ledger::{ChainView, Contracts, OrderId, RegistrationId, ViewFollower};
+use locus_ledger::{ChainView, Ledger, OrderId, PanelRecord, ViewFollower};
 use locus_privacy::NetworkParameters;
-use locus_service::{Clock, Connector};
-use locus_store::Store;
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex as StdMutex, PoisonError},
+use locus_service::Clock;
+use locus_store::{PanelShape, PanelStore, Store};
+use locus_wire::pb::{
+    exchange::exchange_service_client::ExchangeServiceClient,
+    keyholder::keyholder_service_client::KeyholderServiceClient,
 };
-use tokio::sync::{Mutex, Semaphore};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::transport::Channel;
 
-/// Questions that are answered at the same time.
-pub(crate) const ANSWERS_MAX: usize = 8;
+/// A client of one keyholder; clones share the connection.
+pub(crate) type KeyholderClient = KeyholderServiceClient<Channel>;
+/// A client of the exchange; clones share the connection.
+pub(crate) type ExchangeClient = ExchangeServiceClient<Channel>;
 
-/// Handle to an aggregator; clones share everything.
-#[derive(Clone)]
-pub(crate) struct Aggregator(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub(crate) contracts: Contracts,
-    pub(crate) parameters: NetworkParameters,
+/// State of an aggregator.
+pub(crate) struct Aggregator {
+    pub(crate) ledger: Ledger,
     pub(crate) view: ViewFollower,
-    pub(crate) store: Store,
+    pub(crate) parameters: NetworkParameters,
     pub(crate) engine: Engine,
-    pub(crate) keyholders: [Connector; 3],
-    pub(crate) exchange: Connector,
-    pub(crate) kept: KeptAnswers,
-    pub(crate) answers: Semaphore,
-    pub(crate) in_flight: StdMutex<BTreeSet<OrderId>>,
-    /// Held from the release of an answer to its settlement.
-    pub(crate) settling: Mutex<()>,
+    pub(crate) answers: Answers,
+    pub(crate) limits: Limits,
     pub(crate) clock: Clock,
+    pub(crate) keyholders: [KeyholderClient; 3],
+    pub(crate) exchange: ExchangeClient,
+    /// Held while a settlement is signed and submitted: each builds on the one before.
+    pub(crate) settling: tokio::sync::Mutex<()>,
+    store: Store,
+    /// One handle per panel, so that all readers share the newest manifest seen.
+    panel_stores: Mutex<BTreeMap<PanelDigest, PanelStore>>,
+    answering: Arc<Semaphore>,
+    quoting: Arc<Semaphore>,
+    /// Orders that are being answered.
+    turns: Arc<Mutex<BTreeSet<OrderId>>>,
 }
 
-impl Aggregator {
-    pub(crate) fn network(&self) -> NetworkId {
-        self.0.contracts.network
-    }
-
-    pub(crate) fn parameters(&self) -> &NetworkParameters {
-        &self.0.parameters
-    }
-
-    pub(crate) fn now_unix_s(&self) -> u64 {
-        self.0.clock.now_unix_s()
-    }
-
-    /// The chain as it is now.
-    pub(crate) async fn refreshed_view(&self) -> Result<Arc<ChainView>, AggregatorError> {
-        Ok(self.0.view.refreshed().await?)
-    }
-
-    /// Marks an order as being answered, until the guard is dropped.
-    pub(crate) fn take_order(&self, order: OrderId) -> Result<InFlight, AggregatorError> {
-        let mut in_flight = self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if !in_flight.insert(order) {
-            return Err(AggregatorError::InFlight);
-        }
-        Ok(InFlight { aggregator: self.clone(), order })
-    }
+/// What an aggregator is made of.
+pub(crate) struct Parts {
+    pub(crate) ledger: Ledger,
+    pub(crate) view: ViewFollower,
+    pub(crate) parameters: NetworkParameters,
+    pub(crate) answers: Answers,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) keyholders: [KeyholderClient; 3],
+    pub(crate) exchange: ExchangeClient,
+    pub(crate) store: Store,
 }
 
-/// An order that is being answered.
-pub(crate) struct InFlight {
-    aggregator: Aggregator,
+/// An order that no other call answers meanwhile.
+pub(crate) struct Turn {
+    turns: Arc<Mutex<BTreeSet<OrderId>>>,
     order: OrderId,
 }
 
-impl Drop for InFlight {
+impl Drop for Turn {
     fn drop(&mut self) {
-        let mut in_flight = self.aggregator.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        in_flight.remove(&self.order);
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.order);
     }
 }
 
-/// Shape of a published panel.
+impl Aggregator {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { ledger, view, parameters, answers, limits, clock, keyholders, exchange, store } = parts;
+        Self {
+            ledger,
+            view,
+            parameters,
+            engine: Engine::default(),
+            answers,
+            limits,
+            clock,
+            keyholders,
+            exchange,
+            settling: tokio::sync::Mutex::new(()),
+            store,
+            panel_stores: Mutex::default(),
+            answering: Arc::new(Semaphore::new(limits.answers_max as usize)),
+            quoting: Arc::new(Semaphore::new(limits.quotes_max as usize)),
+            turns: Arc::default(),
+        }
+    }
+
+    /// The ciphertexts of a panel.
+    pub(crate) fn panel_store(&self, panel: PanelDigest, shape: PanelShape) -> PanelStore {
+        let mut stores = self.panel_stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.entry(panel).or_insert_with(|| self.store.panel(panel, shape)).clone()
+    }
+
+    /// A place among the orders that may be answered at the same time.
+    pub(crate) fn answer_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
+        let permit = self.answering.clone().try_acquire_owned();
+        permit.map_err(|_| AggregatorError::Busy(self.limits.answers_max))
+    }
+
+    /// A place among the quotes that may be computed at the same time.
+    pub(crate) fn quote_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
+        let permit = self.quoting.clone().try_acquire_owned();
+        permit.map_err(|_| AggregatorError::Busy(self.limits.quotes_max))
+    }
+
+    /// The right to answer `order`, for one call at a time.
+    pub(crate) fn take_turn(&self, order: OrderId) -> Result<Turn, AggregatorError> {
+        let is_free = self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(order);
+        if is_free { Ok(Turn { turns: self.turns.clone(), order }) } else { Err(AggregatorError::InProgress(order)) }
+    }
+}
+
+/// A panel as the chain has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PublishedPanel {
-    pub(crate) shape: PanelShape,
+    pub(crate) digest: PanelDigest,
     pub(crate) variant_count: u32,
+    /// Of its ciphertexts.
+    pub(crate) shape: PanelShape,
 }
 
 impl PublishedPanel {
-    pub(crate) fn find(view: &ChainView, panel: PanelDigest) -> Result<Self, AggregatorError> {
-        let record = view.panel(&panel).ok_or(AggregatorError::NotFinal("the panel"))?;
-        let shape = PanelShape { digest: panel, complete_calls: record.complete_calls };
-        Ok(Self { shape, variant_count: record.variant_count })
+    /// The panel `digest` in `view`.
+    pub(crate) fn find(view: &ChainView, digest: PanelDigest) -> Result<Self, AggregatorError> {
+        let record = view.panel(&digest).ok_or(AggregatorError::UnknownPanel(digest))?;
+        let &PanelRecord { variant_count, complete_calls, .. } = record;
+        let shape = PanelShape::try_new(variant_count.div_ceil(VARIANTS_PER_PANEL_BLOCK), complete_calls)?;
+        Ok(Self { digest, variant_count, shape })
     }
 
-    pub(crate) fn block_count(&self) -> u32 {
-        self.variant_count.div_ceil(VARIANTS_PER_PANEL_BLOCK)
-    }
-}
-
-/// H(b) of every slot of a panel, from the chain.
-pub(crate) struct BodiesOnChain {
-    view: Arc<ChainView>,
-    /// First slot and number of each registration, ascending.
-    registrations: Vec<(u64, RegistrationId)>,
-}
-
-impl BodiesOnChain {
-    pub(crate) fn of_panel(view: Arc<ChainView>, panel: &PanelDigest) -> Self {
-        let registrations =
-            view.registrations_on(panel, u64::MAX).map(|record| (record.first_slot, record.id)).collect();
-        Self { view, registrations }
-    }
-}
-
-impl RegisteredBodies for BodiesOnChain {
-    fn body_digest(&self, slot: u32) -> Option<DatasetBodyDigest> {
-        let slot = u64::from(slot);
-        let after = self.registrations.partition_point(|(first, _)| *first <= slot);
-        let (first, id) = self.registrations.get(after.checked_sub(1)?)?;
-        let place = usize::try_from(slot - first).ok()?;
-        Some(self.view.registration(*id)?.leaves.get(place)?.commitments.bodies)
+    /// What plans need of it.
+    pub(crate) fn for_plan(&self) -> cohort::PanelShape {
+        cohort::PanelShape { digest: self.digest, complete_calls: self.shape.complete_calls() }
     }
 }

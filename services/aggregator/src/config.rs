@@ -1,30 +1,85 @@
-//! Configuration of an aggregator.
+//! What an aggregator can be told.
 
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-/// Configuration of the aggregator's own process.
+/// The configuration file of an aggregator that runs by itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregatorConfig {
-    /// Address to listen on.
+    /// TCP address to listen on.
     pub listen: SocketAddr,
-    /// Folder of kept answers.
+    /// Folder for the aggregator's own database.
     pub data_dir: PathBuf,
-    /// Where the archive keeps ciphertexts; read-only access is enough.
+    /// Where the archive keeps ciphertexts; the aggregator only reads.
     pub store_url: String,
-    /// Options of the store's back end.
+    /// Options of the store's back end, for example `region`.
     #[serde(default)]
     pub store_options: BTreeMap<String, String>,
-    /// JSON-RPC endpoint of a chain node.
-    pub chain_url: String,
-    /// The deployment's description.
-    pub deployment_file: PathBuf,
-    /// URLs of keyholders 1, 2 and 3.
+    /// Addresses of keyholders 1, 2 and 3.
     pub keyholders: [String; 3],
-    /// URL of the exchange.
+    /// Address of the exchange.
     pub exchange: String,
-    /// Whether to serve reflection; only for development.
+    /// JSON-RPC address of a chain node.
+    pub chain_url: String,
+    /// The market's description, as written when it was deployed.
+    pub deployment_file: PathBuf,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Whether to describe the service by gRPC reflection.
     #[serde(default)]
     pub reflection: bool,
+}
+
+/// Limits of an aggregator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Orders that are answered at the same time.
+    pub answers_max: u32,
+    /// Quotes that are computed at the same time.
+    pub quotes_max: u32,
+    /// Most ranges of a selection.
+    pub selection_ranges_max: u32,
+    /// Longest wait for an order to become final, in seconds.
+    pub finality_wait_s: u64,
+    /// Longest wait for a keyholder's preparation, in seconds; after that it counts as down.
+    pub prepare_wait_s: u64,
+    /// Longest wait for a keyholder's commitment, in seconds: it sums key shares meanwhile.
+    pub commit_wait_s: u64,
+    /// Longest wait for one message of a keyholder's release, in seconds.
+    pub release_wait_s: u64,
+    /// Longest wait until two keyholders can sign a settlement and the exchange has submitted it,
+    /// in seconds.
+    pub settle_wait_s: u64,
+    /// Time for which answers are kept to be sent again, in seconds.
+    pub answer_retention_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            answers_max: 4,
+            quotes_max: 8,
+            selection_ranges_max: 65_536,
+            finality_wait_s: 60,
+            prepare_wait_s: 15,
+            commit_wait_s: 300,
+            release_wait_s: 60,
+            settle_wait_s: 120,
+            answer_retention_s: 365 * 24 * 3600,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_configuration_is_complete_and_names_the_default_limits() {
+        let config: AggregatorConfig = toml::from_str(include_str!("../config.example.toml")).expect("it parses");
+        assert_eq!(config.limits, Limits::default());
+    }
 }

@@ -1,142 +1,254 @@
-//! Why a question is not answered.
+//! Why the aggregator refuses.
 
-use locus_cohort::{CohortRefusal, PlanRefusal};
+use locus_cohort::{CohortRefusal, ExclusionReason, PlanRefusal};
 use locus_engine::EngineError;
+use locus_genomics::PanelDigest;
+use locus_ledger::{LedgerError, OrderId, ViewUnavailable};
+use locus_privacy::PrivacyError;
 use locus_service::{ErrorCode, ServiceError};
+use locus_sharing::{KeyholderIndex, SharingError};
+use locus_store::StoreError;
+use locus_wire::convert::FieldError;
+use std::{collections::BTreeMap, fmt};
 use tonic::Status;
 
 /// Everything a call can be refused for.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AggregatorError {
-    /// A field of a message is not well formed.
-    #[error("malformed request: {0}")]
-    Field(#[from] locus_wire::convert::FieldError),
-    /// The thing is not on the chain, or not final yet.
-    #[error("{0} is not final on the chain: check the id, or retry when it is")]
-    NotFinal(&'static str),
-    /// What is asked is not what the order says.
-    #[error("the {0} does not match the order on the chain")]
-    OrderMismatch(&'static str),
-    /// The order cannot be answered any more.
-    #[error("the order was refunded: place a new one")]
-    OrderRefunded,
-    /// The order is being answered by another call.
-    #[error("the order is being answered by another call: retry in a moment")]
-    InFlight,
-    /// Too many answers at a time.
-    #[error("too many questions are being answered: retry in a moment")]
-    Busy,
-    /// The cohort may not be asked.
+pub enum AggregatorError {
+    /// A field is malformed.
     #[error(transparent)]
-    Cohort(#[from] CohortRefusal),
-    /// The question may not be asked.
+    Field(#[from] FieldError),
+    /// The researcher's key is malformed.
+    #[error("hpke_public_key: {0}")]
+    Key(#[source] SharingError),
+    /// More ranges of variants than one question may have.
+    #[error("the selection has {got} ranges, more than {max}: ask in several orders")]
+    SelectionTooLong {
+        /// Ranges in the request.
+        got: usize,
+        /// Most allowed.
+        max: usize,
+    },
+    /// A kind of question that this version does not answer.
+    #[error("only counts over whole cohorts are answered: choose that query class and no predicate")]
+    QueryClass,
+    /// The panel is not on the chain.
+    #[error("panel {0} is not final on the chain: check its digest, or retry when it is published")]
+    UnknownPanel(PanelDigest),
+    /// The order is not on the chain.
+    #[error("order {0} is not final on the chain: open it with the exchange, or retry")]
+    UnknownOrder(OrderId),
+    /// What is asked is not what the order says.
+    #[error("the {0} is not the one that the order names: send what was ordered")]
+    OrderMismatch(&'static str),
+    /// The escrow went back.
+    #[error("the order was refunded: open a new one")]
+    Refunded,
+    /// Too late to answer.
+    #[error("the order's deadline has passed: anyone can have its escrow refunded")]
+    Expired,
+    /// Nobody can answer.
+    #[error("{refusal}{}", left_out(.excluded))]
+    Cohort {
+        /// The rule.
+        refusal: CohortRefusal,
+        /// Who is left out before that, by reason.
+        excluded: BTreeMap<ExclusionReason, u32>,
+    },
+    /// The question cannot be asked.
     #[error(transparent)]
     Plan(#[from] PlanRefusal),
-    /// The privacy rules refuse.
+    /// A privacy rule refuses.
     #[error(transparent)]
-    Privacy(#[from] locus_privacy::PrivacyError),
-    /// The question asks for more than the tier allows.
-    #[error("rho {asked} is above {max}, the most that one question of this tier may use: ask for less")]
-    RhoTooHigh {
-        /// Asked for.
-        asked: locus_privacy::Rho,
-        /// Most.
-        max: locus_privacy::Rho,
-    },
-    /// The sum cannot be taken.
-    #[error("the ciphertexts of the cohort cannot be summed: {0}")]
-    Engine(#[from] EngineError),
-    /// The store cannot be read.
-    #[error("the store cannot be read: {0}")]
-    Store(#[from] locus_store::StoreError),
-    /// Too few keyholders are up.
-    #[error("only {0} keyholders can be reached, two are needed: retry later")]
-    KeyholdersDown(usize),
-    /// A keyholder refuses.
-    #[error("keyholder {keyholder} refuses: {message}")]
+    Privacy(#[from] PrivacyError),
+    /// The order is being answered already.
+    #[error("order {0} is being answered by another call: retry in a moment")]
+    InProgress(OrderId),
+    /// Too many calls.
+    #[error("{0} calls of this kind are running, the limit of this aggregator: retry in a moment")]
+    Busy(u32),
+    /// A keyholder refused.
+    #[error("keyholder {keyholder}: {}", status.message())]
     Keyholder {
-        /// Which.
-        keyholder: u8,
-        /// Its code.
-        code: ErrorCode,
-        /// Its words.
-        message: String,
+        /// Which one.
+        keyholder: KeyholderIndex,
+        /// What it answered.
+        status: Status,
     },
-    /// A keyholder sent something that it must not.
-    #[error("keyholder {keyholder} sent {what}: its operator must look into it")]
-    BadKeyholder {
-        /// Which.
-        keyholder: u8,
+    /// Not enough keyholders answer.
+    #[error("{answering} of 3 keyholders can be reached, 2 are needed: retry")]
+    TooFewKeyholders {
+        /// How many answer.
+        answering: usize,
+    },
+    /// A keyholder that took part cannot be reached any more.
+    #[error("keyholder {0} took part in this answer and cannot be reached now: retry when it is back")]
+    KeyholderGone(KeyholderIndex),
+    /// A keyholder's message is not what the protocol demands. Nothing was released.
+    #[error("keyholder {keyholder} sent {what}: nothing is released; its operator must look at it")]
+    KeyholderMessage {
+        /// Which one.
+        keyholder: KeyholderIndex,
         /// What is wrong.
         what: &'static str,
     },
-    /// The exchange refuses.
-    #[error("the settlement failed: {message}")]
-    Exchange {
-        /// Its code.
-        code: ErrorCode,
-        /// Its words.
-        message: String,
+    /// Two keyholders contradict each other. Nothing was released.
+    #[error("keyholders {first} and {second} sent different {what}: nothing is released; their operators must look at it")]
+    Disagreement {
+        /// One of them.
+        first: KeyholderIndex,
+        /// The other.
+        second: KeyholderIndex,
+        /// About what.
+        what: &'static str,
     },
-    /// The chain cannot be read.
-    #[error("{0}")]
-    Chain(#[from] locus_ledger::ViewUnavailable),
-    /// The kept answer cannot be written or read.
-    #[error("the answer cannot be kept: {0}")]
-    Keep(#[from] std::io::Error),
-    /// The kept answer is damaged.
-    #[error("the kept answer is damaged")]
-    Damaged,
+    /// The committee on the chain is incomplete.
+    #[error("the chain names no keyholder {0} yet: retry when the market is set up")]
+    NoCommittee(u8),
+    /// Keyholders do not know all earlier settlements yet.
+    #[error("{signatures} keyholders can sign the settlement, 2 are needed: the others do not know all earlier ones yet; retry")]
+    SettlementLags {
+        /// Signatures there are.
+        signatures: usize,
+    },
+    /// The exchange refused or cannot be reached.
+    #[error("exchange: {}", .0.message())]
+    Exchange(Status),
+    /// A member was withdrawn while its ciphertext was being summed.
+    #[error("a dataset of the cohort was withdrawn meanwhile: retry")]
+    Withdrawn,
+    /// Summing failed.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// A registry slot past what can be stored.
+    #[error("registry slot {0} is past what the store can address")]
+    Slot(u64),
+    /// The chain cannot be followed.
+    #[error(transparent)]
+    Chain(#[from] ViewUnavailable),
+    /// A call of the chain failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The object store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The local database failed.
+    #[error("aggregator database: {0}")]
+    Database(#[from] Box<redb::Error>),
+    /// A local record is not what was written.
+    #[error("aggregator database holds a damaged {0} record: restore it from a backup")]
+    DamagedRecord(&'static str),
 }
 
-impl AggregatorError {
-    /// What a keyholder answered instead of what was asked for.
-    pub(crate) fn of_keyholder(keyholder: u8, status: &Status) -> Self {
-        Self::Keyholder { keyholder, code: ErrorCode::of_status(status), message: status.message().to_owned() }
-    }
+/// Who is left out, as the end of a sentence.
+struct LeftOut<'a>(&'a BTreeMap<ExclusionReason, u32>);
 
-    /// Whether the party behind this error cannot be reached, as opposed to refusing.
-    pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Keyholder { code: ErrorCode::Unavailable | ErrorCode::Timeout, .. })
+fn left_out(excluded: &BTreeMap<ExclusionReason, u32>) -> LeftOut<'_> {
+    LeftOut(excluded)
+}
+
+impl fmt::Display for LeftOut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (reason, count)) in self.0.iter().enumerate() {
+            let before = if position == 0 { "; left out: " } else { ", " };
+            write!(f, "{before}{count} datasets ({reason})")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<redb::Error> for AggregatorError {
+    fn from(error: redb::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+impl From<EngineError> for AggregatorError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Withdrawn { .. } => Self::Withdrawn,
+            EngineError::Store(error) => Self::Store(error),
+            other => Self::Engine(other),
+        }
     }
 }
 
 impl ServiceError for AggregatorError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Field(_) => ErrorCode::BadRequest,
-            Self::NotFinal(_) => ErrorCode::NotFound,
-            Self::InFlight => ErrorCode::Conflict,
-            Self::Busy => ErrorCode::Busy,
-            Self::Engine(EngineError::NotStored { .. }) => ErrorCode::Conflict,
-            Self::Engine(_) | Self::Store(_) | Self::Keep(_) | Self::Damaged => ErrorCode::Internal,
-            Self::KeyholdersDown(_) | Self::Chain(_) => ErrorCode::Unavailable,
-            Self::Keyholder { code, .. } | Self::Exchange { code, .. } => *code,
-            Self::BadKeyholder { .. } => ErrorCode::Conflict,
-            _ => ErrorCode::Refused,
+            Self::Field(_) | Self::Key(_) | Self::SelectionTooLong { .. } | Self::QueryClass => ErrorCode::BadRequest,
+            Self::UnknownPanel(_) | Self::UnknownOrder(_) => ErrorCode::NotFound,
+            Self::OrderMismatch(_)
+            | Self::Refunded
+            | Self::Expired
+            | Self::Cohort { .. }
+            | Self::Plan(_)
+            | Self::Privacy(_)
+            | Self::Slot(_) => ErrorCode::Refused,
+            Self::InProgress(_)
+            | Self::KeyholderMessage { .. }
+            | Self::Disagreement { .. }
+            | Self::NoCommittee(_)
+            | Self::SettlementLags { .. }
+            | Self::Withdrawn => ErrorCode::Conflict,
+            Self::Busy(_) => ErrorCode::Busy,
+            Self::Keyholder { status, .. } | Self::Exchange(status) => ErrorCode::of_status(status),
+            Self::TooFewKeyholders { .. } | Self::KeyholderGone(_) => ErrorCode::Unavailable,
+            Self::Engine(error) if error.is_stale() => ErrorCode::Conflict,
+            Self::Engine(EngineError::Interrupted) => ErrorCode::Unavailable,
+            Self::Chain(error) if error.untrustworthy => ErrorCode::Internal,
+            Self::Chain(_) | Self::Ledger(LedgerError::Transport(_)) => ErrorCode::Unavailable,
+            Self::Store(StoreError::Backend { .. } | StoreError::Interrupted) => ErrorCode::Unavailable,
+            Self::Store(StoreError::MissingObject { .. } | StoreError::UnknownVersion(_)) => ErrorCode::Conflict,
+            Self::Engine(_) | Self::Ledger(_) | Self::Store(_) | Self::Database(_) | Self::DamagedRecord(_) => {
+                ErrorCode::Internal
+            }
         }
     }
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::Field(_) => "MALFORMED",
-            Self::NotFinal(_) => "NOT_FINAL",
+            Self::Field(_) | Self::Key(_) => "MALFORMED",
+            Self::SelectionTooLong { .. } => "SELECTION_TOO_LONG",
+            Self::QueryClass => "QUERY_CLASS",
+            Self::UnknownPanel(_) => "PANEL_UNKNOWN",
+            Self::UnknownOrder(_) => "ORDER_NOT_FINAL",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
-            Self::OrderRefunded => "ORDER_REFUNDED",
-            Self::InFlight => "IN_FLIGHT",
-            Self::Busy => "BUSY",
-            Self::Cohort(_) => "COHORT_REFUSED",
+            Self::Refunded => "ORDER_REFUNDED",
+            Self::Expired => "ORDER_EXPIRED",
+            Self::Cohort { .. } => "COHORT_REFUSED",
             Self::Plan(_) => "PLAN_REFUSED",
             Self::Privacy(_) => "PRIVACY_REFUSED",
-            Self::RhoTooHigh { .. } => "RHO_TOO_HIGH",
-            Self::Engine(_) => "SUM_FAILED",
-            Self::Store(_) => "STORE_UNREADABLE",
-            Self::KeyholdersDown(_) => "KEYHOLDERS_DOWN",
+            Self::InProgress(_) => "ORDER_IN_PROGRESS",
+            Self::Busy(_) => "BUSY",
             Self::Keyholder { .. } => "KEYHOLDER_REFUSED",
-            Self::BadKeyholder { .. } => "KEYHOLDER_MISBEHAVED",
-            Self::Exchange { .. } => "SETTLEMENT_FAILED",
-            Self::Chain(_) => "CHAIN_UNREADABLE",
-            Self::Keep(_) | Self::Damaged => "ANSWER_NOT_KEPT",
+            Self::TooFewKeyholders { .. } => "TOO_FEW_KEYHOLDERS",
+            Self::KeyholderGone(_) => "KEYHOLDER_GONE",
+            Self::KeyholderMessage { .. } => "KEYHOLDER_MESSAGE",
+            Self::Disagreement { .. } => "KEYHOLDERS_DISAGREE",
+            Self::NoCommittee(_) => "NO_COMMITTEE",
+            Self::SettlementLags { .. } => "SETTLEMENT_LAGS",
+            Self::Exchange(_) => "EXCHANGE_REFUSED",
+            Self::Withdrawn => "DATASET_WITHDRAWN",
+            Self::Engine(_) => "SUM_FAILED",
+            Self::Slot(_) => "SLOT_LIMIT",
+            Self::Chain(_) | Self::Ledger(_) => "CHAIN_UNAVAILABLE",
+            Self::Store(_) => "STORE",
+            Self::Database(_) | Self::DamagedRecord(_) => "DATABASE",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_cohort_says_who_was_left_out() {
+        let excluded = BTreeMap::from([(ExclusionReason::NoOffer, 3), (ExclusionReason::OfferExpired, 1)]);
+        let text = AggregatorError::Cohort { refusal: CohortRefusal::Empty, excluded }.to_string();
+        assert!(text.ends_with("; left out: 3 datasets (nothing on offer), 1 datasets (offer expired)"), "{text}");
+        let text = AggregatorError::Cohort { refusal: CohortRefusal::Empty, excluded: BTreeMap::new() }.to_string();
+        assert_eq!(text, CohortRefusal::Empty.to_string());
     }
 }

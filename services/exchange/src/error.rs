@@ -116,7 +116,7 @@ impl ServiceError for ExchangeError {
 fn ledger_code(error: &LedgerError) -> ErrorCode {
     match error {
         LedgerError::Reverted(_) => ErrorCode::Conflict,
-        LedgerError::NoReceipt { .. } | LedgerError::Transport(_) => ErrorCode::Unavailable,
+        LedgerError::NoReceipt { .. } | LedgerError::TooSlow | LedgerError::Transport(_) => ErrorCode::Unavailable,
         _ => ErrorCode::Internal,
     }
 }

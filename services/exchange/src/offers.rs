@@ -91,3 +91,5 @@ fn entry_of(view: &ChainView, record: &RegistrationRecord, block: u64, now_unix_
     })
 }
 
+#[cfg(test)]
+mod tests;

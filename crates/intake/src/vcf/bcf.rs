@@ -2,7 +2,7 @@
 
 use super::{
     CallsFound, DeclaredAssembly, Site, SiteReader, Want,
-    calls::{Call, RowWriter, genotype, names_known_alleles},
+    calls::{Call, RowWriter, genotype, names_known_alleles, read_byte_row},
     header::VcfHeader,
 };
 use crate::{
@@ -186,6 +186,11 @@ impl BcfReader {
             return Ok(CallsFound::Unusable(RefusalReason::NoGenotypes));
         };
         let alt_alleles = u32::try_from(site.alt_ends.len()).unwrap_or(u32::MAX);
+        if let Want::Copies(number) = want
+            && read_byte_row(calls.single_bytes(), alt_alleles, number, people, row).is_some()
+        {
+            return Ok(CallsFound::Diploid);
+        }
         let ploidy = calls.len() / people.max(1);
         let mut writer = RowWriter::new(row);
         for person in 0..people {

@@ -174,6 +174,31 @@ fn plain_code(call: [u8; 4], highest: u8, wanted: u8) -> (u8, bool) {
     (if no_left | no_right { 3 } else { copies }, odd)
 }
 
+/// Reads a whole row of two-allele calls of one byte an allele, as BCF has them: `2 (allele + 1)`
+/// plus the phasing bit. `None` when anything is different; the caller then looks closely.
+pub(crate) fn read_byte_row(bytes: &[u8], alt_alleles: u32, number: u32, people: usize, row: &mut [u8]) -> Option<()> {
+    /// Codes from here on are special values.
+    const SPECIAL: u8 = 0x80;
+    let highest = u8::try_from(alt_alleles.checked_add(1)?).ok()?;
+    let wanted = u8::try_from(number.checked_add(1)?).ok()?;
+    let (calls, rest) = bytes.as_chunks::<2>();
+    if calls.len() != people || !rest.is_empty() || row.len() != people.div_ceil(4) {
+        return None;
+    }
+    let mut odd = false;
+    for (group, byte) in calls.chunks(4).zip(row) {
+        *byte = 0;
+        for (place, [first, second]) in group.iter().enumerate() {
+            let (left, right) = (first >> 1, second >> 1);
+            odd |= (*first >= SPECIAL) | (*second >= SPECIAL) | (left > highest) | (right > highest);
+            let copies = u8::from(left == wanted) + u8::from(right == wanted);
+            let code = if (left == 0) | (right == 0) { 3 } else { copies };
+            *byte |= code << (2 * place);
+        }
+    }
+    (!odd).then_some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

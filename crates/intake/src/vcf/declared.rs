@@ -48,9 +48,7 @@ impl DeclaredAssembly {
 
     /// Takes note of a `##` line of a VCF header.
     pub(crate) fn note_meta_line(&mut self, line: &str) {
-        let Some((key, value)) = line.strip_prefix("##").and_then(|rest| rest.split_once('=')) else {
-            return;
-        };
+        let Some((key, value)) = split_line(line) else { return };
         match key {
             "reference" | "assembly" => self.note_text(value),
             "contig" => self.note_contig(value),

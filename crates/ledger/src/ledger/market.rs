@@ -35,8 +35,35 @@ pub struct PermitSignature {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettlementSignatures(pub Vec<(u8, Vec<u8>)>);
 
+/// Where an order stands at the head of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderStatus {
+    /// Never opened.
+    Unknown,
+    /// Funded, not settled.
+    Open,
+    /// Settled.
+    Settled,
+    /// Escrow returned.
+    Refunded,
+}
+
 /// Offers.
 impl Ledger {
+    /// Posts an offer of the sending account.
+    pub async fn post_own_offer(&self, offer: &Offer) -> Result<Digest32, LedgerError> {
+        let call = OfferBook::postOfferCall { offer: offer_words(offer) };
+        let receipt = self.chain.execute(self.contracts.offer_book, &call).await?;
+        Ok(transaction(&receipt))
+    }
+
+    /// Withdraws the offer of a registration of the sending account, whatever its nonce.
+    pub async fn withdraw_own_offer(&self, registration: RegistrationId) -> Result<Digest32, LedgerError> {
+        let call = OfferBook::withdrawOfferCall { registrationId: registration.0 };
+        let receipt = self.chain.execute(self.contracts.offer_book, &call).await?;
+        Ok(transaction(&receipt))
+    }
+
     /// Posts an offer with the registrant's signature.
     pub async fn post_offer(&self, offer: &Offer, signature: &[u8]) -> Result<Digest32, LedgerError> {
         let call = OfferBook::postOfferSignedCall { offer: offer_words(offer), signature: bytes(signature) };
@@ -133,6 +160,29 @@ impl Ledger {
             proof: proof.path.iter().map(|node| B256::from(node.0)).collect(),
         };
         self.write_escrow(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Pays a researcher back what the token refused to pay back before.
+    pub async fn withdraw_deferred(&self, researcher: Address) -> Result<Digest32, LedgerError> {
+        let call = QueryEscrow::withdrawDeferredCall { researcher: evm(researcher) };
+        self.write_escrow(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// What waits for [`withdraw_deferred`](Self::withdraw_deferred).
+    pub async fn deferred_refund(&self, researcher: Address) -> Result<Amount, LedgerError> {
+        amount(self.read_escrow(&QueryEscrow::deferredRefundCall { researcher: evm(researcher) }).await?)
+    }
+
+    /// Where an order stands at the head of the chain.
+    pub async fn order_status(&self, order: OrderId) -> Result<OrderStatus, LedgerError> {
+        let record = self.read_escrow(&QueryEscrow::orderRecordCall { orderId: B256::from(order.0.0) }).await?;
+        match record.state {
+            0 => Ok(OrderStatus::Unknown),
+            1 => Ok(OrderStatus::Open),
+            2 => Ok(OrderStatus::Settled),
+            3 => Ok(OrderStatus::Refunded),
+            _ => Err(LedgerError::Value("state of an order")),
+        }
     }
 
     /// The root of cumulative earnings.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     bindings::registry::DatasetRegistry,
     eip712::{evm, leaf_words, own},
-    types::{DatasetLeaf, Registration, RegistrationId},
+    types::{CommitteeMember, DatasetLeaf, Registration, RegistrationId},
 };
 use alloy_primitives::B256;
 use alloy_provider::Provider as _;
@@ -26,6 +26,19 @@ pub struct RegisteredBatch {
     pub first_slot: u64,
     /// The transaction.
     pub transaction: Digest32,
+}
+
+/// What the registry keeps of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistrationSummary {
+    /// Who owns it.
+    pub registrant: Address,
+    /// Its panel.
+    pub panel: PanelDigest,
+    /// Its number of datasets.
+    pub dataset_count: u32,
+    /// Registry slot of its first dataset.
+    pub first_slot: u64,
 }
 
 impl Ledger {
@@ -94,6 +107,17 @@ impl Ledger {
         self.write_registry(&call).await.map(|receipt| transaction(&receipt))
     }
 
+    /// Revokes datasets of the sending account.
+    pub async fn revoke_own_datasets(
+        &self,
+        registration: RegistrationId,
+        ordinals: &[u32],
+    ) -> Result<Digest32, LedgerError> {
+        let call =
+            DatasetRegistry::revokeDatasetsCall { registrationId: registration.0, ordinals: ordinals.to_vec() };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
     /// Records a keyholder's deletion receipt.
     pub async fn record_erasure(
         &self,
@@ -107,6 +131,16 @@ impl Ledger {
             ordinals: ordinals.to_vec(),
             keyholder,
             signature: bytes(signature),
+        };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
+    /// Sets keyholder 1, 2 or 3, which starts a new epoch of the committee; admin only.
+    pub async fn set_keyholder(&self, keyholder: u8, member: &CommitteeMember) -> Result<Digest32, LedgerError> {
+        let call = DatasetRegistry::setKeyholderCall {
+            index: keyholder,
+            signer: evm(member.signer),
+            hpkePublicKey: member.hpke_public_key.clone().into(),
         };
         self.write_registry(&call).await.map(|receipt| transaction(&receipt))
     }
@@ -163,6 +197,54 @@ impl Ledger {
         self.read_registry(&DatasetRegistry::isCommitmentUsedCall { commitment: B256::from(commitment.0) }).await
     }
 
+    /// The dataset (registration and ordinal) that used a commitment. Tells a retry whether its batch
+    /// was registered after all.
+    pub async fn dataset_of_commitment(
+        &self,
+        commitment: &Digest32,
+    ) -> Result<Option<(RegistrationId, u32)>, LedgerError> {
+        let call = DatasetRegistry::datasetOfCommitmentCall { commitment: B256::from(commitment.0) };
+        let found = self.read_registry(&call).await?;
+        Ok((found.registrationId > 0).then_some((RegistrationId(found.registrationId), found.ordinal)))
+    }
+
+    /// What the registry keeps of a registration; refused when there is none.
+    pub async fn registration_summary(&self, registration: RegistrationId) -> Result<RegistrationSummary, LedgerError> {
+        let call = DatasetRegistry::registrationRecordCall { registrationId: registration.0 };
+        let record = self.read_registry(&call).await?;
+        Ok(RegistrationSummary {
+            registrant: own(record.registrant),
+            panel: PanelDigest(record.panelDigest.0),
+            dataset_count: record.count,
+            first_slot: record.firstSlot,
+        })
+    }
+
+    /// Whether a dataset is revoked at the head of the chain; refused when there is no such dataset.
+    pub async fn is_revoked(&self, registration: RegistrationId, ordinal: u32) -> Result<bool, LedgerError> {
+        self.read_registry(&DatasetRegistry::isRevokedCall { registrationId: registration.0, ordinal }).await
+    }
+
+    /// Whether an accreditor is listed at the head of the chain.
+    pub async fn is_accreditor(&self, account: Address) -> Result<bool, LedgerError> {
+        self.read_registry(&DatasetRegistry::isAccreditorCall { account: evm(account) }).await
+    }
+
+    /// Whether a researcher is accredited at the head of the chain.
+    pub async fn is_accredited_researcher(&self, account: Address) -> Result<bool, LedgerError> {
+        self.read_registry(&DatasetRegistry::isAccreditedResearcherCall { account: evm(account) }).await
+    }
+
+    /// Whether registrations, offers and orders are stopped.
+    pub async fn is_paused(&self) -> Result<bool, LedgerError> {
+        self.read_registry(&DatasetRegistry::pausedCall {}).await
+    }
+
+    /// The account that signs for keyholder 1, 2 or 3; refused when there is none.
+    pub async fn keyholder_signer(&self, keyholder: u8) -> Result<Address, LedgerError> {
+        self.read_registry(&DatasetRegistry::keyholderSignerCall { index: keyholder }).await.map(own)
+    }
+
     /// Whether `signature` over `digest` is the signer's: by its key, or by EIP-1271 when the signer
     /// is a contract.
     pub async fn is_valid_signature(
@@ -174,7 +256,6 @@ impl Ledger {
         if crate::account::recover(digest, signature) == Ok(signer) {
             return Ok(true);
         }
-        use alloy_provider::Provider as _;
         let code = self.chain.ask(self.chain.provider.get_code_at(evm(signer)).into_future()).await?;
         if code.is_empty() {
             return Ok(false);

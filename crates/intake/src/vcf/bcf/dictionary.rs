@@ -5,7 +5,7 @@ use crate::{
     limits::DICTIONARY_WORDS_MAX,
     vcf::meta::{field, split_line},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,19 +20,21 @@ impl Dictionaries {
     pub(super) fn parse(header: &str) -> Option<Self> {
         let mut dictionaries = Self::default();
         dictionaries.words.insert(0, "PASS".to_owned());
+        let (mut seen_contigs, mut seen_words) = (BTreeSet::new(), BTreeSet::from(["PASS"]));
         for line in header.lines() {
             let Some((key, value)) = split_line(line) else { continue };
-            let names = match key {
-                "contig" => &mut dictionaries.contigs,
-                "FILTER" | "INFO" | "FORMAT" => &mut dictionaries.words,
+            let (names, seen) = match key {
+                "contig" => (&mut dictionaries.contigs, &mut seen_contigs),
+                "FILTER" | "INFO" | "FORMAT" => (&mut dictionaries.words, &mut seen_words),
                 _ => continue,
             };
             let Some(name) = field(value, "ID") else { continue };
             let stated = field(value, "IDX").map(|index| index.parse::<u32>().ok());
             // A word that INFO and FORMAT share has one number.
+            let is_new = seen.insert(name);
             let number = match stated {
                 Some(number) => number?,
-                None if names.values().any(|known| known == name) => continue,
+                None if !is_new => continue,
                 None => names.last_key_value().map_or(0, |(last, _)| last.saturating_add(1)),
             };
             names.insert(number, name.to_owned());

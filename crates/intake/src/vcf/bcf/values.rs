@@ -152,6 +152,11 @@ impl Integers<'_> {
         self.bytes.len() / self.width
     }
 
+    /// The values' bytes when they are one byte wide, else nothing.
+    pub(super) fn single_bytes(&self) -> &[u8] {
+        if self.width == 1 { self.bytes } else { &[] }
+    }
+
     /// The place with this number, or `None` past the end.
     pub(super) fn get(&self, place: usize) -> Option<Cell> {
         let start = place.checked_mul(self.width)?;

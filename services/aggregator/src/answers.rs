@@ -1,0 +1,289 @@
+//! What the aggregator remembers of each order: the preparations it was agreed on, the sums, the
+//! sealed shares, and the finished answer. All of it can be read by anyone without harm: sums mean
+//! nothing without the keyholders, and shares are sealed to the researcher.
+
+use crate::error::AggregatorError;
+use locus_commitment::Digest32;
+use locus_ledger::OrderId;
+use locus_wire::pb::{
+    keyholder::{CommitAnswerRequest, Preparation, ReleasedShare},
+    query::{AnswerSummary, BlockAnswer, SealedShare},
+};
+use prost::Message as _;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use std::{ops::RangeInclusive, path::Path, sync::Arc};
+
+type Bytes32 = [u8; 32];
+
+/// Order to the preparations that its answer is computed from.
+const PREPARATIONS: TableDefinition<'_, &Bytes32, &[u8]> = TableDefinition::new("preparations");
+/// Order to the digest of the answer whose sums are complete.
+const SUMMED: TableDefinition<'_, &Bytes32, &Bytes32> = TableDefinition::new("summed");
+/// (Order, panel block) to the block's sums: a block answer without shares.
+const SUMS: TableDefinition<'_, (&Bytes32, u32), &[u8]> = TableDefinition::new("sums");
+/// (Order, panel block, share) to the sealed partial decryption.
+const SHARES: TableDefinition<'_, (&Bytes32, u32, u8), &[u8]> = TableDefinition::new("shares");
+/// Order to the time at which its answer was complete, and its summary.
+const COMPLETE: TableDefinition<'_, &Bytes32, (u64, &[u8])> = TableDefinition::new("complete");
+
+/// The aggregator's own database.
+#[derive(Debug, Clone)]
+pub(crate) struct Answers(Arc<Database>);
+
+impl Answers {
+    /// Opens or creates the database file.
+    pub(crate) fn open(file: &Path) -> Result<Self, AggregatorError> {
+        let answers = Self(Arc::new(Database::create(file).map_err(redb::Error::from)?));
+        answers.write(|write| {
+            write.open_table(PREPARATIONS)?;
+            write.open_table(SUMMED)?;
+            write.open_table(SUMS)?;
+            write.open_table(SHARES)?;
+            write.open_table(COMPLETE)?;
+            Ok(())
+        })?;
+        Ok(answers)
+    }
+
+    /// The preparations that an earlier try was agreed on.
+    pub(crate) fn preparations(&self, order: &OrderId) -> Result<Option<Vec<Preparation>>, AggregatorError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(PREPARATIONS).map_err(redb::Error::from)?;
+        let Some(stored) = table.get(&order.0.0).map_err(redb::Error::from)? else { return Ok(None) };
+        let damaged = |_| AggregatorError::DamagedRecord("preparation");
+        Ok(Some(CommitAnswerRequest::decode(stored.value()).map_err(damaged)?.preparations))
+    }
+
+    /// Remembers preparations durably, before anybody commits to them.
+    pub(crate) fn put_preparations(
+        &self,
+        order: &OrderId,
+        preparations: &[Preparation],
+    ) -> Result<(), AggregatorError> {
+        let record = CommitAnswerRequest { question: None, preparations: preparations.to_vec() };
+        self.write(|write| {
+            write.open_table(PREPARATIONS)?.insert(&order.0.0, record.encode_to_vec().as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Whether the sums of exactly this answer are here.
+    pub(crate) fn is_summed(&self, order: &OrderId, answer: &Digest32) -> Result<bool, AggregatorError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(SUMMED).map_err(redb::Error::from)?;
+        let stored = table.get(&order.0.0).map_err(redb::Error::from)?;
+        Ok(stored.is_some_and(|stored| *stored.value() == answer.0))
+    }
+
+    /// Removes the sums and shares of an earlier try.
+    pub(crate) fn begin_sums(&self, order: &OrderId) -> Result<(), AggregatorError> {
+        self.write(|write| {
+            write.open_table(SUMMED)?.remove(&order.0.0)?;
+            remove_parts(write, order)
+        })
+    }
+
+    /// Keeps the sums of some blocks.
+    pub(crate) fn put_sums(&self, order: &OrderId, blocks: &[BlockAnswer]) -> Result<(), AggregatorError> {
+        self.write(|write| {
+            let mut sums = write.open_table(SUMS)?;
+            for block in blocks {
+                sums.insert((&order.0.0, block.block), block.encode_to_vec().as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Says that all sums of this answer are here.
+    pub(crate) fn end_sums(&self, order: &OrderId, answer: &Digest32) -> Result<(), AggregatorError> {
+        self.write(|write| {
+            write.open_table(SUMMED)?.insert(&order.0.0, &answer.0)?;
+            Ok(())
+        })
+    }
+
+    /// Keeps some sealed shares; the caller has checked their numbers.
+    pub(crate) fn put_shares(&self, order: &OrderId, shares: &[ReleasedShareFrom]) -> Result<(), AggregatorError> {
+        self.write(|write| {
+            let mut table = write.open_table(SHARES)?;
+            for ReleasedShareFrom { share, number, keyholder } in shares {
+                let sealed = SealedShare {
+                    share: share.share,
+                    keyholder: u32::from(*keyholder),
+                    sealed: share.sealed.clone(),
+                };
+                table.insert((&order.0.0, share.block, *number), sealed.encode_to_vec().as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Completes an answer; from now on it is sent again instead of asked again.
+    pub(crate) fn complete(
+        &self,
+        order: &OrderId,
+        now_unix_s: u64,
+        summary: &AnswerSummary,
+    ) -> Result<(), AggregatorError> {
+        self.write(|write| {
+            write.open_table(COMPLETE)?.insert(&order.0.0, (now_unix_s, summary.encode_to_vec().as_slice()))?;
+            Ok(())
+        })
+    }
+
+    /// The summary of an answer that is complete.
+    pub(crate) fn summary(&self, order: &OrderId) -> Result<Option<AnswerSummary>, AggregatorError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(COMPLETE).map_err(redb::Error::from)?;
+        let Some(stored) = table.get(&order.0.0).map_err(redb::Error::from)? else { return Ok(None) };
+        let summary = AnswerSummary::decode(stored.value().1);
+        summary.map(Some).map_err(|_| AggregatorError::DamagedRecord("summary"))
+    }
+
+    /// The first block from `block` on, with its shares; `None` past the last.
+    pub(crate) fn block_from(&self, order: &OrderId, block: u32) -> Result<Option<BlockAnswer>, AggregatorError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let sums = read.open_table(SUMS).map_err(redb::Error::from)?;
+        let blocks = (&order.0.0, block)..=(&order.0.0, u32::MAX);
+        let Some(entry) = sums.range(blocks).map_err(redb::Error::from)?.next() else { return Ok(None) };
+        let (_, stored) = entry.map_err(redb::Error::from)?;
+        let damaged = |_| AggregatorError::DamagedRecord("block answer");
+        let mut answer = BlockAnswer::decode(stored.value()).map_err(damaged)?;
+        let shares = read.open_table(SHARES).map_err(redb::Error::from)?;
+        for entry in shares.range(shares_of(order, answer.block..=answer.block)).map_err(redb::Error::from)? {
+            let (_, sealed) = entry.map_err(redb::Error::from)?;
+            answer.shares.push(SealedShare::decode(sealed.value()).map_err(damaged)?);
+        }
+        Ok(Some(answer))
+    }
+
+    /// Forgets answers that were complete before `time_unix_s`. Returns how many.
+    pub(crate) fn forget_before(&self, time_unix_s: u64) -> Result<u64, AggregatorError> {
+        let mut forgotten = 0;
+        self.write(|write| {
+            let old: Vec<Bytes32> = {
+                let complete = write.open_table(COMPLETE)?;
+                let entries = complete.iter()?.collect::<Result<Vec<_>, _>>()?;
+                let is_old = |time: u64| time < time_unix_s;
+                entries.iter().filter(|(_, value)| is_old(value.value().0)).map(|(key, _)| *key.value()).collect()
+            };
+            for key in &old {
+                let order = OrderId(Digest32(*key));
+                write.open_table(COMPLETE)?.remove(key)?;
+                write.open_table(PREPARATIONS)?.remove(key)?;
+                write.open_table(SUMMED)?.remove(key)?;
+                remove_parts(write, &order)?;
+            }
+            forgotten = old.len() as u64;
+            Ok(())
+        })?;
+        Ok(forgotten)
+    }
+
+    /// One durable transaction.
+    fn write(
+        &self,
+        work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), AggregatorError> {
+        let write = self.0.begin_write().map_err(redb::Error::from)?;
+        work(&write)?;
+        write.commit().map_err(redb::Error::from)?;
+        Ok(())
+    }
+}
+
+/// A share with its checked number, and who released it.
+#[derive(Debug, Clone)]
+pub(crate) struct ReleasedShareFrom {
+    pub(crate) share: ReleasedShare,
+    /// 1, 2 or 3.
+    pub(crate) number: u8,
+    /// 1, 2 or 3.
+    pub(crate) keyholder: u8,
+}
+
+fn shares_of(order: &OrderId, blocks: RangeInclusive<u32>) -> RangeInclusive<(&Bytes32, u32, u8)> {
+    (&order.0.0, *blocks.start(), 0)..=(&order.0.0, *blocks.end(), u8::MAX)
+}
+
+fn remove_parts(write: &redb::WriteTransaction, order: &OrderId) -> Result<(), redb::Error> {
+    let blocks = (&order.0.0, 0)..=(&order.0.0, u32::MAX);
+    write.open_table(SUMS)?.retain_in(blocks, |_, _| false)?;
+    write.open_table(SHARES)?.retain_in(shares_of(order, 0..=u32::MAX), |_, _| false)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use locus_wire::pb::query::PlaneAnswer;
+
+    const ORDER: OrderId = OrderId(Digest32([1; 32]));
+    const NEIGHBOUR: OrderId = OrderId(Digest32([2; 32]));
+
+    fn block(number: u32) -> BlockAnswer {
+        let plane = PlaneAnswer { plane: 0, body_sum: vec![7; 8].into() };
+        BlockAnswer { block: number, tau: vec![9; 32].into(), planes: vec![plane], shares: Vec::new() }
+    }
+
+    fn share(block: u32, number: u8) -> ReleasedShareFrom {
+        let sealed = vec![number; 4].into();
+        let share = ReleasedShare { block, share: u32::from(number), sealed };
+        ReleasedShareFrom { share, number, keyholder: number % 3 + 1 }
+    }
+
+    fn open() -> (tempfile::TempDir, Answers) {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let answers = Answers::open(&folder.path().join("aggregator.redb")).expect("opens");
+        (folder, answers)
+    }
+
+    fn fill(answers: &Answers, order: &OrderId) {
+        answers.begin_sums(order).expect("begins");
+        answers.put_sums(order, &[block(3), block(40)]).expect("writes");
+        answers.end_sums(order, &Digest32([5; 32])).expect("writes");
+        answers.put_shares(order, &[share(40, 1), share(3, 2), share(3, 1), share(3, 3)]).expect("writes");
+        answers.complete(order, 100, &AnswerSummary { cohort_size: 8, ..Default::default() }).expect("writes");
+    }
+
+    #[test]
+    fn an_answer_comes_back_block_by_block_with_its_shares_in_order() {
+        let (_folder, answers) = open();
+        fill(&answers, &ORDER);
+        fill(&answers, &NEIGHBOUR);
+        let first = answers.block_from(&ORDER, 0).expect("reads").expect("a block");
+        assert_eq!((first.block, first.planes.len()), (3, 1));
+        assert_eq!(first.shares.iter().map(|share| share.share).collect::<Vec<_>>(), [1, 2, 3]);
+        let second = answers.block_from(&ORDER, 4).expect("reads").expect("a block");
+        assert_eq!((second.block, second.shares.len()), (40, 1));
+        assert_eq!(answers.block_from(&ORDER, 41).expect("reads"), None);
+        assert_eq!(answers.summary(&ORDER).expect("reads").map(|summary| summary.cohort_size), Some(8));
+    }
+
+    #[test]
+    fn a_new_try_removes_the_parts_of_the_last_one_and_of_no_other_order() {
+        let (_folder, answers) = open();
+        fill(&answers, &ORDER);
+        fill(&answers, &NEIGHBOUR);
+        assert!(answers.is_summed(&ORDER, &Digest32([5; 32])).expect("reads"));
+        answers.begin_sums(&ORDER).expect("begins");
+        assert!(!answers.is_summed(&ORDER, &Digest32([5; 32])).expect("reads"));
+        assert_eq!(answers.block_from(&ORDER, 0).expect("reads"), None);
+        assert!(answers.block_from(&NEIGHBOUR, 0).expect("reads").is_some());
+        assert!(!answers.is_summed(&NEIGHBOUR, &Digest32([6; 32])).expect("reads"));
+    }
+
+    #[test]
+    fn old_answers_are_forgotten_whole() {
+        let (_folder, answers) = open();
+        fill(&answers, &ORDER);
+        let preparation = Preparation { keyholder: 1, ..Default::default() };
+        answers.put_preparations(&ORDER, std::slice::from_ref(&preparation)).expect("writes");
+        assert_eq!(answers.forget_before(100).expect("writes"), 0);
+        assert_eq!(answers.preparations(&ORDER).expect("reads"), Some(vec![preparation]));
+        assert_eq!(answers.forget_before(101).expect("writes"), 1);
+        assert_eq!(answers.summary(&ORDER).expect("reads"), None);
+        assert_eq!(answers.block_from(&ORDER, 0).expect("reads"), None);
+        assert_eq!(answers.preparations(&ORDER).expect("reads"), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! What is asked: a request held against its order on the chain.
+
+use crate::{
+    aggregator::{Aggregator, PublishedPanel},
+    error::AggregatorError,
+    events::Events,
+};
+use locus_cohort::{AnswerPlan, Cohort, Eligible, eligible};
+use locus_commitment::Digest32;
+use locus_genomics::VariantSelection;
+use locus_ledger::{ChainView, OrderId, OrderRecord, OrderState, QueryClass};
+use locus_sharing::seal::SealingPublicKey;
+use locus_wire::{
+    convert::{field, parse_selection},
+    pb::{genomics, keyholder, query::AnswerQueryRequest},
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// Pause between two looks for an order that is not final yet.
+const FINALITY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A question that fits its order.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) order_id: OrderId,
+    pub(crate) record: OrderRecord,
+    pub(crate) panel: PublishedPanel,
+    pub(crate) selection: VariantSelection,
+    pub(crate) eligible: Eligible,
+    /// What the keyholders are asked.
+    pub(crate) question: keyholder::Question,
+}
+
+/// Who answers, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Answering {
+    pub(crate) cohort: Cohort,
+    pub(crate) plan: AnswerPlan,
+}
+
+/// Parses the selection of a request, within the limit of ranges.
+pub(crate) fn selection_of(
+    aggregator: &Aggregator,
+    message: &Option<genomics::VariantSelection>,
+    panel: &PublishedPanel,
+) -> Result<VariantSelection, AggregatorError> {
+    let message = field::required("selection", message)?;
+    let (max, got) = (aggregator.limits.selection_ranges_max as usize, message.ranges.len());
+    if got > max {
+        return Err(AggregatorError::SelectionTooLong { got, max });
+    }
+    Ok(parse_selection(message, panel.digest, panel.variant_count)?)
+}
+
+/// Waits until the order is final and checks that the request asks what was ordered.
+pub(crate) async fn resolve(
+    aggregator: &Aggregator,
+    request: &AnswerQueryRequest,
+    events: &Events,
+) -> Result<Asked, AggregatorError> {
+    let order_id = OrderId(field::digest("order_id", &request.order_id)?);
+    let recipient = SealingPublicKey::parse(&request.hpke_public_key).map_err(AggregatorError::Key)?;
+    let (view, record) = final_order(aggregator, &order_id, events).await?;
+    let order = record.order;
+    let panel = PublishedPanel::find(&view, order.panel)?;
+    let selection = selection_of(aggregator, &request.selection, &panel)?;
+    if Digest32(selection.digest()) != order.selection_digest {
+        return Err(AggregatorError::OrderMismatch("selection of variants"));
+    }
+    if recipient.digest() != order.hpke_key_digest {
+        return Err(AggregatorError::OrderMismatch("key to seal the answer to"));
+    }
+    if order.query_class != QueryClass::Counts || order.predicate_digest != Digest32([0; 32]) {
+        return Err(AggregatorError::QueryClass);
+    }
+    check_answerable(aggregator, &record)?;
+    let resolved =
+        eligible(&view, &aggregator.parameters, &order, &selection, record.block, record.time_unix_s);
+    let question = keyholder::Question {
+        order_id: request.order_id.clone(),
+        selection: request.selection.clone(),
+        hpke_public_key: request.hpke_public_key.clone(),
+    };
+    Ok(Asked { order_id, record, panel, selection, eligible: resolved, question })
+}
+
+async fn final_order(
+    aggregator: &Aggregator,
+    order_id: &OrderId,
+    events: &Events,
+) -> Result<(Arc<ChainView>, OrderRecord), AggregatorError> {
+    let looks = aggregator.limits.finality_wait_s.saturating_mul(1_000) / 100;
+    for look in 0..=looks {
+        let view = aggregator.view.refreshed().await?;
+        if let Some(record) = view.order(order_id).cloned() {
+            return Ok((view, record));
+        }
+        events.report("waiting for finality", look, looks);
+        if look < looks {
+            tokio::time::sleep(FINALITY_PAUSE).await;
+        }
+    }
+    Err(AggregatorError::UnknownOrder(*order_id))
+}
+
+/// A settled order can be answered again; an open one before its deadline.
+fn check_answerable(aggregator: &Aggregator, record: &OrderRecord) -> Result<(), AggregatorError> {
+    match record.state {
+        OrderState::Settled(_) => Ok(()),
+        OrderState::Refunded => Err(AggregatorError::Refunded),
+        OrderState::Open if aggregator.clock.now_unix_s() > record.order.deadline_unix_s => {
+            Err(AggregatorError::Expired)
+        }
+        OrderState::Open => Ok(()),
+    }
+}
+
+impl Asked {
+    /// The cohort without `excluded_slots`, and the plan of its answer; refused when a floor, the
+    /// price or a privacy rule stands in the way.
+    pub(crate) fn answering(
+        &self,
+        aggregator: &Aggregator,
+        excluded_slots: &BTreeSet<u64>,
+    ) -> Result<Answering, AggregatorError> {
+        let order = &self.record.order;
+        let refused =
+            |refusal| AggregatorError::Cohort { refusal, excluded: self.eligible.excluded.clone() };
+        let cohort = Cohort::try_new(&self.eligible, excluded_slots).map_err(refused)?;
+        let network = aggregator.ledger.contracts().network;
+        let plan = AnswerPlan::try_new(
+            network,
+            self.panel.for_plan(),
+            &self.selection,
+            order.tier,
+            order.rho,
+            &cohort,
+        )?;
+        cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
+        Ok(Answering { cohort, plan })
+    }
+}
