@@ -46,6 +46,15 @@ pub enum IntakeError {
         /// What is wrong.
         problem: PlaceProblem,
     },
+    /// The reference FASTA, or its index, cannot be used.
+    #[error("{}: the reference sequence cannot be used: {source}", path.display())]
+    Reference {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        #[source]
+        source: io::Error,
+    },
     /// The temporary genotype spool cannot be written or read.
     #[error("the temporary genotype file in {} failed: {source}: is the disk full?", dir.display())]
     Spool {
@@ -203,12 +212,12 @@ pub enum FileProblem {
         "this format does not tell reference from alternate alleles: build the panel from a VCF, PLINK or sites file"
     )]
     NoAlleles,
-    /// The reference FASTA cannot be used.
-    #[error("the reference sequence cannot be used: {0}")]
-    Reference(String),
-    /// A BCF header that names no contigs, or is otherwise unusable.
+    /// A reference FASTA without autosomes.
+    #[error("the reference sequence has no chromosome 1 to 22")]
+    NoChromosome,
+    /// A BCF header that cannot be used.
     #[error("the header is broken: {0}")]
-    Header(String),
+    Header(&'static str),
 }
 
 /// What a `.bed` file has instead of the expected bytes.

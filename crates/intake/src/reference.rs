@@ -40,7 +40,7 @@ impl Reference {
     /// `assembly`.
     pub(crate) fn open(path: &Path, assembly: Assembly) -> Result<Self, IntakeError> {
         let context = FileContext::new(path);
-        let unusable = |error: io::Error| context.file(FileProblem::Reference(error.to_string()));
+        let unusable = |source: io::Error| IntakeError::Reference { path: path.to_owned(), source };
         let index = match fasta::fs::read_associated_index(path) {
             Ok(index) => index,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -62,7 +62,7 @@ impl Reference {
             names.insert(chrom, name);
         }
         if names.is_empty() {
-            return Err(context.file(FileProblem::Reference("it has no chromosome 1 to 22".to_owned())));
+            return Err(context.file(FileProblem::NoChromosome));
         }
         let reader = fasta::io::indexed_reader::Builder::default()
             .set_index(index)

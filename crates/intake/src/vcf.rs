@@ -62,9 +62,12 @@ impl Site {
         starts.zip(&self.alt_ends).map(|(start, end)| &self.alt_bases[start..*end])
     }
 
-    /// The record in a few words, for an example.
+    /// The record and one of its alleles in a few words, for an example.
     pub(crate) fn describe(&self, alt_allele: &[u8]) -> String {
         let text = |bytes: &[u8]| crate::error::snippet(bytes);
+        if alt_allele.is_empty() {
+            return format!("{}:{}", text(&self.chrom), self.position);
+        }
         format!("{}:{}:{}:{}", text(&self.chrom), self.position, text(&self.ref_allele), text(alt_allele))
     }
 }

@@ -8,7 +8,7 @@ mod index;
 mod journal;
 mod record;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use execute::Message;
 pub(crate) use record::{BLOCK_GAS_MAX, Block};

@@ -76,10 +76,12 @@ pub enum AggregatorError {
         status: Status,
     },
     /// Not enough keyholders answer.
-    #[error("{answering} of 3 keyholders can be reached, 2 are needed: retry")]
+    #[error("{answering} of 3 keyholders can answer, 2 are needed: retry ({reasons})")]
     TooFewKeyholders {
         /// How many answer.
         answering: usize,
+        /// Why the others do not.
+        reasons: String,
     },
     /// A keyholder that took part cannot be reached any more.
     #[error("keyholder {0} took part in this answer and cannot be reached now: retry when it is back")]

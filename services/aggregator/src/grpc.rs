@@ -1,58 +1,54 @@
-//! The gRPC face of the aggregator.
+//! The gRPC face of the aggregator: messages in, messages out, no decisions.
 
-use crate::{aggregator::Aggregator, answer::Progress};
+use crate::{aggregator::Aggregator, answer::answer, error::AggregatorError, events::Events, quote::quote};
 use locus_service::{MESSAGE_BYTES_MAX, to_status};
 use locus_wire::pb::query::{
-    self as pb,
+    AnswerQueryRequest, AnswerQueryResponse, QuoteQueryRequest, QuoteQueryResponse,
     query_service_server::{QueryService, QueryServiceServer},
 };
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-/// Responses that may wait for a slow reader.
-const RESPONSES_MAX: usize = 4;
+/// Events that may wait for a slow reader; a block answer has at most 256 KiB.
+const EVENTS_MAX: usize = 16;
 
 /// Builds the service.
-pub(crate) fn service(aggregator: Aggregator) -> QueryServiceServer<Grpc> {
+pub(crate) fn service(aggregator: Arc<Aggregator>) -> QueryServiceServer<Grpc> {
     QueryServiceServer::new(Grpc(aggregator))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-pub(crate) struct Grpc(Aggregator);
+pub(crate) struct Grpc(Arc<Aggregator>);
+
+fn status(error: AggregatorError) -> Status {
+    to_status(&error)
+}
 
 #[tonic::async_trait]
 impl QueryService for Grpc {
-    type AnswerQueryStream = ReceiverStream<Result<pb::AnswerQueryResponse, Status>>;
+    type AnswerQueryStream = ReceiverStream<Result<AnswerQueryResponse, Status>>;
 
     async fn quote_query(
         &self,
-        request: Request<pb::QuoteQueryRequest>,
-    ) -> Result<Response<pb::QuoteQueryResponse>, Status> {
-        self.0.quote(request.get_ref()).await.map(Response::new).map_err(|error| to_status(&error))
+        request: Request<QuoteQueryRequest>,
+    ) -> Result<Response<QuoteQueryResponse>, Status> {
+        quote(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn answer_query(
         &self,
-        request: Request<pb::AnswerQueryRequest>,
+        request: Request<AnswerQueryRequest>,
     ) -> Result<Response<Self::AnswerQueryStream>, Status> {
-        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
-        let aggregator = self.0.clone();
-        // The answer is computed to its end even when the researcher hangs up: it was paid for.
+        let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+        let (aggregator, request) = (self.0.clone(), request.into_inner());
+        // Its own task, so that a settlement under way is finished when the researcher goes away.
         tokio::spawn(async move {
-            let progress = Progress(sender.clone());
-            match aggregator.answer(request.get_ref(), &progress).await {
-                Ok(messages) => {
-                    for message in messages {
-                        if sender.send(Ok(message)).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                Err(error) => {
-                    let _ = sender.send(Err(to_status(&error))).await;
-                }
+            let events = Events::new(sender);
+            if let Err(error) = answer(&aggregator, &request, &events).await {
+                events.refuse(&error).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))

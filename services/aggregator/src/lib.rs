@@ -2,13 +2,17 @@
 
 mod aggregator;
 mod answer;
+mod answers;
 mod config;
 mod error;
+mod events;
 mod grpc;
-mod kept;
+mod question;
 mod quote;
 mod relay;
 mod start;
+mod sum;
 
-pub use config::AggregatorConfig;
-pub use start::{AggregatorDeps, StartError, prepare, start};
+pub use config::{AggregatorConfig, Limits};
+pub use error::AggregatorError;
+pub use start::{AggregatorDeps, AggregatorHandle, StartError, start, start_with};

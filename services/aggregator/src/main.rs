@@ -9,11 +9,11 @@ async fn main() -> Result<()> {
     locus_service::init_telemetry(true);
     let path = std::env::args_os().nth(1).context("usage: locus-aggregator CONFIG.toml")?;
     let config: AggregatorConfig = locus_service::read_config(&PathBuf::from(path))?;
-    let mut server = locus_aggregator::start(config).await?;
+    let mut aggregator = locus_aggregator::start(config).await?;
     tokio::select! {
-        stopped = server.stopped() => stopped?,
+        stopped = aggregator.stopped() => stopped?,
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
-    server.shutdown().await;
+    aggregator.shutdown().await;
     Ok(())
 }

@@ -1,129 +1,181 @@
-//! Quotes: what an answer would cost and be worth.
+//! What an order would cost and be worth, before anybody pays.
 
 use crate::{
     aggregator::{Aggregator, PublishedPanel},
     error::AggregatorError,
+    question::selection_of,
 };
-use locus_cohort::{AnswerPlan, Cohort, eligible};
+use locus_cohort::{AnswerPlan, Cohort, ExclusionReason, eligible};
 use locus_commitment::Digest32;
 use locus_genomics::PanelDigest;
-use locus_ledger::{Amount, Order};
+use locus_ledger::{Amount, ChainView, Order, QueryClass};
 use locus_privacy::{
-    Rho, Tier,
-    report::{Quote, QuotePrecision, QuoteRequest, Usefulness, sigma},
+    NetworkParameters, Rho,
+    report::{NoisyQuote, Quote, QuotePrecision, QuoteRequest, Usefulness, sigma},
 };
+use locus_service::blocking;
 use locus_wire::{
-    convert::{self, field},
-    pb::query as pb,
+    convert::{field, parse_purpose, parse_query_class, parse_rho, parse_tier},
+    pb::query::{QuoteQueryRequest, QuoteQueryResponse, quote_query_response::Excluded},
 };
+use std::{collections::BTreeMap, sync::Arc};
 
-impl Aggregator {
-    /// Resolves a hypothetical order at the last final block.
-    pub(crate) async fn quote(
-        &self,
-        request: &pb::QuoteQueryRequest,
-    ) -> Result<pb::QuoteQueryResponse, AggregatorError> {
-        let view = self.refreshed_view().await?;
-        let panel_digest = PanelDigest(field::array("panel_digest", &request.panel_digest)?);
-        let panel = PublishedPanel::find(&view, panel_digest)?;
-        let selection = field::required("selection", &request.selection)?;
-        let selection = convert::parse_selection(selection, panel_digest, panel.variant_count)?;
-        let tier = convert::parse_tier("tier", request.tier)?;
-        let rho = Rho::from_nano(request.rho_nano);
-        self.check_rho(tier, rho)?;
-        let condition = if request.condition_digest.is_empty() {
-            Digest32([0; 32])
-        } else {
-            field::digest("condition_digest", &request.condition_digest)?
-        };
-        convert::parse_purpose("purpose", request.purpose)?;
-        let order = Order {
-            researcher: field::address("researcher", &request.researcher)?,
-            panel: panel_digest,
-            selection_digest: Digest32(selection.digest()),
-            predicate_digest: Digest32([0; 32]),
-            query_class: convert::parse_query_class("query_class", request.query_class)?,
-            purpose: request.purpose,
-            condition_digest: condition,
-            tier,
-            rho,
-            max_price: Amount(u128::MAX),
-            hpke_key_digest: Digest32([0; 32]),
-            deadline_unix_s: 0,
-            nonce: 0,
-        };
-        let pinned = view.finalized().map_or(0, |block| block.number);
-        let resolved = eligible(&view, self.parameters(), &order, &selection, pinned, self.now_unix_s());
-        let revoked = resolved.revoked_slots(&view, pinned);
-        let mut excluded: Vec<pb::quote_query_response::Excluded> = resolved
-            .excluded
-            .iter()
-            .map(|(reason, count)| pb::quote_query_response::Excluded { reason: reason.to_string(), count: *count })
-            .collect();
-        if !revoked.is_empty() {
-            let count = u32::try_from(revoked.len()).unwrap_or(u32::MAX);
-            excluded.push(pb::quote_query_response::Excluded { reason: "revoked".to_owned(), count });
-        }
-        let cohort = Cohort::try_new(&resolved, &revoked)?;
-        let plan = AnswerPlan::try_new(self.network(), panel.shape, &selection, tier, rho, &cohort)?;
-        cohort.check(&plan, self.parameters(), order.max_price)?;
-        let quote = Quote::compute(
-            &QuoteRequest {
-                tier,
-                cohort_size: cohort.size(),
-                variants: plan.variant_count(),
-                blocks: u32::try_from(plan.blocks().len()).unwrap_or(u32::MAX),
-                has_missing_plane: !panel.shape.complete_calls,
-                rho,
-            },
-            self.parameters(),
-        )?;
-        Ok(response(&cohort, &plan, &quote, excluded))
+/// Quotes a question as if its order were opened now.
+pub(crate) async fn quote(
+    aggregator: &Arc<Aggregator>,
+    request: QuoteQueryRequest,
+) -> Result<QuoteQueryResponse, AggregatorError> {
+    let _permit = aggregator.quote_permit()?;
+    let view = aggregator.view.refreshed().await?;
+    let of_call = aggregator.clone();
+    blocking(move || quote_on(&of_call, &view, &request)).await
+}
+
+fn quote_on(
+    aggregator: &Aggregator,
+    view: &ChainView,
+    request: &QuoteQueryRequest,
+) -> Result<QuoteQueryResponse, AggregatorError> {
+    let digest = PanelDigest(field::array("panel_digest", &request.panel_digest)?);
+    let panel = PublishedPanel::find(view, digest)?;
+    let selection = selection_of(aggregator, &request.selection, &panel)?;
+    let order = hypothetical_order(aggregator, request, digest, Digest32(selection.digest()))?;
+    let block = view.finalized().map_or(0, |block| block.number);
+    let now = aggregator.clock.now_unix_s();
+    let resolved = eligible(view, &aggregator.parameters, &order, &selection, block, now);
+    let revoked = resolved.revoked_slots(view, block);
+    let refused = |refusal| AggregatorError::Cohort { refusal, excluded: resolved.excluded.clone() };
+    let cohort = Cohort::try_new(&resolved, &revoked).map_err(refused)?;
+    let network = aggregator.ledger.contracts().network;
+    let plan =
+        AnswerPlan::try_new(network, panel.for_plan(), &selection, order.tier, order.rho, &cohort)?;
+    cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
+    let figures = Quote::compute(
+        &QuoteRequest {
+            tier: order.tier,
+            cohort_size: cohort.size(),
+            variants: plan.variant_count(),
+            blocks: u32::try_from(plan.blocks().len()).unwrap_or(u32::MAX),
+            has_missing_plane: !panel.shape.complete_calls(),
+            rho: order.rho,
+        },
+        &aggregator.parameters,
+    )?;
+    let others = resolved.members.len().saturating_sub(revoked.len() + cohort.members().len());
+    let left_out = LeftOut { offers: &resolved.excluded, revoked: revoked.len(), other_datasets: others };
+    respond(&cohort, &plan, &figures, &aggregator.parameters, &left_out)
+}
+
+/// The order that the request describes, with a price that nothing exceeds.
+fn hypothetical_order(
+    aggregator: &Aggregator,
+    request: &QuoteQueryRequest,
+    panel: PanelDigest,
+    selection_digest: Digest32,
+) -> Result<Order, AggregatorError> {
+    let query_class = parse_query_class("query_class", request.query_class)?;
+    if query_class != QueryClass::Counts {
+        return Err(AggregatorError::QueryClass);
     }
+    let tier = parse_tier("tier", request.tier)?;
+    Ok(Order {
+        researcher: field::address("researcher", &request.researcher)?,
+        panel,
+        selection_digest,
+        predicate_digest: Digest32([0; 32]),
+        query_class,
+        purpose: parse_purpose("purpose", request.purpose)?.to_bits(),
+        condition_digest: field::digest("condition_digest", &request.condition_digest)?,
+        tier,
+        rho: parse_rho("rho_nano", tier, request.rho_nano)?,
+        max_price: Amount(u128::MAX),
+        hpke_key_digest: Digest32([0; 32]),
+        deadline_unix_s: aggregator.clock.now_unix_s(),
+        nonce: 0,
+    })
+}
 
-    fn check_rho(&self, tier: Tier, asked: Rho) -> Result<(), AggregatorError> {
-        let max = self.parameters().caps(tier).rho_query_max;
-        if tier != Tier::Exact && asked > max {
-            return Err(AggregatorError::RhoTooHigh { asked, max });
-        }
-        Ok(())
+/// Datasets that are not in the cohort.
+struct LeftOut<'a> {
+    offers: &'a BTreeMap<ExclusionReason, u32>,
+    revoked: usize,
+    other_datasets: usize,
+}
+
+impl LeftOut<'_> {
+    fn entries(&self) -> Vec<Excluded> {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let offers = self.offers.iter().map(|(reason, count)| (reason.to_string(), *count));
+        let others = [
+            ("revoked or withdrawn".to_owned(), count(self.revoked)),
+            ("another dataset of the same person is in the cohort".to_owned(), count(self.other_datasets)),
+        ];
+        let entries = offers.chain(others).filter(|(_, count)| *count > 0);
+        entries.map(|(reason, count)| Excluded { reason, count }).collect()
     }
 }
 
-fn response(
+fn respond(
     cohort: &Cohort,
     plan: &AnswerPlan,
-    quote: &Quote,
-    excluded: Vec<pb::quote_query_response::Excluded>,
-) -> pb::QuoteQueryResponse {
-    let mut response = pb::QuoteQueryResponse {
+    figures: &Quote,
+    parameters: &NetworkParameters,
+    left_out: &LeftOut<'_>,
+) -> Result<QuoteQueryResponse, AggregatorError> {
+    let (sigma_total, allele_frequency_se, membership_auc) = match &figures.precision {
+        QuotePrecision::Noisy(noisy) => {
+            (sigma(noisy.total), noisy.allele_frequency_standard_error, noisy.membership_auc_max)
+        }
+        QuotePrecision::Exact { membership_auc } => (0.0, 0.0, *membership_auc),
+    };
+    let with_keyholder = figures.cost.dp_with_one_keyholder()?;
+    let flooding = figures.cost.flooding;
+    Ok(QuoteQueryResponse {
         cohort_size: cohort.size(),
         price: field::amount_text(cohort.price()),
         variant_count: plan.variant_count(),
-        excluded,
-        ..Default::default()
-    };
-    match &quote.precision {
-        QuotePrecision::Noisy(noisy) => {
-            response.rho_researcher_nano = quote.cost.dp.as_nano();
-            response.rho_with_keyholder_nano = noisy.rho_with_one_keyholder.as_nano();
-            response.sigma_total = sigma(noisy.total);
-            response.allele_frequency_se = noisy.allele_frequency_standard_error;
-            response.membership_auc = noisy.membership_auc_max;
-            if let Usefulness::Useless { variants_max, cohort_size_min, rho_min } = &noisy.usefulness {
-                let mut text = format!(
-                    "the noise would hide the answer: ask for at most {variants_max} variants, or a cohort of {cohort_size_min}"
-                );
-                if let Some(rho) = rho_min {
-                    text.push_str(&format!(", or rho {rho}"));
-                }
-                response.warnings.push(text);
-            }
-        }
-        QuotePrecision::Exact { membership_auc } => {
-            response.membership_auc = *membership_auc;
-            response.warnings.push("exact answers are not differentially private".to_owned());
-        }
+        rho_researcher_nano: figures.cost.total()?.as_nano(),
+        rho_with_keyholder_nano: with_keyholder.checked_add(flooding)?.as_nano(),
+        sigma_total,
+        allele_frequency_se,
+        membership_auc,
+        warnings: warnings(figures, parameters),
+        excluded: left_out.entries(),
+    })
+}
+
+fn warnings(figures: &Quote, parameters: &NetworkParameters) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match &figures.precision {
+        QuotePrecision::Noisy(noisy) => warnings.extend(useless(noisy)),
+        QuotePrecision::Exact { membership_auc } => warnings.push(format!(
+            "exact counts are not differentially private: someone who knows a person's genome can tell membership with an AUC of {membership_auc:.2}"
+        )),
     }
-    response
+    warnings.push(
+        "people whose privacy budget is spent are left out when the order is answered; cohort and price can then be smaller"
+            .to_owned(),
+    );
+    if parameters.values().test_network {
+        warnings.push("this is a test network: its privacy floors may be lower than usual".to_owned());
+    }
+    warnings
+}
+
+/// What would help when the noise drowns the counts.
+fn useless(noisy: &NoisyQuote) -> Option<String> {
+    let Usefulness::Useless { variants_max, cohort_size_min, rho_min } = noisy.usefulness else { return None };
+    let mut helps = Vec::new();
+    if variants_max > 0 {
+        helps.push(format!("ask for at most {variants_max} variants"));
+    }
+    if let Some(rho_min) = rho_min.filter(|rho| *rho > Rho::ZERO) {
+        helps.push(format!("ask with rho of at least {rho_min}"));
+    }
+    helps.push(format!("find a cohort of at least {cohort_size_min} people"));
+    Some(format!(
+        "the answer would be useless: its noise moves an allele frequency by {:.3}; {}",
+        noisy.allele_frequency_standard_error,
+        helps.join(", or ")
+    ))
 }

@@ -1,39 +1,44 @@
 //! Starting an aggregator.
 
 use crate::{
-    aggregator::{ANSWERS_MAX, Aggregator, Inner},
-    config::AggregatorConfig,
+    aggregator::{Aggregator, ExchangeClient, KeyholderClient, Parts},
+    answers::Answers,
+    config::{AggregatorConfig, Limits},
+    error::AggregatorError,
     grpc,
-    kept::KeptAnswers,
 };
-use locus_engine::Engine;
 use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
-use locus_service::{Clock, Connector, Listen, ServeError, ServerHandle, ServerOptions, serve};
+use locus_service::{
+    Clock, Connector, Listen, MESSAGE_BYTES_MAX, ServeError, ServerHandle, ServerOptions, connect_lazy, serve,
+};
 use locus_store::{Store, StoreError, open_store};
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Mutex, Semaphore};
 use tonic::service::Routes;
 
 /// How often the chain is looked at without being asked.
 const CHAIN_PERIOD: Duration = Duration::from_secs(1);
+/// How often old answers are forgotten.
+const FORGET_PERIOD: Duration = Duration::from_secs(24 * 3600);
+const DATABASE_FILE: &str = "aggregator.redb";
 
 /// Why an aggregator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The folder of kept answers cannot be used.
-    #[error("cannot use {path}: {source}")]
+    /// A file or folder cannot be used.
+    #[error("cannot use {path}: {source}", path = path.display())]
     File {
-        /// The folder.
+        /// The file or folder.
         path: PathBuf,
         /// Cause.
         source: std::io::Error,
     },
     /// The deployment file cannot be read.
-    #[error("{path} does not describe a deployment: {reason}")]
+    #[error("{path} does not describe a deployment: {reason}", path = path.display())]
     Deployment {
         /// The file.
         path: PathBuf,
@@ -43,6 +48,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The state of an earlier run cannot be taken up.
+    #[error(transparent)]
+    State(#[from] AggregatorError),
     /// The chain cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -52,63 +60,117 @@ pub enum StartError {
 }
 
 /// What an aggregator is started with.
+#[derive(Debug)]
 pub struct AggregatorDeps {
-    /// Folder of kept answers.
-    pub data_dir: PathBuf,
-    /// Where the ciphertexts are.
+    /// Where the archive keeps ciphertexts; the aggregator only reads.
     pub store: Store,
-    /// Its connection to the chain.
+    /// Folder of its own database.
+    pub data_dir: PathBuf,
+    /// Its own connection to the chain; it only reads.
     pub chain: Chain,
     /// The market.
     pub contracts: Contracts,
-    /// How to reach keyholders 1, 2 and 3.
+    /// How to reach keyholders 1, 2 and 3. They need not be up yet.
     pub keyholders: [Connector; 3],
-    /// How to reach the exchange.
+    /// How to reach the exchange. It need not be up yet.
     pub exchange: Connector,
+    /// Limits.
+    pub limits: Limits,
     /// Where time comes from.
     pub clock: Clock,
 }
 
-/// Builds the aggregator's routes, to be served alone or beside other services.
-pub async fn prepare(deps: AggregatorDeps) -> Result<Routes, StartError> {
+/// A running aggregator; stops when dropped.
+#[derive(Debug)]
+pub struct AggregatorHandle {
+    server: ServerHandle,
+    forgetting: tokio::task::JoinHandle<()>,
+}
+
+impl AggregatorHandle {
+    /// How others reach this aggregator.
+    pub fn connector(&self) -> Connector {
+        self.server.connector()
+    }
+
+    /// Stops accepting calls and waits for running ones.
+    pub async fn shutdown(self) {
+        self.forgetting.abort();
+        self.server.shutdown().await;
+    }
+
+    /// Completes when the server has stopped by itself.
+    pub async fn stopped(&mut self) -> Result<(), ServeError> {
+        self.server.stopped().await
+    }
+}
+
+/// Starts an aggregator in this process.
+pub async fn start_with(
+    deps: AggregatorDeps,
+    listen: Listen,
+    reflection: bool,
+) -> Result<AggregatorHandle, StartError> {
+    let data_dir = deps.data_dir;
+    fs::create_dir_all(&data_dir).map_err(|source| StartError::File { path: data_dir.clone(), source })?;
     let ledger = Ledger::open(deps.chain, deps.contracts).await?;
-    let parameters = ledger.parameters().await?;
-    let failed = |source| StartError::File { path: deps.data_dir.clone(), source };
-    let kept = KeptAnswers::open(&deps.data_dir).map_err(failed)?;
-    let aggregator = Aggregator(Arc::new(Inner {
-        contracts: deps.contracts,
-        parameters,
-        view: ViewFollower::start(ledger, CHAIN_PERIOD),
-        store: deps.store,
-        engine: Engine::default(),
-        keyholders: deps.keyholders,
-        exchange: deps.exchange,
-        kept,
-        answers: Semaphore::new(ANSWERS_MAX),
-        in_flight: Default::default(),
-        settling: Mutex::new(()),
+    let [first, second, third] = &deps.keyholders;
+    let exchange = ExchangeClient::new(connect_lazy(&deps.exchange)?)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let aggregator = Arc::new(Aggregator::new(Parts {
+        parameters: ledger.parameters().await?,
+        view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
+        ledger,
+        answers: Answers::open(&data_dir.join(DATABASE_FILE))?,
+        limits: deps.limits,
         clock: deps.clock,
+        keyholders: [keyholder_client(first)?, keyholder_client(second)?, keyholder_client(third)?],
+        exchange,
+        store: deps.store,
     }));
-    Ok(Routes::new(grpc::service(aggregator)))
+    let forgetting = tokio::spawn(forget_old_answers(aggregator.clone()));
+    let routes = Routes::new(grpc::service(aggregator));
+    let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
+    let server = serve(routes, listen, options).await?;
+    Ok(AggregatorHandle { server, forgetting })
+}
+
+fn keyholder_client(connector: &Connector) -> Result<KeyholderClient, ServeError> {
+    let client = KeyholderClient::new(connect_lazy(connector)?);
+    Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+async fn forget_old_answers(aggregator: Arc<Aggregator>) {
+    let mut ticks = tokio::time::interval(FORGET_PERIOD);
+    loop {
+        ticks.tick().await;
+        let oldest = aggregator.clock.now_unix_s().saturating_sub(aggregator.limits.answer_retention_s);
+        match aggregator.answers.forget_before(oldest) {
+            Ok(0) => {}
+            Ok(answers) => tracing::info!(answers, "old answers forgotten"),
+            Err(error) => tracing::warn!(%error, "old answers could not be forgotten"),
+        }
+    }
 }
 
 /// Starts an aggregator from its configuration file's values.
-pub async fn start(config: AggregatorConfig) -> Result<ServerHandle, StartError> {
+pub async fn start(config: AggregatorConfig) -> Result<AggregatorHandle, StartError> {
     let deps = AggregatorDeps {
-        data_dir: config.data_dir,
         store: open_store(&config.store_url, config.store_options)?,
+        data_dir: config.data_dir,
         chain: Chain::http(&config.chain_url, None)?,
         contracts: read_deployment(&config.deployment_file)?,
         keyholders: config.keyholders.map(Connector::Url),
         exchange: Connector::Url(config.exchange),
+        limits: config.limits,
         clock: Clock::system(),
     };
-    let options = ServerOptions { reflection: config.reflection.then_some(locus_wire::DESCRIPTOR_SET) };
-    Ok(serve(prepare(deps).await?, Listen::Tcp(config.listen), options).await?)
+    start_with(deps, Listen::Tcp(config.listen), config.reflection).await
 }
 
 fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
-    let text = std::fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_owned(), source })?;
     let refused = |reason: String| StartError::Deployment { path: path.to_owned(), reason };
     let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
     Contracts::try_from(&file).map_err(|error| refused(error.to_string()))

@@ -16,5 +16,5 @@ mod upload;
 
 pub use config::{ArchiveConfig, Limits};
 pub use error::{ArchiveError, Commitment};
-pub use start::{ArchiveDeps, ArchiveHandle, StartError, run, start};
+pub use start::{ArchiveDeps, ArchiveHandle, StartError, start, start_with};
 pub use upload::sequence::{PlaceText, SequenceError};

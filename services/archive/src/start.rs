@@ -115,7 +115,7 @@ impl ArchiveHandle {
 }
 
 /// Starts an archive: takes up the state of an earlier run, follows the chain, serves.
-pub async fn start(deps: ArchiveDeps, listen: Listen, reflection: bool) -> Result<ArchiveHandle, StartError> {
+pub async fn start_with(deps: ArchiveDeps, listen: Listen, reflection: bool) -> Result<ArchiveHandle, StartError> {
     let scratch = deps.data_dir.join(SCRATCH_FOLDER);
     fs::create_dir_all(&scratch).map_err(|source| StartError::File { path: scratch.clone(), source })?;
     let ledger = Ledger::open(deps.chain, deps.contracts).await?;
@@ -152,7 +152,7 @@ fn keyholder_clients(connectors: &[Connector; 3]) -> Result<[KeyholderClient; 3]
 }
 
 /// Starts an archive from its configuration file's values.
-pub async fn run(config: ArchiveConfig) -> Result<ArchiveHandle, StartError> {
+pub async fn start(config: ArchiveConfig) -> Result<ArchiveHandle, StartError> {
     let deps = ArchiveDeps {
         store: open_store(&config.store_url, config.store_options)?,
         data_dir: config.data_dir,
@@ -162,7 +162,7 @@ pub async fn run(config: ArchiveConfig) -> Result<ArchiveHandle, StartError> {
         limits: config.limits,
         clock: Clock::system(),
     };
-    start(deps, Listen::Tcp(config.listen), config.reflection).await
+    start_with(deps, Listen::Tcp(config.listen), config.reflection).await
 }
 
 fn read_deployment(path: &Path) -> Result<Contracts, StartError> {

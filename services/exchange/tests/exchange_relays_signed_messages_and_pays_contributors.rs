@@ -209,7 +209,8 @@ async fn batches_and_orders_are_registered_once_and_refusals_say_what_to_do() {
     assert_eq!(reason_of(&status).as_deref(), Some("BEFORE_DEADLINE"));
     market.advance_clock(support::ORDER_LIFETIME_S + 1);
     market.exchange.refund_order(early).await.expect("refunded");
-    assert_eq!(account(&mut market, market.researcher.address()).await.0, support::GRANT);
+    let researcher = market.researcher.address();
+    assert_eq!(account(&mut market, researcher).await.0, support::GRANT);
 }
 
 #[tokio::test]

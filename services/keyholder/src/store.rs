@@ -7,6 +7,8 @@ mod answers;
 mod charges;
 mod datasets;
 mod payouts;
+#[cfg(test)]
+mod tests;
 mod vault;
 
 pub(crate) use answers::{Payee, StoredAnswer};
@@ -82,7 +84,11 @@ impl Store {
     /// Opens the storage in `dir`, or starts an empty one.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
-        let database = Database::create(dir.join("keyholder.redb"))?;
+        Self::with_database(Database::create(dir.join("keyholder.redb"))?, dir)
+    }
+
+    /// The storage in `database`, with the wrapping key in `dir`.
+    fn with_database(database: Database, dir: &Path) -> Result<Self, StoreError> {
         let epoch = {
             let transaction = database.begin_write()?;
             let epoch = {

@@ -90,6 +90,12 @@ fn large_spools_leave_memory_and_no_name_on_the_disk() {
     assert_eq!(std::fs::read_dir(dir.path()).expect("the directory").count(), 0);
 }
 
+#[test]
+fn threads_share_a_spool() {
+    fn check<T: Send + Sync>(_: &T) {}
+    check(&in_memory(1, 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

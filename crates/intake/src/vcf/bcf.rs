@@ -68,16 +68,16 @@ impl BcfReader {
         let [_, _, _, _, _, len @ ..] = start;
         let len = u32::from_le_bytes(len) as usize;
         if len > HEADER_BYTES_MAX {
-            return Err(context.file(FileProblem::Header("it is longer than any real one".to_owned())));
+            return Err(context.file(FileProblem::Header("it is longer than any real one")));
         }
         let mut bytes = Vec::new();
         read_exactly(&mut input, &mut bytes, len)?;
         let text_len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
         let text = std::str::from_utf8(&bytes[..text_len])
-            .map_err(|_| context.file(FileProblem::Header("it is not text".to_owned())))?;
+            .map_err(|_| context.file(FileProblem::Header("it is not text")))?;
         let header = VcfHeader::parse(text, &context)?;
         let dictionaries = Dictionaries::parse(text)
-            .ok_or_else(|| context.file(FileProblem::Header("its numbering of words is not usable".to_owned())))?;
+            .ok_or_else(|| context.file(FileProblem::Header("its numbering of words is not usable")))?;
         let keys = Keys::of(&dictionaries);
         let has_samples = !header.samples.is_empty();
         Ok(Self {
@@ -131,7 +131,8 @@ impl BcfReader {
         if sample_count != self.header.samples.len() && self.has_samples {
             return Err(PlaceProblem::Damaged("it has another number of samples than the header"));
         }
-        let name = self.contigs.get(&contig).ok_or(PlaceProblem::Damaged("its sequence is not in the header"))?;
+        let name =
+            self.contigs.get(&contig).ok_or(PlaceProblem::Damaged("its sequence is not in the header"))?;
         site.chrom.extend_from_slice(name.as_bytes());
         // Positions are 0-based here; -1 is a telomere.
         site.position = start.wrapping_add(1);

@@ -15,26 +15,37 @@ pub(crate) struct DeclaredAssembly {
 }
 
 /// Words that name an assembly inside paths and descriptions, in lower case.
-const NAMES: [(&str, Assembly); 12] = [
+const NAMES: [(&str, Assembly); 14] = [
     ("grch37", Assembly::GRCh37),
     ("hg19", Assembly::GRCh37),
     ("hs37d5", Assembly::GRCh37),
-    ("human_g1k_v37", Assembly::GRCh37),
+    ("g1k_v37", Assembly::GRCh37),
     ("b37", Assembly::GRCh37),
+    ("build37", Assembly::GRCh37),
     ("build 37", Assembly::GRCh37),
     ("grch38", Assembly::GRCh38),
     ("hg38", Assembly::GRCh38),
-    ("hs38d", Assembly::GRCh38),
+    ("hs38dh", Assembly::GRCh38),
+    ("hs38d1", Assembly::GRCh38),
     ("b38", Assembly::GRCh38),
-    ("build 38", Assembly::GRCh38),
     ("build38", Assembly::GRCh38),
+    ("build 38", Assembly::GRCh38),
 ];
+
+/// Whether `text` has `name` as a word of its own: no letter or digit directly before or after it,
+/// so that a checksum in a path names nothing.
+fn has_word(text: &str, name: &str) -> bool {
+    let is_edge = |letter: Option<char>| letter.is_none_or(|letter| !letter.is_ascii_alphanumeric());
+    text.match_indices(name).any(|(start, found)| {
+        is_edge(text[..start].chars().next_back()) && is_edge(text[start + found.len()..].chars().next())
+    })
+}
 
 impl DeclaredAssembly {
     /// Takes note of a text that may name an assembly.
     pub(crate) fn note_text(&mut self, text: &str) {
         let lower = text.to_ascii_lowercase();
-        for (_, assembly) in NAMES.iter().filter(|(name, _)| lower.contains(name)) {
+        for (_, assembly) in NAMES.iter().filter(|(name, _)| has_word(&lower, name)) {
             self.names.entry(*assembly).or_insert_with(|| crate::error::snippet(text.as_bytes()));
         }
     }
@@ -101,4 +112,31 @@ impl DeclaredAssembly {
 
 fn expected(assembly: Assembly, chrom: u8) -> Option<u64> {
     Chrom::try_new(chrom).map(|chrom| u64::from(assembly.chrom_bases(chrom)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assemblies_are_found_as_words_of_paths_and_descriptions() {
+        for (line, expected) in [
+            ("##reference=ftp://host/phase2/hs37d5.fa.gz", Some(Assembly::GRCh37)),
+            ("##reference=file:///human_g1k_v37.fasta", Some(Assembly::GRCh37)),
+            ("##reference=ucsc.hg19.fa", Some(Assembly::GRCh37)),
+            ("##reference=GRCh38_full_analysis_set_plus_decoy_hla.fa", Some(Assembly::GRCh38)),
+            ("##reference=/refs/hs38DH.fa", Some(Assembly::GRCh38)),
+            ("##contig=<ID=chr1,assembly=human_GRCh38_no_alt.fasta>", Some(Assembly::GRCh38)),
+            ("##contig=<ID=1,length=248956422>", Some(Assembly::GRCh38)),
+            ("##contig=<ID=1,length=249250621>", Some(Assembly::GRCh37)),
+            ("##contig=<ID=1,length=5>", None),
+            ("##reference=/cache/3fb37a/9b38c.fa", None),
+            ("##reference=hg19_to_hg38.fa", None),
+            ("##source=hg19", None),
+        ] {
+            let mut declared = DeclaredAssembly::default();
+            declared.note_meta_line(line);
+            assert_eq!(declared.assembly(), expected, "{line}");
+        }
+    }
 }

@@ -246,3 +246,33 @@ fn rest_is_zero(file: &mut File) -> std::io::Result<bool> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_write_nothing_is_added_until_the_journal_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let open = |seen: &mut Vec<u64>| {
+            Journal::open(&path, 1, B256::ZERO, |number, _, _| {
+                seen.push(number);
+                Ok(())
+            })
+        };
+        let mut journal = open(&mut Vec::new()).unwrap();
+        journal.append(1, b"first").unwrap();
+        let Medium::File { writer, .. } = &mut journal.medium else { panic!("it is a file") };
+        // A handle that cannot write stands for a full disk.
+        let working = std::mem::replace(writer, File::open(&path).unwrap());
+        assert!(matches!(journal.append(2, b"second"), Err(ChainError::Io { .. })));
+        let Medium::File { writer, .. } = &mut journal.medium else { panic!("it is a file") };
+        *writer = working;
+        assert!(matches!(journal.append(2, b"second"), Err(ChainError::Halted)));
+        drop(journal);
+        let mut seen = Vec::new();
+        open(&mut seen).unwrap().append(2, b"second").unwrap();
+        assert_eq!(seen, [1]);
+    }
+}

@@ -57,13 +57,14 @@ fn leaf(byte: u8) -> DatasetLeaf {
     }
 }
 
-fn registered(number: u64, panel: u8) -> MarketEvent {
+/// Registration `number` of two datasets; all before it on the same panel have two as well.
+fn registered(number: u64, panel: u8, earlier_on_panel: u64) -> MarketEvent {
     MarketEvent::DatasetsRegistered {
         registration: RegistrationId(number),
         registrant: Address([1; 20]),
         panel: PanelDigest([panel; 32]),
         version: 1,
-        first_slot: 10 * number,
+        first_slot: 2 * earlier_on_panel,
         accreditor: None,
         leaves: vec![leaf(1), leaf(2)],
     }
@@ -98,7 +99,7 @@ fn numbers(response: &ListOffersResponse) -> Vec<u64> {
 
 #[tokio::test]
 async fn pages_list_every_offer_once_in_order_of_registration() {
-    let events = (1..=5).flat_map(|number| [registered(number, 1), posted(number)]).collect();
+    let events = (1..=5).flat_map(|number| [registered(number, 1, number - 1), posted(number)]).collect();
     let view = view_of(events).await;
     let first = list(&view, &page(None, 2, ""), 0);
     let second = list(&view, &page(None, 2, &first.next_page_token), 0);
@@ -111,9 +112,10 @@ async fn pages_list_every_offer_once_in_order_of_registration() {
 
 #[tokio::test]
 async fn only_offers_in_force_are_listed() {
-    let mut events: Vec<_> = (1..=5).map(|number| registered(number, u8::from(number == 5))).collect();
+    let mut events: Vec<_> = (1..=4).map(|number| registered(number, 0, number - 1)).collect();
+    events.push(registered(5, 1, 0));
     events.extend((2..=5).map(posted));
-    events.push(MarketEvent::OfferWithdrawn { registration: RegistrationId(3) });
+    events.push(MarketEvent::OfferWithdrawn { registration: RegistrationId(3), nonce: 2 });
     events.push(MarketEvent::DatasetsRevoked { registration: RegistrationId(4), ordinals: vec![0, 1] });
     events.push(MarketEvent::DatasetsRevoked { registration: RegistrationId(2), ordinals: vec![1] });
     let view = view_of(events).await;
@@ -130,7 +132,7 @@ async fn a_page_of_long_offers_stays_below_the_message_limit() {
     let long = |number| MarketEvent::OfferPosted {
         offer: Offer { audience: Audience::Named(buyers.clone()), ..offer(number, 1, 1_000) },
     };
-    let view = view_of((1..=1_000).flat_map(|number| [registered(number, 1), long(number)]).collect()).await;
+    let view = view_of((1..=1_000).flat_map(|number| [registered(number, 1, number - 1), long(number)]).collect()).await;
     let mut token = String::new();
     let mut seen = Vec::new();
     loop {

@@ -17,9 +17,6 @@ const COMMITMENTS: TableDefinition<&[u8; 33], &[u8; 36]> = TableDefinition::new(
 /// Wrapped noise keys by share.
 const NOISE_KEYS: TableDefinition<u8, &[u8]> = TableDefinition::new("noise_keys");
 
-/// Bytes of the secret part of a dataset: seed and blinding of two shares.
-pub(crate) const SEED_BYTES: usize = 128;
-
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(SEEDS)?;
     transaction.open_table(PENDING)?;
@@ -59,7 +56,7 @@ pub(crate) struct PendingDataset {
     pub(crate) person: PersonTag,
     /// Its commitments.
     pub(crate) commitments: DatasetCommitments,
-    /// Seed and blinding of both shares, [`SEED_BYTES`] bytes.
+    /// Seed and blinding of both shares, 128 bytes.
     pub(crate) seeds: Zeroizing<Vec<u8>>,
     /// For each (block, plane): the 16 check slots, then this keyholder's two check values.
     pub(crate) checks: Vec<[[u64; 16]; 3]>,
@@ -149,12 +146,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Whether this keyholder has signed the dataset version and not erased it.
-    pub(crate) fn is_attested(&self, key: DatasetKey) -> Result<bool, StoreError> {
-        let table = self.database.begin_read()?.open_table(SEEDS)?;
-        Ok(table.get(&key.to_bytes())?.is_some())
     }
 
     /// Seed and blinding of both shares of each dataset, in the order asked for.

@@ -1,0 +1,193 @@
+//! Third step: the sealed shares, and the signatures of the settlement.
+
+use super::{Agreed, Committee, Member, present};
+use crate::{
+    answers::{Answers, ReleasedShareFrom},
+    error::AggregatorError,
+    question::Answering,
+};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use locus_cohort::AnswerPlan;
+use locus_ledger::{OrderId, Settlement, recover};
+use locus_sharing::{
+    KeyholderIndex, ShareIndex, release_plan,
+    seal::{ENCAPSULATION_BYTES, TAG_BYTES},
+};
+use locus_wire::pb::keyholder::{self as pb, release_answer_response::Part};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Shares in memory at a time, for each keyholder; a share has at most 64 KiB.
+const SHARES_AT_ONCE: usize = 32;
+
+/// The outcome of a release whose shares are all kept.
+#[derive(Debug)]
+pub(crate) struct Released {
+    /// What was signed; `None` when nobody could sign yet.
+    pub(crate) settlement: Option<Settlement>,
+    /// Who signed it, ascending.
+    pub(crate) signatures: Vec<(KeyholderIndex, Bytes)>,
+}
+
+/// The settlement that the keyholders are expected to sign.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expected {
+    /// Of an open order, as the settlement with this number.
+    Next(u64),
+    /// The one that is on the chain already.
+    OnChain(Settlement),
+}
+
+impl Expected {
+    fn admits(&self, settlement: &Settlement, order: &OrderId, answering: &Answering) -> bool {
+        let placed = match self {
+            Self::Next(sequence) => settlement.payout_sequence == *sequence,
+            Self::OnChain(on_chain) => settlement == on_chain,
+        };
+        placed
+            && settlement.order == *order
+            && settlement.answer_digest == answering.plan.digest().0
+            && settlement.cohort_digest == answering.cohort.digest().0
+            && settlement.cohort_size == answering.cohort.size()
+            && settlement.price == answering.cohort.price()
+    }
+}
+
+impl Committee {
+    /// Has every participant release its shares, and keeps them. A share that nobody asked for, a
+    /// missing one, or a settlement other than expected ends the answer.
+    pub(crate) async fn release(
+        &self,
+        order: &OrderId,
+        agreed: &Agreed,
+        answering: &Answering,
+        expected: Expected,
+        answers: &Answers,
+    ) -> Result<Released, AggregatorError> {
+        let releasers = assignments(agreed);
+        let calls = self.members.iter().filter(|member| agreed.participants.contains(&member.index)).map(|member| {
+            let shares = releasers.get(&member.index).cloned().unwrap_or_default();
+            let job = ReleaseJob { committee: self, member, order, agreed, answering, expected, answers };
+            job.run(shares)
+        });
+        let signed: Vec<_> = try_join_all(calls).await?.into_iter().flatten().collect();
+        let Some(&(first, settlement, _)) = signed.first() else {
+            return Ok(Released { settlement: None, signatures: Vec::new() });
+        };
+        if let Some(&(second, ..)) = signed.iter().find(|(_, other, _)| *other != settlement) {
+            return Err(AggregatorError::Disagreement { first, second, what: "payout roots" });
+        }
+        let signatures = signed.into_iter().map(|(keyholder, _, signature)| (keyholder, signature)).collect();
+        Ok(Released { settlement: Some(settlement), signatures })
+    }
+}
+
+/// Which shares each participant releases.
+fn assignments(agreed: &Agreed) -> BTreeMap<KeyholderIndex, BTreeSet<ShareIndex>> {
+    let mut releasers: BTreeMap<KeyholderIndex, BTreeSet<ShareIndex>> = BTreeMap::new();
+    for assignment in release_plan(agreed.absent()) {
+        releasers.entry(assignment.releaser).or_default().insert(assignment.share);
+    }
+    releasers
+}
+
+/// The release of one keyholder.
+struct ReleaseJob<'a> {
+    committee: &'a Committee,
+    member: &'a Member,
+    order: &'a OrderId,
+    agreed: &'a Agreed,
+    answering: &'a Answering,
+    expected: Expected,
+    answers: &'a Answers,
+}
+
+type Signed = (KeyholderIndex, Settlement, Bytes);
+
+impl ReleaseJob<'_> {
+    async fn run(self, shares: BTreeSet<ShareIndex>) -> Result<Option<Signed>, AggregatorError> {
+        let keyholder = self.member.index;
+        let patience = Duration::from_secs(self.committee.limits.release_wait_s);
+        let payout_sequence = match self.expected {
+            Expected::Next(sequence) => sequence,
+            Expected::OnChain(settlement) => settlement.payout_sequence,
+        };
+        let request = pb::ReleaseAnswerRequest {
+            order_id: self.order.0.0.to_vec().into(),
+            commitments: self.agreed.commitments.clone(),
+            payout_sequence,
+        };
+        let mut client = self.member.client.clone();
+        let mut stream = present(keyholder, patience, client.release_answer(request)).await?;
+        let mut missing = missing_shares(&self.answering.plan, &shares);
+        let mut buffered = Vec::new();
+        let mut signed = None;
+        loop {
+            let next = async { stream.message().await.map(tonic::Response::new) };
+            let Some(message) = present(keyholder, patience, next).await? else { break };
+            match message.part {
+                Some(Part::Share(share)) => buffered.push(self.accept_share(share, &mut missing)?),
+                Some(Part::Settlement(settlement)) if signed.is_none() => {
+                    signed = Some(self.accept_settlement(&settlement)?);
+                }
+                _ => return Err(self.wrong("a message that has no place in a release")),
+            }
+            if buffered.len() >= SHARES_AT_ONCE {
+                self.answers.put_shares(self.order, &std::mem::take(&mut buffered))?;
+            }
+        }
+        self.answers.put_shares(self.order, &buffered)?;
+        if !missing.is_empty() {
+            return Err(self.wrong("too few shares"));
+        }
+        Ok(signed)
+    }
+
+    fn accept_share(
+        &self,
+        share: pb::ReleasedShare,
+        missing: &mut BTreeMap<(u32, u32), usize>,
+    ) -> Result<ReleasedShareFrom, AggregatorError> {
+        let bytes = missing.remove(&(share.block, share.share));
+        let bytes = bytes.ok_or_else(|| self.wrong("a share that it was not asked for"))?;
+        let number = u8::try_from(share.share).map_err(|_| self.wrong("a share that it was not asked for"))?;
+        if share.sealed.len() != bytes {
+            return Err(self.wrong("a sealed share of a wrong length"));
+        }
+        Ok(ReleasedShareFrom { share, number, keyholder: self.member.index.get() })
+    }
+
+    fn accept_settlement(&self, message: &pb::SettlementSignature) -> Result<Signed, AggregatorError> {
+        let settlement = message.settlement.as_ref().map(Settlement::try_from);
+        let Some(Ok(settlement)) = settlement else { return Err(self.wrong("a malformed settlement")) };
+        if !self.expected.admits(&settlement, self.order, self.answering) {
+            return Err(self.wrong("a settlement on other terms"));
+        }
+        let signing_hash = self.committee.contracts.settlement_signing_hash(&settlement);
+        if recover(&signing_hash, &message.signature) != Ok(self.member.signer) {
+            return Err(self.wrong("a settlement without its signature"));
+        }
+        Ok((self.member.index, settlement, message.signature.clone()))
+    }
+
+    fn wrong(&self, what: &'static str) -> AggregatorError {
+        AggregatorError::KeyholderMessage { keyholder: self.member.index, what }
+    }
+}
+
+/// (Block, share) of everything to be released, with its sealed length: the partial decryptions of
+/// all planes, 8 bytes for each released slot.
+fn missing_shares(plan: &AnswerPlan, shares: &BTreeSet<ShareIndex>) -> BTreeMap<(u32, u32), usize> {
+    let mut missing = BTreeMap::new();
+    for block in plan.blocks() {
+        let payload_bytes = 8 * block.released_slots().count() * plan.planes().len();
+        for share in shares {
+            let place = (block.block.0, u32::from(share.get()));
+            missing.insert(place, ENCAPSULATION_BYTES + TAG_BYTES + payload_bytes);
+        }
+    }
+    missing
+}
