@@ -9,6 +9,7 @@ mod produce;
 mod records;
 mod submit;
 
+pub(crate) use records::EnrolmentEvent;
 pub use records::{EnrolledDataset, EnrolmentRecord, EnrolmentRecords};
 pub use submit::{EnrolOptions, Enrolled, enrol};
 

@@ -3,8 +3,9 @@
 use crate::{
     entropy::EntropyError, files::FileError, keystore::KeystoreError, network::NetworkChanged, service::CallError,
 };
-use locus_genomics::{PanelDecodeError, SelectionError};
-use locus_ledger::OrderId;
+use locus_genomics::{PanelDecodeError, PanelDigest, SelectionError};
+use locus_ledger::{Amount, OrderId};
+use locus_privacy::PrivacyError;
 use locus_rlwe::RlweError;
 use locus_sharing::SharingError;
 use locus_wire::convert::FieldError;
@@ -38,6 +39,41 @@ pub enum ClientError {
     /// A panel file is damaged.
     #[error("the panel is damaged: {0}")]
     Panel(#[from] PanelDecodeError),
+    /// The archive sent another panel.
+    #[error("the archive sent something else than panel {wanted}: try again, or obtain the panel elsewhere")]
+    OtherPanel {
+        /// The panel asked for.
+        wanted: PanelDigest,
+    },
+    /// The market's privacy rules do not allow the question.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
+    /// The account holds less than it offers.
+    #[error("the account holds {held} tokens, the maximum price is {needed}: obtain more tokens or offer less")]
+    TooPoor {
+        /// Tokens held.
+        held: Amount,
+        /// Tokens needed.
+        needed: Amount,
+    },
+    /// A keyholder's deletion receipt is not valid.
+    #[error("the deletion receipt of keyholder {keyholder} is not valid: do not rely on the erasure, report it to the market's operators")]
+    Receipt {
+        /// The keyholder.
+        keyholder: u8,
+    },
+    /// Ordinals that the registration does not have, or none.
+    #[error("name at least one dataset of the registration, ordinals 0 to {last}")]
+    Ordinals {
+        /// Last ordinal.
+        last: u32,
+    },
+    /// No keyholder gave a statement.
+    #[error("no keyholder gave a statement; the first said: {first}")]
+    NoStatement {
+        /// What the first keyholder said.
+        first: CallError,
+    },
     /// The variants asked for are not a selection.
     #[error(transparent)]
     Selection(#[from] SelectionError),

@@ -4,8 +4,9 @@ use crate::{
     entropy::{self, EntropyError},
     files::{self, FileError},
 };
+use bytes::Bytes;
 use locus_commitment::{Address, Digest32, PersonTag};
-use locus_ledger::AccountKey;
+use locus_ledger::{AccountError, AccountKey};
 use locus_sharing::{
     MasterSecret,
     seal::{SealingPrivateKey, SealingPublicKey},
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use zeroize::Zeroizing;
 
@@ -74,6 +76,9 @@ pub enum KeystoreError {
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The account key cannot sign.
+    #[error(transparent)]
+    Account(#[from] AccountError),
 }
 
 /// What may be known about a keystore; holds no secret.
@@ -93,7 +98,6 @@ pub struct KeystoreMetadata {
 }
 
 /// Keys with which an institution vouches for the people it enrols.
-#[derive(Clone)]
 pub struct AccreditorKeys {
     account: AccountKey,
     person_key: Zeroizing<[u8; 32]>,
@@ -120,7 +124,7 @@ pub struct Keystore {
     account: AccountKey,
     master: MasterSecret,
     sealing: SealingPrivateKey,
-    accreditor: Option<AccreditorKeys>,
+    accreditor: Option<Arc<AccreditorKeys>>,
 }
 
 /// What [`Keystore::create`] makes beyond the usual keys.
@@ -173,10 +177,10 @@ impl Keystore {
         }
         let accreditor = match &metadata.accreditor {
             None => None,
-            Some(named) => Some(AccreditorKeys {
+            Some(named) => Some(Arc::new(AccreditorKeys {
                 account: read_account(folder, ACCREDITOR_FILE, named)?,
                 person_key: read_secret(&folder.join(PERSON_KEY_FILE))?,
-            }),
+            })),
         };
         Ok(Self { folder: folder.to_path_buf(), metadata, account, master, sealing, accreditor })
     }
@@ -225,8 +229,13 @@ impl Keystore {
     ///
     /// # Errors
     /// [`KeystoreError::NotAnAccreditor`].
-    pub fn accreditor(&self) -> Result<&AccreditorKeys, KeystoreError> {
-        self.accreditor.as_ref().ok_or(KeystoreError::NotAnAccreditor)
+    pub fn accreditor(&self) -> Result<Arc<AccreditorKeys>, KeystoreError> {
+        self.accreditor.clone().ok_or(KeystoreError::NotAnAccreditor)
+    }
+
+    /// The account's signature over a digest.
+    pub(crate) fn sign(&self, digest: &Digest32) -> Result<Bytes, KeystoreError> {
+        Ok(Bytes::copy_from_slice(&self.account.sign_digest(digest)?.to_bytes()))
     }
 }
 

@@ -103,7 +103,7 @@ impl Network {
 
     fn check_same(&self, known: &Self, file: &Path) -> Result<(), Box<NetworkChanged>> {
         let (now, then) = (&self.info, &known.info);
-        let what = if now.contracts != then.contracts {
+        let what = if now.contracts != then.contracts || now.token_name != then.token_name {
             "set of contracts"
         } else if now.parameters != then.parameters {
             "set of privacy rules"
@@ -133,6 +133,11 @@ impl Network {
     /// Number of the keyholder committee, which attestations are bound to.
     pub fn committee_epoch(&self) -> u64 {
         self.info.committee_epoch
+    }
+
+    /// EIP-712 name of the payment token.
+    pub fn token_name(&self) -> &str {
+        &self.info.token_name
     }
 
     /// Everything, as the exchange describes it.

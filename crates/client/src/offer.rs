@@ -141,8 +141,10 @@ pub async fn post_offer(
         let (mut exchange, request) = (services.exchange.clone(), request.clone());
         async move { exchange.post_offer(request).await }
     };
-    retrying(name::EXCHANGE, call).await?;
-    Ok(offer.nonce)
+    let Err(error) = retrying(name::EXCHANGE, call).await else { return Ok(offer.nonce) };
+    // A try whose answer was lost may have succeeded.
+    let stands = registration_state(services, registration).await?.offer.is_some_and(|standing| standing == offer);
+    if stands { Ok(offer.nonce) } else { Err(error.into()) }
 }
 
 /// Takes a registration off the market. Datasets in running answers stay in them.
@@ -163,8 +165,10 @@ pub async fn withdraw_offer(
         let (mut exchange, request) = (services.exchange.clone(), request.clone());
         async move { exchange.withdraw_offer(request).await }
     };
-    retrying(name::EXCHANGE, call).await?;
-    Ok(())
+    let Err(error) = retrying(name::EXCHANGE, call).await else { return Ok(()) };
+    // A try whose answer was lost may have succeeded.
+    let state = registration_state(services, registration).await?;
+    if state.offer.is_none() && state.next_offer_nonce > nonce { Ok(()) } else { Err(error.into()) }
 }
 
 /// An offer as it is listed.

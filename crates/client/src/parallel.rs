@@ -21,8 +21,10 @@ pub(crate) fn map<T: Sync, R: Send, E: Send>(
     }
     let parts: Vec<Result<Vec<R>, E>> = thread::scope(|scope| {
         let work = &work;
-        let spawn = |part: &'_ [T]| scope.spawn(move || part.iter().map(work).collect::<Result<Vec<R>, E>>());
-        let handles: Vec<_> = items.chunks(share).map(spawn).collect();
+        let handles: Vec<_> = items
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Result<Vec<R>, E>>()))
+            .collect();
         handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
     let mut results = Vec::with_capacity(items.len());

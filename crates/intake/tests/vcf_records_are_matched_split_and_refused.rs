@@ -247,3 +247,19 @@ fn each_person_keeps_their_own_column() {
         assert_eq!(carriers, [variant]);
     }
 }
+
+#[test]
+fn a_usable_record_counts_beside_an_unusable_one_at_its_position_in_either_order() {
+    let (exchanged, good) = ("1 9 . C A . . . GT 0/1 0/0", "1 9 . A C . . . GT 0/1 1/1");
+    for records in [[GOOD, exchanged, good], [GOOD, good, exchanged]] {
+        let found = outcome(&["1:5:A:C", "1:9:A:C"], &records);
+        assert_eq!(found.genotypes[1], [Het, HomAlt], "{records:?}");
+        assert_eq!(found.refused(), [(R::Swapped, 1)]);
+    }
+}
+
+#[test]
+fn a_record_contradicts_a_panel_only_if_no_variant_there_has_its_reference_allele() {
+    let found = outcome(&["1:5:A:C", "1:9:A:C", "1:9:C:A"], &[GOOD, "1 9 . A G . . . GT 0/1 0/0"]);
+    assert_eq!((found.refused(), found.report.files[0].off_panel), (vec![], 1));
+}

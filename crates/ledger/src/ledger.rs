@@ -49,14 +49,9 @@ pub struct Chain {
 struct Sender {
     key: PrivateKeySigner,
     /// Held while a transaction gets its nonce, so that nonces cannot race inside a process.
-    lane: Arc<Mutex<Lane>>,
-}
-
-/// Where the account stands in the order of its transactions.
-#[derive(Debug, Default)]
-struct Lane {
-    /// One more than the nonce sent last.
-    next_nonce: Option<u64>,
+    turn: Arc<Mutex<()>>,
+    /// Nonces sent whose outcome is not known yet.
+    outstanding: send::Outstanding,
 }
 
 impl Sender {
@@ -85,7 +80,11 @@ impl Chain {
 
     fn over(client: RpcClient, sender: Option<&AccountKey>) -> Self {
         let provider = ProviderBuilder::new().disable_recommended_fillers().connect_client(client).erased();
-        let sender = sender.map(|key| Sender { key: key.signer().clone(), lane: Arc::default() });
+        let sender = sender.map(|key| Sender {
+            key: key.signer().clone(),
+            turn: Arc::default(),
+            outstanding: Default::default(),
+        });
         Self { provider, sender }
     }
 

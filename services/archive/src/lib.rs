@@ -12,6 +12,8 @@ mod progress;
 mod publish;
 mod staged;
 mod start;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use config::{ArchiveConfig, Limits};

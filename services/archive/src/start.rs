@@ -114,23 +114,9 @@ impl ArchiveHandle {
     }
 }
 
-/// Starts an archive: takes up the state of an earlier run, follows the chain, serves.
+/// Starts an archive in this process: takes up the state of an earlier run, follows the chain, serves.
 pub async fn start_with(deps: ArchiveDeps, listen: Listen, reflection: bool) -> Result<ArchiveHandle, StartError> {
-    let scratch = deps.data_dir.join(SCRATCH_FOLDER);
-    fs::create_dir_all(&scratch).map_err(|source| StartError::File { path: scratch.clone(), source })?;
-    let ledger = Ledger::open(deps.chain, deps.contracts).await?;
-    let archive = Arc::new(Archive::new(Parts {
-        view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
-        ledger,
-        panels: Panels::open(deps.store.clone(), &deps.limits).await?,
-        batches: StagedBatches::open(&deps.data_dir.join(DATABASE_FILE))?,
-        limits: deps.limits,
-        clock: deps.clock,
-        scratch,
-        store: deps.store,
-        keyholders: keyholder_clients(&deps.keyholders)?,
-    }));
-    upload::discard_debris(&archive).await?;
+    let archive = Arc::new(build(deps).await?);
     let stop = CancellationToken::new();
     let tasks = vec![
         tokio::spawn(background::follow_chain(archive.clone(), stop.clone())),
@@ -140,6 +126,26 @@ pub async fn start_with(deps: ArchiveDeps, listen: Listen, reflection: bool) -> 
     let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
     let server = serve(routes, listen, options).await?;
     Ok(ArchiveHandle { server, stop: stop.drop_guard(), tasks })
+}
+
+/// Builds an archive and removes what an earlier run was cut off from removing.
+pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
+    let scratch = deps.data_dir.join(SCRATCH_FOLDER);
+    fs::create_dir_all(&scratch).map_err(|source| StartError::File { path: scratch.clone(), source })?;
+    let ledger = Ledger::open(deps.chain, deps.contracts).await?;
+    let archive = Archive::new(Parts {
+        view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
+        ledger,
+        panels: Panels::open(deps.store.clone(), &deps.limits).await?,
+        batches: StagedBatches::open(&deps.data_dir.join(DATABASE_FILE))?,
+        limits: deps.limits,
+        clock: deps.clock,
+        scratch,
+        store: deps.store,
+        keyholders: keyholder_clients(&deps.keyholders)?,
+    });
+    upload::discard_debris(&archive).await?;
+    Ok(archive)
 }
 
 fn keyholder_clients(connectors: &[Connector; 3]) -> Result<[KeyholderClient; 3], ServeError> {

@@ -1,2 +1,7 @@
-//! entry
-fn main() {}
+//! The `locus` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    locus::run()
+}

@@ -192,8 +192,9 @@ fn derive_nonce(
     for (person, digest) in persons.iter().zip(digests) {
         writer.part(&person.0).part(digest.as_bytes());
     }
-    let [number, ..] = writer.finish().0.as_chunks::<8>().0 else { return 0 };
-    u64::from_le_bytes(*number)
+    let digest = writer.finish().0;
+    let (number, _) = digest.split_at(8);
+    number.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
 fn has_missing(packed: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! Checking an answer against what was ordered, and opening it.
 
 use crate::{error::ClientError, network::Network, research::table::VariantCounts, service::name};
-use locus_cohort::{AnswerPlan, BlockPlan, DST_SEALED_SHARE, PanelShape, PlanRefusal, sealed_share_associated_data};
+use locus_cohort::{AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, PlanRefusal, sealed_share_associated_data};
 use locus_commitment::NetworkId;
 use locus_genomics::{Panel, Plane, VariantIndex, VariantSelection};
 use locus_ledger::{Amount, Order, OrderId, Settlement};
@@ -203,10 +203,9 @@ pub fn verify_answer(
     }
     let shape = PanelShape { digest: panel.digest(), complete_calls: panel.complete_calls() };
     let (order, selection) = (ordered.order, ordered.selection);
-    let cohort = CohortDigest(settlement.cohort_digest);
-    let plan =
-        AnswerPlan::of_cohort(network.id(), shape, &selection, order.tier, order.rho, cohort, settlement.cohort_size)
-            .map_err(AnswerError::Plan)?;
+    let cohort = NamedCohort { digest: CohortDigest(settlement.cohort_digest), size: settlement.cohort_size };
+    let plan = AnswerPlan::of_named(network.id(), shape, &selection, order.tier, order.rho, cohort)
+        .map_err(AnswerError::Plan)?;
     if plan.digest().0 != settlement.answer_digest {
         return Err(AnswerError::OtherQuestion.into());
     }
@@ -291,7 +290,7 @@ pub(crate) fn verify_order(
     if selection.digest() != order.selection_digest.0 {
         return Err(AnswerError::OtherOrder("selection of variants").into());
     }
-    if network.contracts().order_id(&order) != order_id {
+    if locus_ledger::order_id(&order) != order_id {
         return Err(AnswerError::OtherOrder("order id").into());
     }
     Ok(Ordered { order_id, order, selection })

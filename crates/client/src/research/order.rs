@@ -9,9 +9,9 @@ use crate::{
     research::{AnswerError, Question, file, open},
     service::{CallError, Services, name, retrying},
 };
-use locus_commitment::{Address, Digest32};
+use locus_commitment::Digest32;
 use locus_genomics::Panel;
-use locus_ledger::{Amount, Order, OrderId};
+use locus_ledger::{Amount, Order, OrderId, PermitTerms, order_id};
 use locus_wire::{convert::selection_to_pb, pb::exchange as exchange_pb, pb::query as pb};
 use std::path::{Path, PathBuf};
 use tonic::Code;
@@ -61,43 +61,38 @@ pub async fn place_order(
     if state.balance < terms.max_price {
         return Err(ClientError::TooPoor { held: state.balance, needed: terms.max_price });
     }
-    let order = sign_terms(network, keystore, question, terms, now_unix_s)?;
+    let order = order_of(network, keystore, question, terms, now_unix_s)?;
     let contracts = network.contracts();
-    let order_id = contracts.order_id(&order);
+    let id = order_id(&order);
     let record = pb::AnswerRecord {
         network: Some((&network.id()).into()),
-        order_id: order_id.0.0.to_vec().into(),
+        order_id: id.0.0.to_vec().into(),
         order: Some((&order).into()),
         selection: Some(selection_to_pb(&question.selection)),
         blocks: Vec::new(),
         summary: None,
     };
-    file::save_record(&record, &order_file(folder, order_id))?;
-    let permit_hash = contracts.permit_signing_hash(
-        keystore.address(),
-        contracts.escrow,
-        terms.max_price,
-        state.permit_nonce,
-        order.deadline_unix_s,
-    );
+    file::save_record(&record, &order_file(folder, id))?;
+    let permit = PermitTerms {
+        owner: keystore.address(),
+        value: terms.max_price,
+        nonce: state.permit_nonce,
+        deadline_unix_s: order.deadline_unix_s,
+    };
     let request = exchange_pb::OpenOrderRequest {
         order: record.order.clone(),
-        signature: sign(keystore, &contracts.order_signing_hash(&order)),
+        signature: keystore.sign(&contracts.order_signing_hash(&order))?,
         permit: Some(exchange_pb::Permit {
             value: terms.max_price.0.to_string(),
             deadline_unix_s: order.deadline_unix_s,
-            signature: sign(keystore, &permit_hash),
+            signature: keystore.sign(&contracts.permit_signing_hash(&permit, network.token_name()))?,
         }),
     };
-    open_on_chain(services, request, order_id).await?;
-    Ok(PlacedOrder { order_id, order, record })
+    open_on_chain(services, request, id).await?;
+    Ok(PlacedOrder { order_id: id, order, record })
 }
 
-fn sign(keystore: &Keystore, digest: &Digest32) -> bytes::Bytes {
-    keystore.account().sign_digest(digest).to_vec().into()
-}
-
-fn sign_terms(
+fn order_of(
     network: &Network,
     keystore: &Keystore,
     question: &Question,

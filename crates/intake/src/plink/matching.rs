@@ -97,7 +97,7 @@ impl<'r> Match<'r> {
     fn exchanged_fate(&self, index: VariantIndex, alignment: &mut Alignment<'_>) -> PairFate {
         let here = index.0..index.0 + 1;
         match alignment.panel.variant(index) {
-            Some(variant) if variant.is_strand_ambiguous() && false => {
+            Some(variant) if variant.is_strand_ambiguous() => {
                 PairFate::Refused(RefusalReason::StrandAmbiguous, here)
             }
             Some(variant) if variant.is_snv() || self.has_reference => {

@@ -12,7 +12,11 @@ use alloy_rpc_types_eth::{BlockNumberOrTag, TransactionReceipt, TransactionReque
 use alloy_signer::SignerSync as _;
 use alloy_transport::{TransportError, TransportResult};
 use locus_commitment::Digest32;
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// How long one answer of a chain node may take.
@@ -26,7 +30,51 @@ const POLL_INTERVAL_MAX: Duration = Duration::from_secs(2);
 /// EIP-7825: most gas that one transaction may have on Ethereum.
 const TRANSACTION_GAS_MAX: u64 = 1 << 24;
 
+/// Tries to get a nonce that nobody else has used.
+const NONCE_ATTEMPTS_MAX: u32 = 3;
+
+/// A transaction that was offered to the chain.
+struct Sent {
+    hash: B256,
+    raw: Bytes,
+    _nonce: OutstandingNonce,
+}
+
+/// The nonces of one account that are sent and whose outcome is not known yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outstanding(Arc<Mutex<BTreeSet<u64>>>);
+
+/// Keeps a nonce outstanding while it lives.
+struct OutstandingNonce {
+    of: Outstanding,
+    nonce: u64,
+}
+
+impl Outstanding {
+    fn nonces(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        // A set of numbers is sound whenever its lock is free.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The nonce after the last outstanding one; 0 when there is none.
+    fn next(&self) -> u64 {
+        self.nonces().last().map_or(0, |last| last.saturating_add(1))
+    }
+
+    fn add(&self, nonce: u64) -> OutstandingNonce {
+        self.nonces().insert(nonce);
+        OutstandingNonce { of: self.clone(), nonce }
+    }
+}
+
+impl Drop for OutstandingNonce {
+    fn drop(&mut self) {
+        self.of.nonces().remove(&self.nonce);
+    }
+}
+
 /// What one unit of gas may cost, in wei.
+#[derive(Clone, Copy)]
 enum Fees {
     Dynamic { max_fee: u128, priority_fee: u128 },
     Legacy { gas_price: u128 },
@@ -52,11 +100,9 @@ impl Chain {
         // The estimate runs the transaction, so what a contract refuses is not even sent.
         let estimate = self.ask(self.provider.estimate_gas(request.clone()).into_future()).await?;
         let fees = self.fees().await?;
-        let (hash, raw) = self.broadcast(sender, &request, gas_limit(estimate), fees).await?;
-        let Some(receipt) = self.wait_for(hash, &raw).await else {
-            // The node's own count of transactions tells the next nonce from here on.
-            sender.lane.lock().await.next_nonce = None;
-            return Err(LedgerError::NoReceipt { transaction: Digest32(hash.0) });
+        let sent = self.broadcast(sender, &request, gas_limit(estimate), fees).await?;
+        let Some(receipt) = self.wait_for(&sent).await else {
+            return Err(LedgerError::NoReceipt { transaction: Digest32(sent.hash.0) });
         };
         if receipt.status() { Ok(receipt) } else { Err(self.why_reverted(request, &receipt).await) }
     }
@@ -68,38 +114,45 @@ impl Chain {
         request: &TransactionRequest,
         gas_limit: u64,
         fees: Fees,
-    ) -> Result<(B256, Bytes), LedgerError> {
+    ) -> Result<Sent, LedgerError> {
         let chain_id = self.chain_id().await?;
-        let mut lane = sender.lane.lock().await;
-        let counted = self.ask(self.provider.get_transaction_count(sender.address()).pending().into_future()).await?;
-        // A node may not count yet what was sent a moment ago.
-        let nonce = lane.next_nonce.unwrap_or(0).max(counted);
-        let (hash, raw) = sign(sender, request, chain_id, nonce, gas_limit, fees)?;
-        match self.ask(self.provider.send_raw_transaction(&raw)).await {
-            Err(LedgerError::Transport(error)) if is_refusal(&error) => return Err(LedgerError::Transport(error)),
-            // Anything else may have reached the chain: the receipt will tell.
-            _ => lane.next_nonce = Some(nonce + 1),
+        let _turn = sender.turn.lock().await;
+        let mut attempts = 0;
+        loop {
+            let counted = self.provider.get_transaction_count(sender.address()).pending();
+            // A node may not count yet what was sent a moment ago.
+            let nonce = sender.outstanding.next().max(self.ask(counted.into_future()).await?);
+            let (hash, raw) = sign(sender, request, chain_id, nonce, gas_limit, fees)?;
+            let sent = Sent { hash, raw, _nonce: sender.outstanding.add(nonce) };
+            attempts += 1;
+            match self.ask(self.provider.send_raw_transaction(&sent.raw)).await {
+                // Another process sends from this account, so this transaction can never be included.
+                Err(LedgerError::Transport(error))
+                    if says(&error, "nonce too low") && attempts < NONCE_ATTEMPTS_MAX => {}
+                Err(LedgerError::Transport(error)) if is_refusal(&error) => return Err(LedgerError::Transport(error)),
+                // Whatever else happened, it may have reached the chain: the receipt will tell.
+                _ => return Ok(sent),
+            }
         }
-        Ok((hash, raw))
     }
 
     /// The receipt, or `None` when none was seen in time.
-    async fn wait_for(&self, hash: B256, raw: &Bytes) -> Option<TransactionReceipt> {
+    async fn wait_for(&self, sent: &Sent) -> Option<TransactionReceipt> {
         let started = Instant::now();
         let mut offered = started;
         let mut pause = POLL_INTERVAL;
         loop {
-            match self.ask(self.provider.get_transaction_receipt(hash).into_future()).await {
+            match self.ask(self.provider.get_transaction_receipt(sent.hash).into_future()).await {
                 Ok(Some(receipt)) => return Some(receipt),
                 Ok(None) => {}
-                Err(error) => tracing::debug!(%error, transaction = %hash, "no answer about a receipt"),
+                Err(error) => tracing::debug!(%error, transaction = %sent.hash, "no answer about a receipt"),
             }
             if started.elapsed() >= RECEIPT_DEADLINE {
                 return None;
             }
             if offered.elapsed() >= OFFER_AGAIN_AFTER {
                 // Refused as known, or as used up once it is included: both are harmless.
-                let _ = self.ask(self.provider.send_raw_transaction(raw)).await;
+                let _ = self.ask(self.provider.send_raw_transaction(&sent.raw)).await;
                 offered = Instant::now();
             }
             tokio::time::sleep(pause).await;
@@ -140,9 +193,12 @@ fn gas_limit(estimate: u64) -> u64 {
 /// Whether a node has refused a transaction for good. A node that has it already, or has included it
 /// already, also answers with an error.
 fn is_refusal(error: &TransportError) -> bool {
-    let Some(response) = error.as_error_resp() else { return false };
-    let message = response.message.to_lowercase();
-    !message.contains("already known") && !message.contains("already imported")
+    error.as_error_resp().is_some() && !says(error, "already known") && !says(error, "already imported")
+}
+
+/// Whether a node answers with an error of these words.
+fn says(error: &TransportError, words: &str) -> bool {
+    error.as_error_resp().is_some_and(|response| response.message.to_lowercase().contains(words))
 }
 
 fn sign(
@@ -190,6 +246,18 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nonce_is_taken_until_its_outcome_is_known() {
+        let outstanding = Outstanding::default();
+        assert_eq!(outstanding.next(), 0);
+        let (first, second) = (outstanding.add(7), outstanding.add(8));
+        assert_eq!(outstanding.next(), 9);
+        drop(first);
+        assert_eq!(outstanding.next(), 9);
+        drop(second);
+        assert_eq!(outstanding.next(), 0, "the node's count decides again");
+    }
 
     #[test]
     fn the_gas_limit_leaves_room_but_stays_below_the_cap_of_ethereum() {

@@ -13,15 +13,15 @@ use std::{
 };
 
 /// Both chains have the id that Anvil has by default, so that contracts get equal addresses.
-pub const CHAIN_ID: u64 = 31_337;
+pub(crate) const CHAIN_ID: u64 = 31_337;
 /// Time at which every chain starts.
-pub const START_UNIX_S: u64 = 1_900_000_000;
+pub(crate) const START_UNIX_S: u64 = 1_900_000_000;
 /// Names the Anvil program to use.
 const ANVIL_VARIABLE: &str = "LOCUS_ANVIL";
 
 /// A clock that a test moves.
 #[derive(Debug)]
-pub struct ManualClock(AtomicU64);
+pub(crate) struct ManualClock(AtomicU64);
 
 impl Clock for ManualClock {
     fn unix_s(&self) -> u64 {
@@ -30,7 +30,7 @@ impl Clock for ManualClock {
 }
 
 /// A chain under test.
-pub enum Backend {
+pub(crate) enum Backend {
     /// The embedded chain.
     Embedded { chain: EmbeddedChain, clock: Arc<ManualClock> },
     /// Anvil over HTTP.
@@ -38,7 +38,7 @@ pub enum Backend {
 }
 
 /// A running Anvil; ends with this value.
-pub struct Anvil {
+pub(crate) struct Anvil {
     process: Child,
     url: String,
     /// Seconds by which the chain's time was moved.
@@ -55,7 +55,7 @@ impl Drop for Anvil {
 
 impl Backend {
     /// A fresh embedded chain in memory.
-    pub fn embedded() -> Self {
+    pub(crate) fn embedded() -> Self {
         let clock = Arc::new(ManualClock(AtomicU64::new(START_UNIX_S)));
         let chain = EmbeddedChain::in_memory(&ChainConfig::new(CHAIN_ID), clock.clone());
         Self::Embedded { chain, clock }
@@ -63,7 +63,7 @@ impl Backend {
 
     /// A fresh Anvil, or `None` when the environment names none. A block is final when `lag` epochs
     /// of `epoch_blocks` blocks follow it (Anvil: two).
-    pub fn anvil(epoch_blocks: u64) -> Option<Self> {
+    pub(crate) fn anvil(epoch_blocks: u64) -> Option<Self> {
         let Some(program) = std::env::var_os(ANVIL_VARIABLE) else {
             eprintln!("not run on Anvil: {ANVIL_VARIABLE} does not name an Anvil program");
             return None;
@@ -85,7 +85,7 @@ impl Backend {
     }
 
     /// A connection that sends from `key`, whose fees are paid for.
-    pub async fn connect(&self, key: &AccountKey) -> Chain {
+    pub(crate) async fn connect(&self, key: &AccountKey) -> Chain {
         match self {
             Self::Embedded { chain, .. } => Chain::embedded(chain.clone(), Some(key)),
             Self::Anvil(anvil) => {
@@ -97,7 +97,7 @@ impl Backend {
     }
 
     /// The time that the next block would have, at least.
-    pub fn now_unix_s(&self) -> u64 {
+    pub(crate) fn now_unix_s(&self) -> u64 {
         match self {
             Self::Embedded { clock, .. } => clock.unix_s(),
             Self::Anvil(anvil) => START_UNIX_S + anvil.moved_s.load(Ordering::SeqCst),
@@ -105,7 +105,7 @@ impl Backend {
     }
 
     /// Lets time pass.
-    pub async fn advance_s(&self, seconds: u64) {
+    pub(crate) async fn advance_s(&self, seconds: u64) {
         match self {
             Self::Embedded { clock, .. } => {
                 clock.0.fetch_add(seconds, Ordering::SeqCst);
@@ -119,14 +119,14 @@ impl Backend {
     }
 
     /// Makes everything so far final.
-    pub async fn finalize(&self) {
+    pub(crate) async fn finalize(&self) {
         if let Self::Anvil(anvil) = self {
             anvil.mine(3).await;
         }
     }
 
     /// Whether the chain is Anvil.
-    pub fn as_anvil(&self) -> Option<&Anvil> {
+    pub(crate) fn as_anvil(&self) -> Option<&Anvil> {
         match self {
             Self::Embedded { .. } => None,
             Self::Anvil(anvil) => Some(anvil),
@@ -136,28 +136,28 @@ impl Backend {
 
 impl Anvil {
     /// Mines empty blocks.
-    pub async fn mine(&self, blocks: u64) {
+    pub(crate) async fn mine(&self, blocks: u64) {
         self.call("anvil_mine", json!([format!("{blocks:#x}")])).await;
     }
 
     /// Replaces the last `depth` blocks by empty ones.
-    pub async fn reorganise(&self, depth: u64) {
+    pub(crate) async fn reorganise(&self, depth: u64) {
         self.call("anvil_reorg", json!([depth, []])).await;
     }
 
     /// Calls a method of Anvil's own.
-    pub async fn call(&self, method: &'static str, params: Value) -> Value {
+    pub(crate) async fn call(&self, method: &'static str, params: Value) -> Value {
         let client = alloy_rpc_client::RpcClient::new_http(self.url.parse().expect("the address is a url"));
         client.request(method, params).await.unwrap_or_else(|error| panic!("Anvil refuses {method}: {error}"))
     }
 }
 
 /// The deterministic key number `index`.
-pub fn key(index: u8) -> AccountKey {
+pub(crate) fn key(index: u8) -> AccountKey {
     AccountKey::from_bytes(&[index; 32]).expect("small constants are keys")
 }
 
 /// The account of key number `index`.
-pub fn account(index: u8) -> Address {
+pub(crate) fn account(index: u8) -> Address {
     key(index).address()
 }

@@ -14,7 +14,7 @@ const BAD_SIGNATURE: &str = "QueryEscrowBadSignature";
 const BAD_EVIDENCE: &str = "CommitteeVerifierBadEvidence";
 const BAD_KEYHOLDER_SIGNATURE: &str = "CommitteeVerifierBadSignature";
 
-pub async fn an_order_is_the_researchers_alone_and_opens_once(backend: &Backend) {
+pub(crate) async fn an_order_is_the_researchers_alone_and_opens_once(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (ledger, contracts) = (&market.ledger, *market.contracts());
     let order = market.order(1, 100);
@@ -48,7 +48,7 @@ pub async fn an_order_is_the_researchers_alone_and_opens_once(backend: &Backend)
     market.open_signed(&market.order(2, 100), Some(&permit)).await.expect("opened");
 }
 
-pub async fn an_order_outside_the_rules_is_refused(backend: &Backend) {
+pub(crate) async fn an_order_outside_the_rules_is_refused(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let changes: [(&str, &str, fn(&mut Order)); 9] = [
         ("no price", "QueryEscrowBadOrder", |order| order.max_price = Amount::ZERO),
@@ -68,7 +68,7 @@ pub async fn an_order_outside_the_rules_is_refused(backend: &Backend) {
     }
 }
 
-pub async fn anyone_returns_the_escrow_after_the_deadline_and_nobody_before(backend: &Backend) {
+pub(crate) async fn anyone_returns_the_escrow_after_the_deadline_and_nobody_before(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (open, settled) = (market.open(1, 100).await, market.open(2, 100).await);
     let stranger = market.seen_by(backend, &key(STRANGER)).await;
@@ -90,7 +90,7 @@ pub async fn anyone_returns_the_escrow_after_the_deadline_and_nobody_before(back
     assert_eq!(refusal(nothing), "QueryEscrowNothingDeferred");
 }
 
-pub async fn a_settlement_needs_two_keyholders_who_signed_exactly_it(backend: &Backend) {
+pub(crate) async fn a_settlement_needs_two_keyholders_who_signed_exactly_it(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let order = market.open(1, 100).await;
     let tree = earnings(&[(BIOBANK, 40)]);
@@ -143,7 +143,7 @@ pub async fn a_settlement_needs_two_keyholders_who_signed_exactly_it(backend: &B
     settle(&signed(&[1, 2, 3])).await.expect("settled");
 }
 
-pub async fn an_order_is_settled_once(backend: &Backend) {
+pub(crate) async fn an_order_is_settled_once(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (first, second) = (market.open(1, 100).await, market.open(2, 100).await);
     let tree = earnings(&[(BIOBANK, 40)]);
@@ -158,7 +158,7 @@ pub async fn an_order_is_settled_once(backend: &Backend) {
     assert_eq!(market.balance(market.contracts().escrow).await, 140);
 }
 
-pub async fn a_payout_is_claimed_once_and_grows(backend: &Backend) {
+pub(crate) async fn a_payout_is_claimed_once_and_grows(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let ledger = &market.ledger;
     let first = earnings(&[(BIOBANK, 30), (PERSON, 10)]);
@@ -185,7 +185,7 @@ pub async fn a_payout_is_claimed_once_and_grows(backend: &Backend) {
     assert_eq!(ledger.claimed(account(BIOBANK)).await.unwrap(), Amount(80));
 }
 
-pub async fn claims_never_exceed_settled_prices(backend: &Backend) {
+pub(crate) async fn claims_never_exceed_settled_prices(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (cheap, _unsettled) = (market.open(1, 100).await, market.open(2, 1_000).await);
     // Two dishonest keyholders sign a root that pays more than the price.
@@ -196,7 +196,7 @@ pub async fn claims_never_exceed_settled_prices(backend: &Backend) {
     assert_eq!(market.balance(market.contracts().escrow).await, 1_010);
 }
 
-pub async fn a_contract_without_a_signature_method_signs_nothing(backend: &Backend) {
+pub(crate) async fn a_contract_without_a_signature_method_signs_nothing(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let ledger = &market.ledger;
     let mut order = market.order(1, 100);

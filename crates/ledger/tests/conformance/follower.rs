@@ -14,7 +14,7 @@ async fn poll(view: &mut ChainView, market: &Market) {
     view.poll(&market.ledger).await.expect("the chain can be followed");
 }
 
-pub async fn the_view_holds_what_the_chain_says(backend: &Backend) {
+pub(crate) async fn the_view_holds_what_the_chain_says(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let batch = market.register(BIOBANK, 0, 4).await;
     let registered_at = market.ledger.head().await.unwrap().number;
@@ -52,7 +52,7 @@ pub async fn the_view_holds_what_the_chain_says(backend: &Backend) {
     }
 }
 
-pub async fn a_second_view_that_starts_late_agrees_with_the_first(backend: &Backend) {
+pub(crate) async fn a_second_view_that_starts_late_agrees_with_the_first(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let follower = ViewFollower::start(market.ledger.clone(), Duration::from_secs(3_600));
     let batch = market.register(BIOBANK, 0, 3).await;

@@ -6,7 +6,7 @@ use crate::{
 };
 use locus_ledger::{ChainView, OrderState, OrderStatus};
 
-pub async fn a_cohort_is_registered_sold_paid_revoked_and_erased(backend: &Backend) {
+pub(crate) async fn a_cohort_is_registered_sold_paid_revoked_and_erased(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (ledger, contracts) = (&market.ledger, *market.contracts());
     let cohort = market.register(BIOBANK, 0, 5).await;
@@ -49,7 +49,7 @@ pub async fn a_cohort_is_registered_sold_paid_revoked_and_erased(backend: &Backe
     assert_eq!(view.claimed(&account(BIOBANK)), 50);
 }
 
-pub async fn an_order_that_costs_less_than_its_limit_returns_the_rest(backend: &Backend) {
+pub(crate) async fn an_order_that_costs_less_than_its_limit_returns_the_rest(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let mut earned = 0;
     for (sequence, price) in [(1, 0), (2, 700), (3, 1_000)] {

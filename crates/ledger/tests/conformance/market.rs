@@ -14,37 +14,37 @@ use locus_ledger::{
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use std::collections::BTreeMap;
 
-pub const ADMIN: u8 = 1;
-pub const KEYHOLDERS: [u8; 3] = [11, 12, 13];
-pub const ACCREDITOR: u8 = 21;
-pub const BIOBANK: u8 = 31;
-pub const PERSON: u8 = 32;
-pub const RESEARCHER: u8 = 41;
-pub const STRANGER: u8 = 51;
-pub const PANEL: PanelDigest = PanelDigest([0xaa; 32]);
+pub(crate) const ADMIN: u8 = 1;
+pub(crate) const KEYHOLDERS: [u8; 3] = [11, 12, 13];
+pub(crate) const ACCREDITOR: u8 = 21;
+pub(crate) const BIOBANK: u8 = 31;
+pub(crate) const PERSON: u8 = 32;
+pub(crate) const RESEARCHER: u8 = 41;
+pub(crate) const STRANGER: u8 = 51;
+pub(crate) const PANEL: PanelDigest = PanelDigest([0xaa; 32]);
 
 /// A market and the connection of its exchange, which is also its admin.
-pub struct Market {
-    pub ledger: Ledger,
-    pub now_unix_s: u64,
+pub(crate) struct Market {
+    pub(crate) ledger: Ledger,
+    pub(crate) now_unix_s: u64,
 }
 
 /// Everything that a registration carries.
 #[derive(Clone)]
-pub struct SignedBatch {
-    pub registration: Registration,
-    pub leaves: Vec<DatasetLeaf>,
-    pub registrant_signature: Vec<u8>,
-    pub accreditor_signature: Vec<u8>,
-    pub attestations: [Vec<u8>; 3],
+pub(crate) struct SignedBatch {
+    pub(crate) registration: Registration,
+    pub(crate) leaves: Vec<DatasetLeaf>,
+    pub(crate) registrant_signature: Vec<u8>,
+    pub(crate) accreditor_signature: Vec<u8>,
+    pub(crate) attestations: [Vec<u8>; 3],
 }
 
-pub fn sign(key: &AccountKey, digest: &Digest32) -> Vec<u8> {
+pub(crate) fn sign(key: &AccountKey, digest: &Digest32) -> Vec<u8> {
     key.sign_digest(digest).expect("keys sign").to_bytes().to_vec()
 }
 
 /// A leaf whose commitments depend on `seed` alone.
-pub fn leaf(seed: u64) -> DatasetLeaf {
+pub(crate) fn leaf(seed: u64) -> DatasetLeaf {
     let word = |kind: u8| {
         let mut bytes = [kind; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -61,12 +61,12 @@ pub fn leaf(seed: u64) -> DatasetLeaf {
     }
 }
 
-pub fn member(index: u8) -> CommitteeMember {
+pub(crate) fn member(index: u8) -> CommitteeMember {
     CommitteeMember { signer: account(index), hpke_public_key: vec![index; 1216] }
 }
 
 /// Floors low enough for small tests.
-pub fn parameters() -> NetworkParameterValues {
+pub(crate) fn parameters() -> NetworkParameterValues {
     NetworkParameterValues {
         cohort_size_min: 3,
         exact_batch_min: 3,
@@ -82,14 +82,14 @@ pub fn parameters() -> NetworkParameterValues {
 }
 
 /// The name of the contract error that refused a call.
-pub fn refusal<T: std::fmt::Debug>(outcome: Result<T, LedgerError>) -> String {
+pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, LedgerError>) -> String {
     let error = outcome.expect_err("the contract refuses");
     error.refusal().map(str::to_owned).unwrap_or_else(|| panic!("not refused by a contract but: {error}"))
 }
 
 impl Market {
     /// Deploys a market and publishes one panel.
-    pub async fn deploy(backend: &Backend) -> Self {
+    pub(crate) async fn deploy(backend: &Backend) -> Self {
         let chain = backend.connect(&key(ADMIN)).await;
         let config = DeploymentConfig {
             parameters: parameters(),
@@ -104,21 +104,21 @@ impl Market {
         Self { ledger, now_unix_s: backend.now_unix_s() }
     }
 
-    pub fn contracts(&self) -> &Contracts {
+    pub(crate) fn contracts(&self) -> &Contracts {
         self.ledger.contracts()
     }
 
-    pub fn deadline(&self) -> u64 {
+    pub(crate) fn deadline(&self) -> u64 {
         self.now_unix_s + 3_600
     }
 
     /// The same market through the connection of another account.
-    pub async fn seen_by(&self, backend: &Backend, key: &AccountKey) -> Ledger {
+    pub(crate) async fn seen_by(&self, backend: &Backend, key: &AccountKey) -> Ledger {
         Ledger::open(backend.connect(key).await, *self.contracts()).await.expect("the market opens")
     }
 
     /// A batch with all its signatures.
-    pub fn batch(&self, registrant: u8, batch_nonce: u64, leaves: Vec<DatasetLeaf>) -> SignedBatch {
+    pub(crate) fn batch(&self, registrant: u8, batch_nonce: u64, leaves: Vec<DatasetLeaf>) -> SignedBatch {
         let accreditor = (registrant == BIOBANK).then(|| account(ACCREDITOR));
         let registration = Registration {
             registrant: account(registrant),
@@ -133,7 +133,7 @@ impl Market {
     }
 
     /// Signs a registration for everybody, in this epoch of the committee.
-    pub fn sign_batch(
+    pub(crate) fn sign_batch(
         &self,
         registrant: &AccountKey,
         registration: Registration,
@@ -156,7 +156,7 @@ impl Market {
         }
     }
 
-    pub async fn submit(&self, batch: &SignedBatch) -> Result<RegisteredBatch, LedgerError> {
+    pub(crate) async fn submit(&self, batch: &SignedBatch) -> Result<RegisteredBatch, LedgerError> {
         self.ledger
             .register_datasets(
                 &batch.registration,
@@ -169,13 +169,13 @@ impl Market {
     }
 
     /// Registers `count` datasets with commitments from `seed` on.
-    pub async fn register(&self, registrant: u8, seed: u64, count: u64) -> RegisteredBatch {
+    pub(crate) async fn register(&self, registrant: u8, seed: u64, count: u64) -> RegisteredBatch {
         let leaves = (seed..seed + count).map(leaf).collect();
         self.submit(&self.batch(registrant, seed, leaves)).await.expect("the batch is registered")
     }
 
     /// An offer at `price` base units per dataset.
-    pub fn offer(&self, registration: RegistrationId, nonce: u64, price: u128) -> Offer {
+    pub(crate) fn offer(&self, registration: RegistrationId, nonce: u64, price: u128) -> Offer {
         let prices =
             OfferPrices { counts: Amount(price), filtered_counts: Amount(price), association: Amount(price) };
         Offer {
@@ -192,12 +192,12 @@ impl Market {
         }
     }
 
-    pub async fn post(&self, signer: u8, offer: &Offer) -> Result<Digest32, LedgerError> {
+    pub(crate) async fn post(&self, signer: u8, offer: &Offer) -> Result<Digest32, LedgerError> {
         self.ledger.post_offer(offer, &sign(&key(signer), &self.contracts().offer_signing_hash(offer))).await
     }
 
     /// An order of the researcher for at most `max_price` base units.
-    pub fn order(&self, nonce: u64, max_price: u128) -> Order {
+    pub(crate) fn order(&self, nonce: u64, max_price: u128) -> Order {
         Order {
             researcher: account(RESEARCHER),
             panel: PANEL,
@@ -216,7 +216,7 @@ impl Market {
     }
 
     /// The researcher's permit for `value` base units.
-    pub async fn permit(&self, value: u128) -> PermitSignature {
+    pub(crate) async fn permit(&self, value: u128) -> PermitSignature {
         let owner = account(RESEARCHER);
         let nonce = self.ledger.permit_nonce(owner).await.expect("the token answers");
         let terms = PermitTerms { owner, value: Amount(value), nonce, deadline_unix_s: self.deadline() };
@@ -227,7 +227,7 @@ impl Market {
     }
 
     /// Opens a funded order; mints what it may cost.
-    pub async fn open(&self, nonce: u64, max_price: u128) -> OrderId {
+    pub(crate) async fn open(&self, nonce: u64, max_price: u128) -> OrderId {
         let order = self.order(nonce, max_price);
         self.ledger.mint(account(RESEARCHER), Amount(max_price)).await.expect("the admin mints");
         let permit = self.permit(max_price).await;
@@ -235,7 +235,7 @@ impl Market {
         order_id(&order)
     }
 
-    pub async fn open_signed(
+    pub(crate) async fn open_signed(
         &self,
         order: &Order,
         permit: Option<&PermitSignature>,
@@ -245,7 +245,7 @@ impl Market {
     }
 
     /// A settlement number `sequence` that pays these cumulative earnings.
-    pub fn settlement(&self, order: OrderId, sequence: u64, price: u128, tree: &PayoutTree) -> Settlement {
+    pub(crate) fn settlement(&self, order: OrderId, sequence: u64, price: u128, tree: &PayoutTree) -> Settlement {
         Settlement {
             order,
             answer_digest: Digest32([3; 32]),
@@ -258,7 +258,7 @@ impl Market {
     }
 
     /// Signatures of these keyholders (1 to 3).
-    pub fn endorse(&self, settlement: &Settlement, keyholders: &[u8]) -> SettlementSignatures {
+    pub(crate) fn endorse(&self, settlement: &Settlement, keyholders: &[u8]) -> SettlementSignatures {
         let digest = self.contracts().settlement_signing_hash(settlement);
         let signed = |keyholder: &u8| {
             let place = usize::from(*keyholder) - 1;
@@ -268,17 +268,17 @@ impl Market {
     }
 
     /// Settles with keyholders 1 and 3.
-    pub async fn settle(&self, settlement: &Settlement) -> Result<Digest32, LedgerError> {
+    pub(crate) async fn settle(&self, settlement: &Settlement) -> Result<Digest32, LedgerError> {
         self.ledger.settle_order(settlement, &self.endorse(settlement, &[1, 3])).await
     }
 
-    pub async fn balance(&self, account: Address) -> u128 {
+    pub(crate) async fn balance(&self, account: Address) -> u128 {
         self.ledger.balance(account).await.expect("the token answers").0
     }
 }
 
 /// A tree of these earnings.
-pub fn earnings(of: &[(u8, u128)]) -> PayoutTree {
+pub(crate) fn earnings(of: &[(u8, u128)]) -> PayoutTree {
     let map: BTreeMap<_, _> = of.iter().map(|(index, base)| (account(*index), Amount(*base))).collect();
     PayoutTree::build(map)
 }

@@ -10,7 +10,7 @@ use locus_ledger::{Amount, Audience, Offer, TierSet};
 const BAD_SIGNATURE: &str = "OfferBookBadSignature";
 const BAD_NONCE: &str = "OfferBookBadNonce";
 
-pub async fn an_offer_is_the_registrants_alone(backend: &Backend) {
+pub(crate) async fn an_offer_is_the_registrants_alone(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let registration = market.register(BIOBANK, 0, 1).await.registration;
     let offer = market.offer(registration, 1, 10);
@@ -41,7 +41,7 @@ pub async fn an_offer_is_the_registrants_alone(backend: &Backend) {
     direct.post_own_offer(&market.offer(registration, 2, 20)).await.expect("the registrant needs no signature");
 }
 
-pub async fn an_offer_signature_counts_once_and_in_order(backend: &Backend) {
+pub(crate) async fn an_offer_signature_counts_once_and_in_order(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let registration = market.register(PERSON, 0, 1).await.registration;
     let (cheap, dear) = (market.offer(registration, 1, 1), market.offer(registration, 2, 100));
@@ -53,7 +53,7 @@ pub async fn an_offer_signature_counts_once_and_in_order(backend: &Backend) {
     assert_eq!(market.ledger.offer_nonce(registration).await.unwrap(), 2);
 }
 
-pub async fn a_signature_for_another_method_or_market_posts_no_offer(backend: &Backend) {
+pub(crate) async fn a_signature_for_another_method_or_market_posts_no_offer(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let other = Market::deploy(backend).await;
     let registration = market.register(PERSON, 0, 1).await.registration;
@@ -75,7 +75,7 @@ pub async fn a_signature_for_another_method_or_market_posts_no_offer(backend: &B
     assert_eq!(refusal(market.ledger.withdraw_offer(registration, 1, &posted).await), BAD_SIGNATURE);
 }
 
-pub async fn an_expired_or_malformed_offer_is_refused(backend: &Backend) {
+pub(crate) async fn an_expired_or_malformed_offer_is_refused(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let registration = market.register(PERSON, 0, 1).await.registration;
     let good = market.offer(registration, 1, 10);
@@ -97,7 +97,7 @@ pub async fn an_expired_or_malformed_offer_is_refused(backend: &Backend) {
     assert_eq!(refusal(market.post(PERSON, &good).await), "OfferBookBadOffer", "expired");
 }
 
-pub async fn a_withdrawal_cancels_offers_that_were_signed_before(backend: &Backend) {
+pub(crate) async fn a_withdrawal_cancels_offers_that_were_signed_before(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let registration = market.register(PERSON, 0, 1).await.registration;
     market.post(PERSON, &market.offer(registration, 1, 10)).await.expect("posted");

@@ -33,7 +33,7 @@ fn winners<T>(outcomes: Vec<Result<T, LedgerError>>, refused_with: &str) -> usiz
     won
 }
 
-pub async fn of_sixty_four_offers_with_one_nonce_exactly_one_is_posted(backend: &Backend) {
+pub(crate) async fn of_sixty_four_offers_with_one_nonce_exactly_one_is_posted(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let registration = market.register(PERSON, 0, 1).await.registration;
     let mut tasks = Vec::new();
@@ -50,7 +50,7 @@ pub async fn of_sixty_four_offers_with_one_nonce_exactly_one_is_posted(backend: 
     assert_eq!(market.ledger.offer_nonce(registration).await.unwrap(), 1);
 }
 
-pub async fn of_sixty_four_claims_of_one_payout_exactly_one_is_paid(backend: &Backend) {
+pub(crate) async fn of_sixty_four_claims_of_one_payout_exactly_one_is_paid(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let order = market.open(1, 1_000).await;
     let tree = earnings(&[(BIOBANK, 10), (STRANGER, 990)]);
@@ -69,7 +69,7 @@ pub async fn of_sixty_four_claims_of_one_payout_exactly_one_is_paid(backend: &Ba
     assert_eq!(market.balance(account(BIOBANK)).await, 10);
 }
 
-pub async fn one_account_sends_sixty_four_transactions_at_once(backend: &Backend) {
+pub(crate) async fn one_account_sends_sixty_four_transactions_at_once(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let mut tasks = Vec::new();
     for racer in 0..RACERS {

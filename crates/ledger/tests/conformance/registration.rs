@@ -13,7 +13,7 @@ use locus_ledger::{DatasetLeaf, leaves_hash};
 const BAD_SIGNATURE: &str = "DatasetRegistryBadSignature";
 const DUPLICATE: &str = "DatasetRegistryDuplicate";
 
-pub async fn a_copied_commitment_is_refused_under_any_account_kind_and_time(backend: &Backend) {
+pub(crate) async fn a_copied_commitment_is_refused_under_any_account_kind_and_time(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let original = leaf(7);
     let batch = market.batch(PERSON, 1, vec![original]);
@@ -53,7 +53,7 @@ fn with(mut leaf: DatasetLeaf, change: impl FnOnce(&mut DatasetLeaf)) -> Dataset
     leaf
 }
 
-pub async fn a_registration_needs_every_signature(backend: &Backend) {
+pub(crate) async fn a_registration_needs_every_signature(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let good = market.batch(BIOBANK, 1, vec![leaf(1)]);
     let spoil: [(&str, &str, fn(&mut SignedBatch)); 10] = [
@@ -86,14 +86,14 @@ pub async fn a_registration_needs_every_signature(backend: &Backend) {
 }
 
 /// The other signature of the same signer over the same digest: (r, n - s, other v).
-pub fn high_form(signature: &[u8]) -> Vec<u8> {
+pub(crate) fn high_form(signature: &[u8]) -> Vec<u8> {
     let low = alloy_primitives::Signature::from_raw(signature).expect("65 bytes");
     let group_order =
         alloy_primitives::uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
     alloy_primitives::Signature::new(low.r(), group_order - low.s(), !low.v()).as_bytes().to_vec()
 }
 
-pub async fn signatures_count_for_one_message_one_contract_and_one_chain(backend: &Backend) {
+pub(crate) async fn signatures_count_for_one_message_one_contract_and_one_chain(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let other = Market::deploy(backend).await;
     let good = market.batch(PERSON, 1, vec![leaf(1)]);
@@ -127,7 +127,7 @@ pub async fn signatures_count_for_one_message_one_contract_and_one_chain(backend
     market.submit(&later).await.expect("signed with a later deadline it is registered");
 }
 
-pub async fn a_batch_registers_once_and_a_retry_finds_it(backend: &Backend) {
+pub(crate) async fn a_batch_registers_once_and_a_retry_finds_it(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let batch = market.batch(BIOBANK, 9, vec![leaf(1), leaf(2)]);
     let body = leaf(2).commitments.bodies.0;
@@ -145,7 +145,7 @@ pub async fn a_batch_registers_once_and_a_retry_finds_it(backend: &Backend) {
     market.submit(&market.batch(PERSON, 9, vec![leaf(3)])).await.expect("registered");
 }
 
-pub async fn a_new_committee_epoch_voids_older_attestations(backend: &Backend) {
+pub(crate) async fn a_new_committee_epoch_voids_older_attestations(backend: &Backend) {
     let market = Market::deploy(backend).await;
     assert_eq!(market.ledger.committee_epoch().await.unwrap(), 3);
     let old = market.batch(PERSON, 1, vec![leaf(1)]);
@@ -159,7 +159,7 @@ pub async fn a_new_committee_epoch_voids_older_attestations(backend: &Backend) {
     market.submit(&new).await.expect("the new committee attests");
 }
 
-pub async fn revocation_works_while_the_market_is_paused(backend: &Backend) {
+pub(crate) async fn revocation_works_while_the_market_is_paused(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (ledger, contracts) = (&market.ledger, *market.contracts());
     let registration = market.register(BIOBANK, 0, 3).await.registration;
@@ -192,7 +192,7 @@ pub async fn revocation_works_while_the_market_is_paused(backend: &Backend) {
     market.submit(&market.sign_batch(&key(PERSON), late, vec![leaf(50)], 3)).await.expect("registered");
 }
 
-pub async fn a_revocation_is_the_registrants_alone_and_in_time(backend: &Backend) {
+pub(crate) async fn a_revocation_is_the_registrants_alone_and_in_time(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (ledger, contracts, deadline) = (&market.ledger, *market.contracts(), market.deadline());
     let registration = market.register(BIOBANK, 0, 2).await.registration;
@@ -218,7 +218,7 @@ pub async fn a_revocation_is_the_registrants_alone_and_in_time(backend: &Backend
     assert_eq!(refusal(outcome), "DatasetRegistryExpired");
 }
 
-pub async fn an_erasure_is_recorded_for_revoked_datasets_with_the_keyholders_signature(backend: &Backend) {
+pub(crate) async fn an_erasure_is_recorded_for_revoked_datasets_with_the_keyholders_signature(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let (ledger, contracts) = (&market.ledger, *market.contracts());
     let registration = market.register(PERSON, 0, 1).await.registration;
@@ -234,7 +234,7 @@ pub async fn an_erasure_is_recorded_for_revoked_datasets_with_the_keyholders_sig
     ledger.record_erasure(registration, &[0], 2, &by(2, 2)).await.expect("recorded");
 }
 
-pub async fn only_the_admin_changes_lists_and_committee(backend: &Backend) {
+pub(crate) async fn only_the_admin_changes_lists_and_committee(backend: &Backend) {
     let market = Market::deploy(backend).await;
     let stranger = market.seen_by(backend, &key(STRANGER)).await;
     const DENIED: &str = "AccessControlUnauthorizedAccount";

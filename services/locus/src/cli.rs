@@ -1,0 +1,513 @@
+//! The command line as it is parsed. Every command's work is in [`commands`](crate::commands).
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use locus_commitment::Address;
+use locus_genomics::{Assembly, Condition, Declarations, DuoTerm, PurposeCode};
+use locus_ledger::{Amount, parse_address};
+use locus_privacy::{Rho, Tier};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Sell answers about genomes, never the genomes: enrol, buy, verify, withdraw.
+#[derive(Debug, Parser)]
+#[command(name = "locus", version, about, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Folder of your keys and records [default: $LOCUS_HOME or ~/.local/share/locus]; for `up`, of the market
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address of the market
+    #[arg(long, global = true, value_name = "URL", env = "LOCUS_ENDPOINT", default_value = "http://127.0.0.1:7400")]
+    pub(crate) endpoint: String,
+    /// Addresses of keyholders 1, 2 and 3 [default: the next three ports of the endpoint]
+    #[arg(long, global = true, value_name = "URL,URL,URL", env = "LOCUS_KEYHOLDERS", value_delimiter = ',')]
+    pub(crate) keyholders: Vec<String>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show everything on real genomes, in this process: enrol, buy, check, pay out, erase
+    Demo(DemoArgs),
+    /// Run a market on this machine: archive, exchange, aggregator, three keyholders, chain
+    Up(UpArgs),
+    /// Your account and secrets
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Lists of variants that datasets are made on
+    #[command(subcommand)]
+    Panel(PanelCommand),
+    /// Encrypt genomes here, register them and put them on offer
+    Enroll(EnrollArgs),
+    /// Change price and terms of what you enrolled
+    Offer(OfferArgs),
+    /// List what is on offer
+    Offers(OffersArgs),
+    /// What an answer would cost, how exact it would be, and what it would give away
+    Quote(QuoteArgs),
+    /// Buy an answer
+    #[command(subcommand)]
+    Query(QueryCommand),
+    /// Who used a dataset of yours, when, why, for how much, and the privacy lost so far
+    Statement(StatementArgs),
+    /// Stop selling a registration; the data stay
+    Withdraw(RegistrationArgs),
+    /// Take datasets out of every future answer, for good
+    Revoke(DatasetsArgs),
+    /// Revoke datasets and destroy their ciphertexts and keys
+    Erase(DatasetsArgs),
+    /// Collect what an account has earned
+    Claim(AccountArgs),
+    /// What an account holds, has earned and can claim
+    Balance(AccountArgs),
+    /// Mint test tokens; only on test networks
+    Fund(FundArgs),
+    /// Take back the escrow of an order that was not answered in time
+    Refund(RefundArgs),
+    /// Check a kept answer again, without any service
+    Verify(VerifyArgs),
+    /// Everything recorded about what you enrolled, as one JSON document
+    Export,
+}
+
+/// `locus demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep all files in this folder, which must be new or empty
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// `locus up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Address for contributors and researchers; keyholders take the next three ports
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
+    pub(crate) listen: SocketAddr,
+    /// Where ciphertexts are kept: a folder, s3://, gs:// or az:// [default: in the data folder]
+    #[arg(long, value_name = "URL")]
+    pub(crate) store_url: Option<String>,
+    /// Option of the store, such as region=eu-west-1
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_store_option)]
+    pub(crate) store_option: Vec<(String, String)>,
+    /// Account that may vouch for the datasets of a biobank, with its name: 0x...=NAME
+    #[arg(long, value_name = "ACCOUNT=NAME", value_parser = parse_listed)]
+    pub(crate) accreditor: Vec<(Address, String)>,
+    /// Account that may buy in the vetted tier, with its name: 0x...=NAME
+    #[arg(long, value_name = "ACCOUNT=NAME", value_parser = parse_listed)]
+    pub(crate) researcher: Vec<(Address, String)>,
+    /// Fewest people in a cohort, fixed at the first start
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) cohort_size_min: u32,
+    /// Describe the services by gRPC reflection
+    #[arg(long)]
+    pub(crate) reflection: bool,
+}
+
+/// `locus keys`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make an account, a master secret and a key that answers are sealed to
+    New {
+        /// Also make keys with which an institution vouches for the people it enrols
+        #[arg(long)]
+        accreditor: bool,
+    },
+    /// Show what may be known about the keys
+    Show,
+}
+
+/// `locus panel`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PanelCommand {
+    /// Make a panel file from a list of sites or from the variants of a cohort
+    Build(PanelBuildArgs),
+    /// Describe a panel
+    Show {
+        /// Panel file, or digest or name of a published panel
+        panel: String,
+        /// Also list its variants
+        #[arg(long)]
+        variants: bool,
+    },
+    /// Publish a panel, so that others can use it
+    Publish {
+        /// Panel file
+        panel: String,
+    },
+    /// List published panels
+    List,
+    /// Fetch a published panel
+    Fetch {
+        /// Its digest or name
+        panel: String,
+        /// Where to write it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// `locus panel build`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["sites", "vcf", "plink"]))]
+pub(crate) struct PanelBuildArgs {
+    /// Name of the panel
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Assembly of the positions: GRCh37 or GRCh38
+    #[arg(long)]
+    pub(crate) assembly: Assembly,
+    /// List of sites: VCF, BCF, or text with chrom, pos, ref, alt or one id a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sites: Option<PathBuf>,
+    /// Take every variant of these VCF or BCF files
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) vcf: Vec<PathBuf>,
+    /// Take every variant of this PLINK 1 fileset
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) plink: Option<PathBuf>,
+    /// Whether every dataset will have a call at every variant [default: as the cohort is]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) complete_calls: Option<bool>,
+    /// Reference FASTA: left-aligns indels and checks reference alleles
+    #[arg(long, value_name = "FASTA")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Where to write the panel
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// `locus enroll`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["vcf", "plink", "twenty_three"]))]
+pub(crate) struct EnrollArgs {
+    /// VCF, VCF.gz or BCF; several files are the same people on other chromosomes
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) vcf: Vec<PathBuf>,
+    /// PLINK 1 fileset: PREFIX.bed, .bim and .fam
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) plink: Option<PathBuf>,
+    /// 23andMe raw data
+    #[arg(long = "23andme", id = "twenty_three", value_name = "FILE")]
+    pub(crate) twenty_three: Option<PathBuf>,
+    /// Panel file, or digest or name of a published panel
+    #[arg(long)]
+    pub(crate) panel: String,
+    #[command(flatten)]
+    pub(crate) terms: TermsArgs,
+    /// Enrol everybody in the file as an institution, with the signature of an accreditor
+    #[arg(long)]
+    pub(crate) biobank: bool,
+    /// Data folder with the accreditor's keys [default: your own]
+    #[arg(long, value_name = "DIR", requires = "biobank")]
+    pub(crate) accreditor_key: Option<PathBuf>,
+    /// Which individual of the file you are; needed when it has several
+    #[arg(long, value_name = "NAME", conflicts_with = "biobank")]
+    pub(crate) sample: Option<String>,
+    /// Version of the datasets: one more than the one that they replace
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) version: u32,
+    /// Take panel variants that the file does not mention as homozygous reference
+    #[arg(long)]
+    pub(crate) assume_hom_ref: bool,
+    /// Reference FASTA: left-aligns indels and checks reference alleles
+    #[arg(long, value_name = "FASTA")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Assembly of the file, when it does not say
+    #[arg(long)]
+    pub(crate) assembly: Option<Assembly>,
+    /// Use only records whose FILTER is PASS
+    #[arg(long)]
+    pub(crate) pass_only: bool,
+    /// Take A/T and C/G variants as the file has them, although it does not tell the strand
+    #[arg(long)]
+    pub(crate) accept_strand_ambiguous: bool,
+}
+
+/// Price and terms.
+#[derive(Debug, Args)]
+pub(crate) struct TermsArgs {
+    /// Tokens for one dataset in one answer
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) price: Amount,
+    /// Data use terms (DUO), such as GRU, HMB, NPU, IRB
+    #[arg(long, value_name = "DUO", num_args = 1.., value_delimiter = ',', required = true)]
+    pub(crate) terms: Vec<DuoTerm>,
+    /// Tiers in which answers may be given
+    #[arg(long, num_args = 1.., value_delimiter = ',', required = true)]
+    pub(crate) tier: Vec<TierArg>,
+    /// Disease that the terms name, such as MONDO:0005148
+    #[arg(long, value_name = "TERM")]
+    pub(crate) condition: Option<Condition>,
+    /// Only accredited researchers may buy
+    #[arg(long, conflicts_with = "buyer")]
+    pub(crate) accredited_only: bool,
+    /// Only these accounts may buy
+    #[arg(long, value_name = "ACCOUNT", value_delimiter = ',', value_parser = parse_account)]
+    pub(crate) buyer: Vec<Address>,
+    /// Days until the offer ends
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+}
+
+/// `locus offer`.
+#[derive(Debug, Args)]
+pub(crate) struct OfferArgs {
+    /// Number of the registration
+    #[arg(long, value_name = "N")]
+    pub(crate) registration: u64,
+    #[command(flatten)]
+    pub(crate) terms: TermsArgs,
+}
+
+/// `locus offers`.
+#[derive(Debug, Args)]
+pub(crate) struct OffersArgs {
+    /// Only offers on this panel: file, digest or name
+    #[arg(long)]
+    pub(crate) panel: Option<String>,
+}
+
+/// A question.
+#[derive(Debug, Args)]
+pub(crate) struct QuestionArgs {
+    /// Panel file, or digest or name of a published panel
+    #[arg(long)]
+    pub(crate) panel: String,
+    /// `all`, ids such as 1:69428:T:G separated by commas, or a file of ids
+    #[arg(long, value_name = "IDS|FILE|all", default_value = "all")]
+    pub(crate) variants: String,
+    /// What the answer is for: a name such as biomedical, or a DUO term such as GRU or HMB
+    #[arg(long, value_name = "DUO")]
+    pub(crate) purpose: PurposeCode,
+    /// What you sign beside the purpose, such as ethics-approval
+    #[arg(long, value_name = "NAMES", default_value = "")]
+    pub(crate) declare: Declarations,
+    /// Disease studied, such as MONDO:0005148
+    #[arg(long, value_name = "TERM")]
+    pub(crate) condition: Option<Condition>,
+    /// Privacy tier
+    #[arg(long)]
+    pub(crate) tier: TierArg,
+    /// Privacy loss to buy, in zCDP: more is more exact; not for the exact tier
+    #[arg(long, value_name = "RHO", required_if_eq_any([("tier", "open"), ("tier", "vetted")]))]
+    pub(crate) rho: Option<Rho>,
+}
+
+/// `locus quote`.
+#[derive(Debug, Args)]
+pub(crate) struct QuoteArgs {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+}
+
+/// `locus query`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueryCommand {
+    /// Buy genotype and allele counts
+    Counts(CountsArgs),
+    /// Fetch the answer to an order again, or for the first time after an interruption; costs nothing
+    Fetch(FetchArgs),
+}
+
+/// `locus query counts`.
+#[derive(Debug, Args)]
+pub(crate) struct CountsArgs {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    /// Most tokens to pay; the rest comes back
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) max_price: Amount,
+    /// Where to write the table; the answer with its proofs goes beside it as .answer
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// `locus query fetch`.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// The order, 64 digits
+    pub(crate) order: String,
+    /// Panel file, or digest or name of a published panel
+    #[arg(long)]
+    pub(crate) panel: String,
+    /// Where to write the table; the answer with its proofs goes beside it as .answer
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// `locus statement`.
+#[derive(Debug, Args)]
+pub(crate) struct StatementArgs {
+    #[command(flatten)]
+    pub(crate) registration: RegistrationArgs,
+    #[command(flatten)]
+    pub(crate) dataset: OneDatasetArgs,
+}
+
+/// One dataset of a registration.
+#[derive(Debug, Args)]
+pub(crate) struct OneDatasetArgs {
+    /// Place of the dataset in the registration
+    #[arg(long, value_name = "N", conflicts_with = "sample", default_value_t = 0)]
+    pub(crate) ordinal: u32,
+    /// Name of the individual in the file that was enrolled
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sample: Option<String>,
+}
+
+/// A registration.
+#[derive(Debug, Args)]
+pub(crate) struct RegistrationArgs {
+    /// Number of the registration
+    #[arg(long, value_name = "N")]
+    pub(crate) registration: u64,
+}
+
+/// Some or all datasets of a registration.
+#[derive(Debug, Args)]
+pub(crate) struct DatasetsArgs {
+    #[command(flatten)]
+    pub(crate) registration: RegistrationArgs,
+    /// Places of datasets in the registration
+    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with_all = ["sample", "all"])]
+    pub(crate) ordinal: Vec<u32>,
+    /// Names of individuals in the file that was enrolled
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "all")]
+    pub(crate) sample: Vec<String>,
+    /// Every dataset of a registration that has several
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// An account.
+#[derive(Debug, Args)]
+pub(crate) struct AccountArgs {
+    /// The account [default: your own]
+    #[arg(long, value_parser = parse_account)]
+    pub(crate) account: Option<Address>,
+}
+
+/// `locus fund`.
+#[derive(Debug, Args)]
+pub(crate) struct FundArgs {
+    /// Tokens, at most a million
+    pub(crate) amount: Amount,
+    #[command(flatten)]
+    pub(crate) account: AccountArgs,
+}
+
+/// `locus refund`.
+#[derive(Debug, Args)]
+pub(crate) struct RefundArgs {
+    /// The order, 64 digits
+    pub(crate) order: String,
+}
+
+/// `locus verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Answer file
+    pub(crate) answer: PathBuf,
+    /// Panel file [default: the panel as it was when you bought]
+    #[arg(long)]
+    pub(crate) panel: Option<PathBuf>,
+    /// Check that this table is what the answer says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: Option<PathBuf>,
+}
+
+/// A privacy tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TierArg {
+    /// Noisy counts, for whomever the offers admit
+    Open,
+    /// Less noise, for accredited researchers
+    Vetted,
+    /// No noise, over large sealed batches; not differentially private
+    Exact,
+}
+
+impl From<TierArg> for Tier {
+    fn from(tier: TierArg) -> Self {
+        match tier {
+            TierArg::Open => Self::Open,
+            TierArg::Vetted => Self::Vetted,
+            TierArg::Exact => Self::Exact,
+        }
+    }
+}
+
+fn parse_account(text: &str) -> Result<Address, String> {
+    parse_address(text).map_err(|error| error.to_string())
+}
+
+fn parse_listed(text: &str) -> Result<(Address, String), String> {
+    let (account, name) = text.split_once('=').ok_or("write the account and its name as 0x...=NAME")?;
+    if name.is_empty() || name.len() > 64 {
+        return Err("the name must have 1 to 64 bytes".to_owned());
+    }
+    Ok((parse_account(account)?, name.to_owned()))
+}
+
+fn parse_store_option(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write the option as KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parses(line: &str) -> Result<Cli, clap::error::ErrorKind> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_line_of_the_readme_parses() {
+        let readme = include_str!("../../../README.md");
+        let lines = readme.lines().filter(|line| line.starts_with("locus "));
+        let mut seen = 0;
+        for line in lines {
+            let command = line.split(" #").next().unwrap_or(line).trim_end_matches('&');
+            parses(command).unwrap_or_else(|kind| panic!("{command}: {kind:?}"));
+            seen += 1;
+        }
+        assert!(seen >= 10, "only {seen} lines of the README begin with locus");
+    }
+
+    #[test]
+    fn noisy_tiers_need_rho_and_the_exact_tier_does_not() {
+        use clap::error::ErrorKind::MissingRequiredArgument;
+        let question = "locus quote --panel p --purpose HMB --tier";
+        assert_eq!(parses(&format!("{question} open")).err(), Some(MissingRequiredArgument));
+        parses(&format!("{question} open --rho 0.01")).expect("complete");
+        parses(&format!("{question} exact")).expect("complete");
+    }
+
+    #[test]
+    fn enrolling_needs_one_source() {
+        let rest = "--panel p --price 1 --terms GRU --tier open,exact";
+        assert!(parses(&format!("locus enroll {rest}")).is_err());
+        assert!(parses(&format!("locus enroll --vcf a --plink b {rest}")).is_err());
+        for source in ["--vcf a", "--vcf a b", "--plink b", "--23andme c"] {
+            parses(&format!("locus enroll {source} {rest}")).expect(source);
+        }
+    }
+}
