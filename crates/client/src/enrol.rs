@@ -9,6 +9,11 @@ mod produce;
 mod records;
 mod submit;
 
+#[cfg(test)]
+pub(crate) use {
+    batch::{BatchIdentity, PreparedBatch},
+    produce::UploadJob,
+};
 pub(crate) use records::EnrolmentEvent;
 pub use records::{EnrolledDataset, EnrolmentRecord, EnrolmentRecords};
 pub use submit::{EnrolOptions, Enrolled, enrol};

@@ -6,7 +6,7 @@ use crate::{
     keystore::Keystore,
     network::Network,
     offer::registration_state,
-    service::{CallError, Services, name, retrying},
+    service::{SIGHT, Services, name, retrying},
 };
 use bytes::Bytes;
 use locus_ledger::RegistrationId;
@@ -15,15 +15,10 @@ use locus_wire::{
     convert::field,
     pb::{archive as archive_pb, exchange as pb},
 };
-use std::time::Duration;
 use tonic::Code;
 
 /// How long a signed revocation can be submitted.
 const REVOCATION_LIFETIME_S: u64 = 3_600;
-/// How often the archive is asked again while it has not seen the revocation yet.
-const ERASURE_ATTEMPTS_MAX: u32 = 60;
-/// Pause between these.
-const ERASURE_PAUSE: Duration = Duration::from_millis(250);
 /// Any two keyholders hold both copies of one share: without it nothing can be decrypted.
 const RECEIPTS_MIN: usize = 2;
 
@@ -147,15 +142,14 @@ async fn erase_bodies(
             let (mut archive, request) = (services.archive.clone(), request.clone());
             async move { archive.erase_datasets(request).await }
         };
-        let error: CallError = match retrying(name::ARCHIVE, call).await {
+        let error = match retrying(name::ARCHIVE, call).await {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
         let not_seen_yet = matches!(error.code, Code::FailedPrecondition | Code::NotFound);
-        if !not_seen_yet || attempt == ERASURE_ATTEMPTS_MAX {
+        if !not_seen_yet || !SIGHT.pause_after(attempt).await {
             return Err(error.into());
         }
-        tokio::time::sleep(ERASURE_PAUSE).await;
         attempt += 1;
     }
 }

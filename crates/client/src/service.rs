@@ -9,16 +9,40 @@ use tonic::{Code, Status, transport::Channel};
 
 /// Largest message accepted from a service.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// How long the client keeps asking for something that becomes final on the chain by itself; the
-/// slowest chain in use takes about a quarter of an hour.
-const FINALITY_WAIT_MAX: Duration = Duration::from_secs(1800);
-/// Pause between two such questions, first and longest.
-const FINALITY_PAUSE_MIN: Duration = Duration::from_millis(50);
-const FINALITY_PAUSE_MAX: Duration = Duration::from_secs(4);
-/// How often a call that may be retried is tried.
-const ATTEMPTS_MAX: u32 = 4;
-/// Pause before the second attempt; doubled for every further one.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How often a call is tried again, and with which pauses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Most tries.
+    attempts_max: u32,
+    /// Pause before the second try; doubled for every further one.
+    pause_min: Duration,
+    /// Longest pause.
+    pause_max: Duration,
+}
+
+/// For calls that failed on their way.
+pub(crate) const RETRY: Patience =
+    Patience { attempts_max: 4, pause_min: Duration::from_millis(100), pause_max: Duration::from_secs(1) };
+/// For things that become final on the chain by themselves: seven growing pauses, then one every 4
+/// seconds for half an hour; the slowest chain in use takes about a quarter.
+pub(crate) const FINALITY: Patience =
+    Patience { attempts_max: 460, pause_min: Duration::from_millis(50), pause_max: Duration::from_secs(4) };
+
+/// For one service to see what another has put on the chain: about a quarter of a minute.
+pub(crate) const SIGHT: Patience =
+    Patience { attempts_max: 20, pause_min: Duration::from_millis(50), pause_max: Duration::from_secs(1) };
+
+impl Patience {
+    /// Waits before try number `attempt` + 1; false when there is none.
+    pub(crate) async fn pause_after(&self, attempt: u32) -> bool {
+        if attempt >= self.attempts_max {
+            return false;
+        }
+        let factor = 1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        tokio::time::sleep(self.pause_min.saturating_mul(factor).min(self.pause_max)).await;
+        true
+    }
+}
 
 /// A call that a service refused or that did not reach it.
 #[derive(Debug, thiserror::Error)]
@@ -115,47 +139,43 @@ pub(crate) mod name {
     pub(crate) const KEYHOLDERS: [&str; 3] = ["keyholder 1", "keyholder 2", "keyholder 3"];
 }
 
-/// Makes an idempotent call, again while its code allows, at most [`ATTEMPTS_MAX`] times.
-pub(crate) async fn retrying<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Result<T, CallError>
+/// Makes an idempotent call, again while its code allows, at most four times.
+pub(crate) async fn retrying<T, F>(service: &'static str, call: impl FnMut() -> F) -> Result<T, CallError>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
-    let mut pause = RETRY_PAUSE;
-    let mut attempt = 1;
-    loop {
-        match call().await {
-            Ok(response) => return Ok(response.into_inner()),
-            Err(status) if attempt < ATTEMPTS_MAX && is_retriable(status.code()) => {
-                tracing::debug!(service, attempt, code = ?status.code(), "call failed, trying again");
-            }
-            Err(status) => return Err(CallError::new(service, &status)),
-        }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
-        attempt += 1;
-    }
+    insist(service, RETRY, is_retriable, call).await
 }
 
 /// Makes a call whose subject is on its way to becoming final: `NOT_FOUND` means not yet. Gives up
 /// after half an hour.
-pub(crate) async fn until_final<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Result<T, CallError>
+pub(crate) async fn until_final<T, F>(service: &'static str, call: impl FnMut() -> F) -> Result<T, CallError>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
-    let deadline = tokio::time::Instant::now() + FINALITY_WAIT_MAX;
-    let mut pause = FINALITY_PAUSE_MIN;
+    insist(service, FINALITY, |code| code == Code::NotFound || is_retriable(code), call).await
+}
+
+async fn insist<T, F>(
+    service: &'static str,
+    patience: Patience,
+    may_pass: impl Fn(Code) -> bool,
+    mut call: impl FnMut() -> F,
+) -> Result<T, CallError>
+where
+    F: Future<Output = Result<tonic::Response<T>, Status>>,
+{
+    let mut attempt = 1;
     loop {
-        match call().await {
+        let status = match call().await {
             Ok(response) => return Ok(response.into_inner()),
-            Err(status) if status.code() == Code::NotFound || is_retriable(status.code()) => {
-                if tokio::time::Instant::now() + pause > deadline {
-                    return Err(CallError::new(service, &status));
-                }
-            }
-            Err(status) => return Err(CallError::new(service, &status)),
+            Err(status) => status,
+        };
+        if !may_pass(status.code()) || !patience.pause_after(attempt).await {
+            return Err(CallError::new(service, &status));
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(FINALITY_PAUSE_MAX);
+        tracing::debug!(service, attempt, code = ?status.code(), "call failed, trying again");
+        attempt += 1;
     }
 }
 
@@ -165,9 +185,11 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use tonic::Response;
 
+    const AT_ONCE: Patience = Patience { attempts_max: 4, pause_min: Duration::ZERO, pause_max: Duration::ZERO };
+
     async fn tried(code: Code, failures: u32) -> (Result<u32, Code>, u32) {
         let calls = AtomicU32::new(0);
-        let result = retrying("x", || {
+        let result = insist("x", AT_ONCE, is_retriable, || {
             let call = calls.fetch_add(1, Ordering::SeqCst);
             async move { if call < failures { Err(Status::new(code, "no")) } else { Ok(Response::new(call)) } }
         });
@@ -175,28 +197,24 @@ mod tests {
         (result, calls.load(Ordering::SeqCst))
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn only_retriable_codes_are_tried_again_and_not_for_ever() {
         assert_eq!(tried(Code::Unavailable, 2).await, (Ok(2), 3));
         assert_eq!(tried(Code::Aborted, 1).await, (Ok(1), 2));
-        assert_eq!(tried(Code::Unavailable, 99).await, (Err(Code::Unavailable), ATTEMPTS_MAX));
+        assert_eq!(tried(Code::Unavailable, 99).await, (Err(Code::Unavailable), 4));
         for code in [Code::FailedPrecondition, Code::InvalidArgument, Code::AlreadyExists, Code::NotFound, Code::Internal] {
             assert_eq!(tried(code, 99).await, (Err(code), 1));
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn waiting_for_finality_ends_with_the_last_refusal() {
-        let calls = AtomicU32::new(0);
-        let found = until_final("x", || {
-            let call = calls.fetch_add(1, Ordering::SeqCst);
-            async move { if call < 9 { Err(Status::not_found("not yet")) } else { Ok(Response::new(call)) } }
-        });
-        assert_eq!(found.await.map_err(|error| error.code), Ok(9));
-        let never = until_final("x", || async { Err::<Response<()>, _>(Status::not_found("not yet")) });
-        assert_eq!(never.await.map_err(|error| error.code), Err(Code::NotFound));
-        let refused = until_final("x", || async { Err::<Response<()>, _>(Status::failed_precondition("no")) });
-        assert_eq!(refused.await.map_err(|error| error.code), Err(Code::FailedPrecondition));
+    #[test]
+    fn waiting_for_finality_lasts_about_half_an_hour() {
+        let pause = |attempt: u32| {
+            let factor = 1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX);
+            FINALITY.pause_min.saturating_mul(factor).min(FINALITY.pause_max)
+        };
+        let total: Duration = (1..FINALITY.attempts_max).map(pause).sum();
+        assert!((1790..1830).contains(&total.as_secs()), "{total:?}");
     }
 
     #[test]

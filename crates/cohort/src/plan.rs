@@ -129,7 +129,7 @@ impl AnswerPlan {
                 network,
                 panel: panel.digest,
                 block,
-                slots: slots.clone(),
+                slots,
                 cohort: cohort.digest,
                 predicate: PredicateBytes::unfiltered(),
                 dp_share,

@@ -8,6 +8,8 @@
 mod fold;
 mod follow;
 #[cfg(test)]
+mod script;
+#[cfg(test)]
 mod tests;
 
 pub use follow::{ViewFollower, ViewUnavailable};

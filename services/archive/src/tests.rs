@@ -229,7 +229,8 @@ async fn an_upload_that_a_crash_cut_off_is_gone_after_the_restart() {
         let receiving = upload::receive(&archive, &mut messages, &progress);
         let all_stored = async {
             for _ in 0..3 {
-                events.recv().await.expect("a chunk is stored");
+                let event = events.recv().await.expect("a chunk is stored");
+                assert!(event.is_ok());
             }
         };
         tokio::select! {

@@ -32,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     endpoint: String,
     keyholders: Vec<String>,
+    is_home_named: bool,
 }
 
 impl Context {
@@ -46,7 +47,13 @@ impl Context {
             output: Output::new(global.json),
             endpoint: global.endpoint.clone(),
             keyholders: global.keyholders.clone(),
+            is_home_named: global.data_dir.is_some(),
         })
+    }
+
+    /// The folder of a market on this machine: the one named, else one in the user's folder.
+    pub(crate) fn market_folder(&self) -> PathBuf {
+        if self.is_home_named { self.home.clone() } else { self.home.join("market") }
     }
 
     /// Clients of all services; connected at their first call.
@@ -168,7 +175,7 @@ fn keyholders_beside(endpoint: &str) -> Result<[String; 3], CommandError> {
         let mut other = url.clone();
         let port = port.checked_add(offset).ok_or_else(|| bad("leaves no ports for keyholders"))?;
         other.set_port(Some(port)).map_err(|()| bad("has no host"))?;
-        Ok(other.to_string().trim_end_matches('/').to_owned())
+        Ok::<_, CommandError>(other.to_string().trim_end_matches('/').to_owned())
     };
     Ok([beside(1)?, beside(2)?, beside(3)?])
 }

@@ -231,7 +231,7 @@ impl Node {
             limits: locus_archive::Limits::default(),
             clock: Clock::system(),
         };
-        let archive = locus_archive::start(archive_deps, Listen::InProcess, false)
+        let archive = locus_archive::start_with(archive_deps, Listen::InProcess, false)
             .await
             .map_err(|error| NodeError::Archive(Box::new(error)))?;
         let aggregator_deps = AggregatorDeps {

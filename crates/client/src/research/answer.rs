@@ -5,21 +5,12 @@ use crate::{
     keystore::Keystore,
     progress::{Progress, Stage},
     research::{PlacedOrder, file},
-    service::{CallError, Services, name},
+    service::{CallError, FINALITY, RETRY, Services, name},
 };
 use locus_wire::pb::query as pb;
-use std::{path::Path, time::Duration};
+use std::path::Path;
 use tonic::{Code, Status};
 
-/// How often an answer that stops half way is asked for again.
-const ATTEMPTS_MAX: u32 = 5;
-/// Pause before the second attempt; doubled for every further one.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// How often an order that is not final yet is asked for: with the pauses below about half an hour.
-const FINALITY_ATTEMPTS_MAX: u32 = 480;
-/// Pauses between such attempts.
-const FINALITY_PAUSE_MIN: Duration = Duration::from_millis(50);
-const FINALITY_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// Most panel blocks of one answer.
 const BLOCKS_MAX: usize = 1 << 11;
 
@@ -41,7 +32,6 @@ pub async fn fetch_answer(
         hpke_public_key: keystore.sealing_public_key().to_bytes().to_vec().into(),
     };
     let (mut attempt, mut finality_attempt) = (1, 1);
-    let (mut pause, mut finality_pause) = (RETRY_PAUSE, FINALITY_PAUSE_MIN);
     loop {
         let status = match stream_answer(services, request.clone(), placed, progress).await {
             Ok(record) => {
@@ -51,19 +41,18 @@ pub async fn fetch_answer(
             Err(status) => status,
         };
         let error = CallError::new(name::QUERY, &status);
-        if status.code() == Code::NotFound && finality_attempt < FINALITY_ATTEMPTS_MAX {
+        let goes_on = if error.code == Code::NotFound {
             progress.report(Stage::WaitingForFinality, 0, 0);
-            tokio::time::sleep(finality_pause).await;
-            finality_pause = (finality_pause * 2).min(FINALITY_PAUSE_MAX);
             finality_attempt += 1;
-        } else if error.is_retriable() && attempt < ATTEMPTS_MAX {
-            tracing::debug!(attempt, code = ?status.code(), "answer interrupted, asking again");
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-            attempt += 1;
+            FINALITY.pause_after(finality_attempt - 1).await
         } else {
+            attempt += 1;
+            error.is_retriable() && RETRY.pause_after(attempt - 1).await
+        };
+        if !goes_on {
             return Err(error.into());
         }
+        tracing::debug!(code = ?error.code, "no answer yet, asking again");
     }
 }
 

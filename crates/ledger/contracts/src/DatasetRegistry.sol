@@ -289,8 +289,8 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         bool floors = p.cohortSizeMin > 0 && p.exactBatchMin >= p.cohortSizeMin && p.exactChangeMin > 0
             && p.exactChangeMin <= p.exactBatchMin;
         bool caps = p.rhoOpenQueryMax > 0 && p.rhoOpenQueryMax <= p.rhoOpenYearMax
-            && p.rhoOpenYearMax <= p.rhoOpenLifetimeMax && p.rhoOpenLifetimeMax <= _RHO_ANY_CAP
-            && p.vettedFactor > 0 && p.vettedFactor <= _VETTED_FACTOR_ANY_CAP;
+            && p.rhoOpenYearMax <= p.rhoOpenLifetimeMax && p.rhoOpenLifetimeMax <= _RHO_ANY_CAP && p.vettedFactor > 0
+            && p.vettedFactor <= _VETTED_FACTOR_ANY_CAP;
         return floors && caps && p.floodingSigmaLog2 == _FLOODING_SIGMA_LOG2 && p.orderLifetimeMax > 0
             && p.orderLifetimeMax <= _ORDER_LIFETIME_CAP;
     }
@@ -350,8 +350,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     function _checkAttestations(bytes32 digest, bytes[3] calldata signatures) private view {
-        bytes32 attestation =
-            _hashTypedDataV4(keccak256(abi.encode(_ATTESTATION_TYPEHASH, digest, _committeeEpoch)));
+        bytes32 attestation = _hashTypedDataV4(keccak256(abi.encode(_ATTESTATION_TYPEHASH, digest, _committeeEpoch)));
         for (uint8 index = 1; index <= 3; index++) {
             _checkSigner(keyholderSigner(index), attestation, signatures[index - 1]);
         }

@@ -8,8 +8,9 @@ interface ISettlementVerifier {
     /// @notice Called by an escrow for every settlement. Reverts, or returns its own selector.
     /// @param orderId The order that is settled.
     /// @param order What the escrow knows of it; the id binds the rest.
+    /// @param settlement The terms.
+    /// @param settlementDigest Their EIP-712 digest in the domain of the calling escrow.
     /// @param evidence Whatever the verifier asks for.
-    /// @param settlement The terms; `settlementDigest` is their EIP-712 digest in the domain of the calling escrow.
     function verifySettlement(
         bytes32 orderId,
         IQueryEscrow.OrderRecord calldata order,

@@ -51,8 +51,8 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
     constructor(IERC20 token_, IDatasetRegistry registry_, ISettlementVerifier verifier_)
         EIP712("LocusQueryEscrow", "1")
     {
-        bool deployed = address(token_).code.length > 0 && address(registry_).code.length > 0
-            && address(verifier_).code.length > 0;
+        bool deployed =
+            address(token_).code.length > 0 && address(registry_).code.length > 0 && address(verifier_).code.length > 0;
         if (!deployed) revert QueryEscrowBadDeployment();
         _token = token_;
         _registry = registry_;
@@ -80,9 +80,9 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
     {
         // Anyone can use a permit first. Then this call fails, the allowance is there all the same, and the transfer
         // below decides.
-        try IERC20Permit(address(_token)).permit(
-            order.researcher, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s
-        ) {} catch {}
+        try IERC20Permit(address(_token))
+            .permit(order.researcher, address(this), permit.value, permit.deadline, permit.v, permit.r, permit.s) {}
+            catch {}
         return _open(order, signature);
     }
 
@@ -111,9 +111,8 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
     function settleOrder(Settlement calldata settlement, bytes calldata evidence) external nonReentrant {
         OrderRecord storage record = _orders[settlement.orderId];
         _checkSettlement(record, settlement);
-        bytes4 verdict = _verifier.verifySettlement(
-            settlement.orderId, record, settlement, settlementDigest(settlement), evidence
-        );
+        bytes4 verdict =
+            _verifier.verifySettlement(settlement.orderId, record, settlement, settlementDigest(settlement), evidence);
         if (verdict != ISettlementVerifier.verifySettlement.selector) revert QueryEscrowVerifierRefused();
         record.state = OrderState.Settled;
         _payoutSequence = settlement.payoutSequence;
@@ -266,7 +265,8 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
         if (settlement.cohortSize < cohortSizeMin) {
             revert QueryEscrowCohortTooSmall(settlement.cohortSize, cohortSizeMin);
         }
-        bool wellFormed = settlement.payoutRoot != bytes32(0) && settlement.answerDigest != bytes32(0) && settlement.cohortDigest != bytes32(0);
+        bool wellFormed = settlement.payoutRoot != bytes32(0) && settlement.answerDigest != bytes32(0)
+            && settlement.cohortDigest != bytes32(0);
         if (!wellFormed) revert QueryEscrowBadSettlement();
     }
 }

@@ -55,7 +55,9 @@ contract DatasetRegistryTest is Fixture {
     function test_registrationDigestIsTheStructHashOfTheSpecification() public view {
         Batch memory batch = batchOf(CONTRIBUTOR_KEY, 1, 1);
         assertEq(
-            registry.registrationDigest(batch.registration), Typed.registration(batch.registration), "registration digest"
+            registry.registrationDigest(batch.registration),
+            Typed.registration(batch.registration),
+            "registration digest"
         );
     }
 
@@ -85,8 +87,7 @@ contract DatasetRegistryTest is Fixture {
         copy.leaves[0].bodyDigest = leavesOf(1, 1)[0].bodyDigest;
         signBatch(copy, OTHER_KEY);
         submitExpecting(
-            copy,
-            abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryDuplicate.selector, copy.leaves[0].bodyDigest)
+            copy, abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryDuplicate.selector, copy.leaves[0].bodyDigest)
         );
     }
 
@@ -311,9 +312,7 @@ contract DatasetRegistryTest is Fixture {
         Batch memory batch = _accreditedBatch();
         submitExpecting(
             batch,
-            abi.encodeWithSelector(
-                IDatasetRegistry.DatasetRegistryAccreditorUnknown.selector, vm.addr(ACCREDITOR_KEY)
-            )
+            abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryAccreditorUnknown.selector, vm.addr(ACCREDITOR_KEY))
         );
         registry.setAccreditor(vm.addr(ACCREDITOR_KEY), true, "biobank");
         submit(batch);

@@ -25,7 +25,9 @@ contract GasTest is Fixture {
             Batch memory batch = batchOf(CONTRIBUTOR_KEY, i, counts[i]);
             submit(batch);
             uint256 gas = _report(string.concat("registerDatasets ", decimal(counts[i]), ", whole"));
-            emit log_named_uint(string.concat("registerDatasets ", decimal(counts[i]), ", per dataset"), gas / counts[i]);
+            emit log_named_uint(
+                string.concat("registerDatasets ", decimal(counts[i]), ", per dataset"), gas / counts[i]
+            );
             if (counts[i] >= 64) require(gas <= 75_000 * counts[i], "bulk registration is too dear");
         }
     }

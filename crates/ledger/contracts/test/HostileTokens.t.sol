@@ -6,14 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {IQueryEscrow} from "../src/IQueryEscrow.sol";
 import {QueryEscrow} from "../src/QueryEscrow.sol";
 import {Fixture} from "./support/Fixture.sol";
-import {
-    BlockingToken,
-    FalseToken,
-    FeeToken,
-    PhantomToken,
-    ReentrantToken,
-    SilentToken
-} from "./support/Tokens.sol";
+import {BlockingToken, FalseToken, FeeToken, PhantomToken, ReentrantToken, SilentToken} from "./support/Tokens.sol";
 
 contract HostileTokensTest is Fixture {
     uint96 private constant PRICE = 300 ether;
@@ -64,6 +57,21 @@ contract HostileTokensTest is Fixture {
         hostile.lie(false);
         escrow.claimPayout(RELAYER, PRICE, new bytes32[](0));
         assertEq(hostile.balanceOf(RELAYER), PRICE, "paid");
+    }
+
+    function test_refundThatTheTokenAnswersWithFalseIsDeferred() public {
+        FalseToken hostile = new FalseToken();
+        _pay(address(hostile));
+        hostile.mint(_researcher, MAX_PRICE);
+        IQueryEscrow.Order memory order = orderOf(RESEARCHER_KEY, 1);
+        bytes32 id = open(order);
+        hostile.lie(true);
+        vm.warp(uint256(order.deadline) + 1);
+        escrow.refundOrder(id);
+        assertEq(escrow.deferredRefund(_researcher), MAX_PRICE, "deferred");
+        hostile.lie(false);
+        escrow.withdrawDeferred(_researcher);
+        assertEq(hostile.balanceOf(_researcher), MAX_PRICE, "withdrawn");
     }
 
     function test_tokenWithoutReturnValuesWorks() public {
@@ -138,9 +146,7 @@ contract HostileTokensTest is Fixture {
             return abi.encodeCall(IQueryEscrow.openOrder, (order, signOrder(order, RESEARCHER_KEY)));
         }
         if (attack == 2) {
-            return abi.encodeCall(
-                IQueryEscrow.claimPayout, (RELAYER, escrow.settledTotal(), new bytes32[](0))
-            );
+            return abi.encodeCall(IQueryEscrow.claimPayout, (RELAYER, escrow.settledTotal(), new bytes32[](0)));
         }
         return abi.encodeCall(IQueryEscrow.withdrawDeferred, (_researcher));
     }

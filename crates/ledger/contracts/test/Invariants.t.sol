@@ -74,7 +74,8 @@ contract InvariantsTest {
         bytes4[] memory selectors = targetSelectors()[0].selectors;
         for (uint256 step = 0; step < 3_000; step++) {
             uint256 random = uint256(keccak256(abi.encode("walk", step)));
-            bytes memory arguments = abi.encode(uint32(random), uint32(random >> 32), uint32(random >> 64), uint32(random >> 96));
+            bytes memory arguments =
+                abi.encode(uint32(random), uint32(random >> 32), uint32(random >> 64), uint32(random >> 96));
             (bool done,) = address(_market).call(bytes.concat(selectors[(random >> 128) % selectors.length], arguments));
             require(done, "an action failed");
         }

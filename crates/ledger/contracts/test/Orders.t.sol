@@ -170,8 +170,7 @@ contract OrdersTest is Fixture {
         IQueryEscrow.Order memory order = orderOf(RESEARCHER_KEY, 1);
         order.panelDigest = keccak256("unpublished");
         openExpecting(
-            order,
-            abi.encodeWithSelector(IQueryEscrow.QueryEscrowPanelUnknown.selector, keccak256("unpublished"))
+            order, abi.encodeWithSelector(IQueryEscrow.QueryEscrowPanelUnknown.selector, keccak256("unpublished"))
         );
         registry.pause();
         order = orderOf(RESEARCHER_KEY, 1);
@@ -191,7 +190,8 @@ contract OrdersTest is Fixture {
             )
         );
         require(
-            escrow.orderRecord(Typed.order(order)).state == IQueryEscrow.OrderState.None, "a refused order leaves nothing"
+            escrow.orderRecord(Typed.order(order)).state == IQueryEscrow.OrderState.None,
+            "a refused order leaves nothing"
         );
     }
 
@@ -271,17 +271,13 @@ contract OrdersTest is Fixture {
         escrow.refundOrder(keccak256("no order"));
     }
 
-    function _permitted()
-        private
-        returns (IQueryEscrow.Order memory order, IQueryEscrow.Permit memory permit)
-    {
+    function _permitted() private returns (IQueryEscrow.Order memory order, IQueryEscrow.Permit memory permit) {
         vm.prank(_researcher);
         token.approve(address(escrow), 0);
         order = orderOf(RESEARCHER_KEY, 1);
         (permit.value, permit.deadline) = (MAX_PRICE, block.timestamp + 1 hours);
-        bytes32 structHash = Typed.permit(
-            _researcher, address(escrow), permit.value, token.nonces(_researcher), permit.deadline
-        );
+        bytes32 structHash =
+            Typed.permit(_researcher, address(escrow), permit.value, token.nonces(_researcher), permit.deadline);
         (permit.v, permit.r, permit.s) =
             vm.sign(RESEARCHER_KEY, Typed.digest("Locus Test Token", address(token), structHash));
     }

@@ -114,9 +114,8 @@ contract RegistryAdminTest is Fixture {
 
     function testFuzz_onlyTheAdminAdministers(address caller) public {
         vm.assume(caller != address(this) && caller != address(vm));
-        bytes memory refusal = abi.encodeWithSelector(
-            IAccessControl.AccessControlUnauthorizedAccount.selector, caller, bytes32(0)
-        );
+        bytes memory refusal =
+            abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, caller, bytes32(0));
         vm.prank(caller);
         vm.expectRevert(refusal);
         registry.setKeyholder(1, caller, hpkeKey(1));
@@ -144,9 +143,7 @@ contract RegistryAdminTest is Fixture {
         vm.prank(publisher);
         registry.publishPanel(digest, "exome", 9_000, false);
         require(registry.isPanelPublished(digest), "published");
-        vm.expectRevert(
-            abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryPanelAlreadyPublished.selector, digest)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryPanelAlreadyPublished.selector, digest));
         registry.publishPanel(digest, "exome", 9_000, false);
     }
 
@@ -165,9 +162,7 @@ contract RegistryAdminTest is Fixture {
     function test_onlyTheMinterCreatesTokens() public {
         bytes32 role = token.MINTER_ROLE();
         vm.prank(RELAYER);
-        vm.expectRevert(
-            abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, RELAYER, role)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, RELAYER, role));
         token.mint(RELAYER, 1);
         token.mint(RELAYER, 1);
         assertEq(token.balanceOf(RELAYER), 1, "minted");

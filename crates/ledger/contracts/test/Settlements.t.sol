@@ -74,9 +74,7 @@ contract SettlementsTest is Fixture {
 
     function test_settlementDigestIsThatOfTheSpecification() public view {
         IQueryEscrow.Settlement memory settlement = settlementOf(_id, PRICE, ROOT);
-        assertEq(
-            escrow.settlementDigest(settlement), escrowDigest(Typed.settlement(settlement)), "digest"
-        );
+        assertEq(escrow.settlementDigest(settlement), escrowDigest(Typed.settlement(settlement)), "digest");
     }
 
     function test_freeAndFullPricedSettlementsBalance() public {
@@ -213,8 +211,7 @@ contract SettlementsTest is Fixture {
 
     function test_strangersAndHighSDoNotCount() public {
         IQueryEscrow.Settlement memory settlement = settlementOf(_id, PRICE, ROOT);
-        (uint8[] memory indices, bytes[] memory signatures) =
-            abi.decode(evidenceOf(settlement), (uint8[], bytes[]));
+        (uint8[] memory indices, bytes[] memory signatures) = abi.decode(evidenceOf(settlement), (uint8[], bytes[]));
         bytes memory honest = signatures[1];
         signatures[1] = signature(OTHER_KEY, escrowDigest(Typed.settlement(settlement)));
         vm.expectRevert(_badKeyholderSignature(3));
@@ -279,9 +276,7 @@ contract SettlementsTest is Fixture {
         vm.prank(_researcher);
         token.approve(address(escrow), type(uint256).max);
         IQueryEscrow.Settlement memory settlement = settlementOf(open(orderOf(RESEARCHER_KEY, 2)), PRICE, ROOT);
-        settleExpecting(
-            settlement, abi.encodePacked(CommitteeVerifier.CommitteeVerifierCommitteeIncomplete.selector)
-        );
+        settleExpecting(settlement, abi.encodePacked(CommitteeVerifier.CommitteeVerifierCommitteeIncomplete.selector));
         empty.setKeyholder(2, vm.addr(keyholderKeys[1]), hpkeKey(2));
         settle(settlement);
     }

@@ -1,15 +1,15 @@
 //! Finding blocks, transactions and logs by what they are called.
 
 use super::record::Block;
-use alloy_primitives::{Address, B256, map::HashMap};
+use alloy_primitives::{Address, B256};
 use std::collections::BTreeMap;
 
 /// Places of everything on the chain. Holds numbers only: about 60 bytes a transaction and 4 bytes
 /// for each (block, contract, event) that occurs.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    blocks: HashMap<B256, u64>,
-    txs: HashMap<B256, (u64, u32)>,
+    blocks: BTreeMap<B256, u64>,
+    txs: BTreeMap<B256, (u64, u32)>,
     /// Ascending numbers of the blocks in which a contract emitted an event.
     events: BTreeMap<(Address, B256), Vec<u64>>,
 }

@@ -70,9 +70,19 @@ contract MarketHandler is Fixture {
         owner %= ACTORS;
         count = clamp(count, 1, ORDINALS_MAX);
         Batch memory batch = batchOf(keyOf(owner), ++_seed, count);
-        bool done = _try(address(registry), abi.encodeCall(registry.registerDatasets, (
-            batch.registration, batch.leaves, batch.registrantSignature, batch.accreditorSignature, batch.keyholderSignatures
-        )));
+        bool done = _try(
+            address(registry),
+            abi.encodeCall(
+                registry.registerDatasets,
+                (
+                    batch.registration,
+                    batch.leaves,
+                    batch.registrantSignature,
+                    batch.accreditorSignature,
+                    batch.keyholderSignatures
+                )
+            )
+        );
         _expect(done, !_paused, "register");
         if (!done) return;
         registrations.push(Registered(registry.registrationCount(), owner, uint32(count), 0, _seed));
@@ -84,9 +94,19 @@ contract MarketHandler is Fixture {
         Batch memory batch = batchOf(keyOf(thief % ACTORS), ++_seed, 1);
         batch.leaves[0].bodyDigest = leavesOf(original.seed, 1)[0].bodyDigest;
         signBatch(batch, keyOf(thief % ACTORS));
-        bool done = _try(address(registry), abi.encodeCall(registry.registerDatasets, (
-            batch.registration, batch.leaves, batch.registrantSignature, batch.accreditorSignature, batch.keyholderSignatures
-        )));
+        bool done = _try(
+            address(registry),
+            abi.encodeCall(
+                registry.registerDatasets,
+                (
+                    batch.registration,
+                    batch.leaves,
+                    batch.registrantSignature,
+                    batch.accreditorSignature,
+                    batch.keyholderSignatures
+                )
+            )
+        );
         _expect(done, false, "copy");
     }
 
@@ -96,8 +116,7 @@ contract MarketHandler is Fixture {
         ordinal = ordinal % uint32(ORDINALS_MAX);
         caller = _oftenOwner(caller, target.owner);
         vm.prank(addressOf(caller));
-        bool done =
-            _try(address(registry), abi.encodeCall(registry.revokeDatasets, (target.id, ordinalsOf(ordinal))));
+        bool done = _try(address(registry), abi.encodeCall(registry.revokeDatasets, (target.id, ordinalsOf(ordinal))));
         _expect(done, caller % ACTORS == target.owner && ordinal < target.count, "revoke");
         if (done) revokedBits[target.id] |= 1 << ordinal;
     }
@@ -198,9 +217,8 @@ contract MarketHandler is Fixture {
         actor %= ACTORS;
         (, bytes32[] memory path) = merkle(_leaves(_promised), actor);
         vm.prank(addressOf(caller));
-        bool done = _try(
-            address(escrow), abi.encodeCall(escrow.claimPayout, (addressOf(actor), _promised[actor], path))
-        );
+        bool done =
+            _try(address(escrow), abi.encodeCall(escrow.claimPayout, (addressOf(actor), _promised[actor], path)));
         bool due = settlementCount > 0 && _promised[actor] > claimedOf[actor]
             && _promised[actor] - claimedOf[actor] <= settledTotal - claimedTotal;
         _expect(done, due, "claim");

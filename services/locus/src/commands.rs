@@ -1,0 +1,40 @@
+//! What each command does.
+
+mod answers;
+mod enroll;
+mod keys;
+mod money;
+mod offers;
+mod own;
+mod panel;
+mod question;
+mod up;
+
+pub(crate) use own::words as own_words;
+
+use crate::{cli::Command, context::Context, demo, error::CommandError};
+
+/// Runs a command.
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CommandError> {
+    match command {
+        Command::Demo(args) => demo::run(&args, context.output).await,
+        Command::Up(args) => up::run(&args, context).await,
+        Command::Keys(command) => keys::run(&command, context),
+        Command::Panel(command) => panel::run(command, context).await,
+        Command::Enroll(args) => enroll::run(args, context).await,
+        Command::Offer(args) => offers::offer(&args, context).await,
+        Command::Offers(args) => offers::list(&args, context).await,
+        Command::Quote(args) => question::quote(&args, context).await,
+        Command::Query(command) => answers::query(command, context).await,
+        Command::Statement(args) => own::statement(&args, context).await,
+        Command::Withdraw(args) => own::withdraw(&args, context).await,
+        Command::Revoke(args) => own::revoke(&args, context).await,
+        Command::Erase(args) => own::erase(&args, context).await,
+        Command::Export => own::export(context).await,
+        Command::Claim(args) => money::claim(&args, context).await,
+        Command::Balance(args) => money::balance(&args, context).await,
+        Command::Fund(args) => money::fund(&args, context).await,
+        Command::Refund(args) => money::refund(&args, context).await,
+        Command::Verify(args) => answers::verify(&args, context).await,
+    }
+}
