@@ -73,8 +73,7 @@ pub async fn claim(services: &Services, account: Address) -> Result<Amount, Clie
 /// # Errors
 /// [`ClientError::Call`] on every other network.
 pub async fn mint_test_tokens(services: &Services, account: Address, amount: Amount) -> Result<(), ClientError> {
-    let request =
-        pb::MintTestTokensRequest { account: account.0.to_vec().into(), amount: field::amount_text(amount) };
+    let request = pb::MintTestTokensRequest { account: account.0.to_vec().into(), amount: field::amount_text(amount) };
     // Not tried again: a second try would mint a second time.
     let minted = services.exchange.clone().mint_test_tokens(request).await;
     minted.map(|_| ()).map_err(|status| crate::service::CallError::new(name::EXCHANGE, &status).into())

@@ -9,14 +9,14 @@ mod produce;
 mod records;
 mod submit;
 
+pub(crate) use records::EnrolmentEvent;
+pub use records::{EnrolledDataset, EnrolmentRecord, EnrolmentRecords};
+pub use submit::{EnrolOptions, Enrolled, enrol};
 #[cfg(test)]
 pub(crate) use {
     batch::{BatchIdentity, PreparedBatch},
     produce::UploadJob,
 };
-pub(crate) use records::EnrolmentEvent;
-pub use records::{EnrolledDataset, EnrolmentRecord, EnrolmentRecords};
-pub use submit::{EnrolOptions, Enrolled, enrol};
 
 use crate::keystore::AccreditorKeys;
 use locus_commitment::{Address, Digest32, PersonTag};
@@ -154,10 +154,14 @@ pub enum EnrolError {
     #[error("the accreditor did not sign: {0}")]
     Accreditor(#[source] Box<dyn Error + Send + Sync>),
     /// The archive answered for something else.
-    #[error("the archive's receipt is for another registration than the one uploaded: report it to the market's operators")]
+    #[error(
+        "the archive's receipt is for another registration than the one uploaded: report it to the market's operators"
+    )]
     OtherReceipt,
     /// An attestation is not the keyholder's.
-    #[error("the attestation of keyholder {keyholder} is not valid: if its committee has changed, remove the remembered market and enrol again")]
+    #[error(
+        "the attestation of keyholder {keyholder} is not valid: if its committee has changed, remove the remembered market and enrol again"
+    )]
     Attestation {
         /// The keyholder.
         keyholder: u8,

@@ -1,6 +1,6 @@
 //! Fresh randomness from the operating system.
 
-use rand_core::{TryCryptoRng, TryRng, UnwrapErr};
+use rand_core::{TryCryptoRng, UnwrapErr};
 use zeroize::Zeroizing;
 
 /// The operating system has no randomness to give.
@@ -22,7 +22,7 @@ pub(crate) fn fresh_u64() -> Result<u64, EntropyError> {
 
 /// The system's generator for functions that take one. It is tried once here, and a system that
 /// has given randomness does not stop giving it.
-pub(crate) fn system_rng() -> Result<UnwrapErr<impl TryRng + TryCryptoRng>, EntropyError> {
+pub(crate) fn system_rng() -> Result<UnwrapErr<impl TryCryptoRng>, EntropyError> {
     fresh_32()?;
     Ok(UnwrapErr(getrandom::SysRng))
 }

@@ -134,8 +134,7 @@ async fn erase_bodies(
     registration: RegistrationId,
     ordinals: &[u32],
 ) -> Result<archive_pb::EraseDatasetsResponse, ClientError> {
-    let request =
-        archive_pb::EraseDatasetsRequest { registration_id: registration.0, ordinals: ordinals.to_vec() };
+    let request = archive_pb::EraseDatasetsRequest { registration_id: registration.0, ordinals: ordinals.to_vec() };
     let mut attempt = 1;
     loop {
         let call = || {

@@ -57,7 +57,9 @@ pub enum ClientError {
         needed: Amount,
     },
     /// A keyholder's deletion receipt is not valid.
-    #[error("the deletion receipt of keyholder {keyholder} is not valid: do not rely on the erasure, report it to the market's operators")]
+    #[error(
+        "the deletion receipt of keyholder {keyholder} is not valid: do not rely on the erasure, report it to the market's operators"
+    )]
     Receipt {
         /// The keyholder.
         keyholder: u8,

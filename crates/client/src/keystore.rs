@@ -249,8 +249,7 @@ struct FreshSecrets {
 
 impl FreshSecrets {
     fn draw(new: NewKeys) -> Result<Self, KeystoreError> {
-        let accreditor =
-            if new.accreditor { Some((fresh_account_key()?, entropy::fresh_32()?)) } else { None };
+        let accreditor = if new.accreditor { Some((fresh_account_key()?, entropy::fresh_32()?)) } else { None };
         Ok(Self {
             account: fresh_account_key()?,
             master: entropy::fresh_32()?,

@@ -44,8 +44,7 @@ impl Network {
     pub fn try_new(info: NetworkInfo) -> Result<Self, ClientError> {
         let [first, second, third] = &info.committee;
         let key = |bytes: &[u8]| SealingPublicKey::parse(bytes);
-        let sealing_keys =
-            [key(&first.hpke_public_key)?, key(&second.hpke_public_key)?, key(&third.hpke_public_key)?];
+        let sealing_keys = [key(&first.hpke_public_key)?, key(&second.hpke_public_key)?, key(&third.hpke_public_key)?];
         Ok(Self { info, sealing_keys })
     }
 

@@ -157,10 +157,10 @@ pub async fn withdraw_offer(
     keystore: &Keystore,
     registration: RegistrationId,
 ) -> Result<(), ClientError> {
-    let nonce = registration_state(services, registration).await?.next_offer_nonce;
+    // A withdrawal names the registration's present nonce, so that it ends exactly what is on offer now.
+    let nonce = registration_state(services, registration).await?.next_offer_nonce.saturating_sub(1);
     let hash = network.contracts().withdrawal_signing_hash(registration, nonce);
-    let request =
-        pb::WithdrawOfferRequest { registration_id: registration.0, nonce, signature: keystore.sign(&hash)? };
+    let request = pb::WithdrawOfferRequest { registration_id: registration.0, nonce, signature: keystore.sign(&hash)? };
     let call = || {
         let (mut exchange, request) = (services.exchange.clone(), request.clone());
         async move { exchange.withdraw_offer(request).await }
@@ -168,7 +168,7 @@ pub async fn withdraw_offer(
     let Err(error) = retrying(name::EXCHANGE, call).await else { return Ok(()) };
     // A try whose answer was lost may have succeeded.
     let state = registration_state(services, registration).await?;
-    if state.offer.is_none() && state.next_offer_nonce > nonce { Ok(()) } else { Err(error.into()) }
+    if state.offer.is_none() && state.next_offer_nonce > nonce + 1 { Ok(()) } else { Err(error.into()) }
 }
 
 /// An offer as it is listed.

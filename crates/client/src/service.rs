@@ -66,7 +66,9 @@ impl CallError {
             Code::DeadlineExceeded | Code::Cancelled => " (took too long: run the same command again)",
             Code::Aborted => " (run the same command again)",
             Code::ResourceExhausted => " (busy or too much at once: wait a little and try again)",
-            Code::Unimplemented => " (the service does not know this call: client and service are of different versions)",
+            Code::Unimplemented => {
+                " (the service does not know this call: client and service are of different versions)"
+            }
             _ => "",
         };
         Self { service, code: status.code(), message: status.message().to_owned(), advice }
@@ -202,7 +204,9 @@ mod tests {
         assert_eq!(tried(Code::Unavailable, 2).await, (Ok(2), 3));
         assert_eq!(tried(Code::Aborted, 1).await, (Ok(1), 2));
         assert_eq!(tried(Code::Unavailable, 99).await, (Err(Code::Unavailable), 4));
-        for code in [Code::FailedPrecondition, Code::InvalidArgument, Code::AlreadyExists, Code::NotFound, Code::Internal] {
+        for code in
+            [Code::FailedPrecondition, Code::InvalidArgument, Code::AlreadyExists, Code::NotFound, Code::Internal]
+        {
             assert_eq!(tried(code, 99).await, (Err(code), 1));
         }
     }

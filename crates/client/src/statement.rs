@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn a_use_that_one_keyholder_hides_or_embellishes_is_reported() {
         let cheaper = DatasetUse { price: Amount(4), ..used(2, 20) };
-        let given = books([(vec![used(1, 10), used(2, 20)], 7), (vec![used(2, 20)], 7), (vec![used(1, 10), cheaper], 7)]);
+        let given =
+            books([(vec![used(1, 10), used(2, 20)], 7), (vec![used(2, 20)], 7), (vec![used(1, 10), cheaper], 7)]);
         let (uses, _, differences) = compare(&given).expect("books");
         assert_eq!(uses.len(), 2);
         let [first, second, third] = KeyholderIndex::ALL;
@@ -290,8 +291,7 @@ mod tests {
 
     #[test]
     fn the_strictest_budget_counts_and_a_smaller_one_is_reported() {
-        let (_, strictest, differences) =
-            compare(&books([(vec![], 7), (vec![], 9), (vec![], 7)])).expect("books");
+        let (_, strictest, differences) = compare(&books([(vec![], 7), (vec![], 9), (vec![], 7)])).expect("books");
         assert_eq!(strictest, budget(9));
         assert!(matches!(differences.as_slice(), [Difference::Budget { states }] if states.len() == 3));
         assert!(compare(&[]).is_none());

@@ -61,20 +61,31 @@ impl Archive {
     }
 
     /// Publishes every registration of `view` that was not dealt with yet. One that cannot be
-    /// published because its batch is not here is left to whoever has it.
+    /// published because its batch is not here is left to whoever has it; another failure does not
+    /// hold up the registrations after it, and is tried again the next time.
     pub(crate) async fn publish_new(&self, view: &ChainView) -> Result<(), ArchiveError> {
         let seen = self.batches.published_up_to()?;
+        let mut failed = None;
         for record in view.registrations().filter(|record| record.id.0 > seen) {
-            let registered = self.registered(view, record.id)?;
-            match self.publish(&registered).await {
+            let published = match self.registered(view, record.id) {
+                Ok(registered) => self.publish(&registered).await,
+                Err(error) => Err(error),
+            };
+            match published {
                 Err(ArchiveError::NeverUploaded(id)) => {
                     tracing::warn!(registration = id.0, "registered elsewhere: its batch is not in this archive");
                 }
-                published => published?,
+                Err(error) => {
+                    tracing::warn!(registration = record.id.0, %error, "registration is not published yet");
+                    failed.get_or_insert(error);
+                }
+                Ok(()) => {}
             }
-            self.batches.set_published_up_to(record.id.0)?;
+            if failed.is_none() {
+                self.batches.set_published_up_to(record.id.0)?;
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Forbids the use of every dataset that was ever seen revoked, except those in `done`, to

@@ -18,7 +18,9 @@ pub enum ExchangeError {
     #[error("registration {0} is not final on the chain yet, or does not exist: wait for finality, then try again")]
     UnknownRegistration(RegistrationId),
     /// No registration under this batch nonce.
-    #[error("the registrant has no final registration under this batch nonce: wait for finality, or register the batch")]
+    #[error(
+        "the registrant has no final registration under this batch nonce: wait for finality, or register the batch"
+    )]
     UnknownBatch,
     /// The order is not final on the chain.
     #[error("order {0} is not final on the chain yet, or does not exist: wait for finality, then try again")]

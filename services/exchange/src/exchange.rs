@@ -2,11 +2,11 @@
 
 use crate::{error::ExchangeError, payouts::PayoutBook};
 use locus_commitment::Address;
+use locus_genomics::PanelDigest;
 use locus_ledger::{
     Amount, ChainView, Ledger, Offer, Order, OrderId, OrderRecord, PermitSignature, RegistrationId, ViewFollower,
     order_id,
 };
-use locus_genomics::PanelDigest;
 use locus_privacy::NetworkParameters;
 use locus_service::Clock;
 use locus_wire::convert::NetworkInfo;
@@ -42,11 +42,6 @@ impl Exchange {
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.0.ledger
-    }
-
-    /// The chain as far as it was read.
-    pub(crate) fn snapshot(&self) -> Arc<ChainView> {
-        self.0.view.snapshot()
     }
 
     /// The chain as it is now.

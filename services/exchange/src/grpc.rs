@@ -8,7 +8,9 @@ use crate::{
 };
 use bytes::Bytes;
 use locus_genomics::{PANEL_NAME_BYTES_MAX, PANEL_VARIANTS_MAX, PanelDigest};
-use locus_ledger::{DatasetLeaf, Offer, Order, OrderId, OrderState, PermitSignature, Registration, RegistrationId, Settlement};
+use locus_ledger::{
+    DatasetLeaf, Offer, Order, OrderId, OrderState, PermitSignature, Registration, RegistrationId, Settlement,
+};
 use locus_privacy::BATCH_SIZE_MAX;
 use locus_service::{MESSAGE_BYTES_MAX, to_status};
 use locus_wire::{
@@ -80,10 +82,7 @@ impl ExchangeService for Grpc {
         respond(self.list(request.get_ref()).await)
     }
 
-    async fn revoke_datasets(
-        &self,
-        request: Request<pb::RevokeDatasetsRequest>,
-    ) -> Answer<pb::RevokeDatasetsResponse> {
+    async fn revoke_datasets(&self, request: Request<pb::RevokeDatasetsRequest>) -> Answer<pb::RevokeDatasetsResponse> {
         respond(self.revoke(request.get_ref()).await)
     }
 
@@ -146,8 +145,7 @@ impl Grpc {
             let kind = FieldErrorKind::TooLong { max: PANEL_NAME_BYTES_MAX, got: name_bytes };
             return Err(FieldError::new("name", kind).into());
         }
-        let variant_count =
-            field::in_range("variant_count", request.variant_count, 1, u64::from(PANEL_VARIANTS_MAX))?;
+        let variant_count = field::in_range("variant_count", request.variant_count, 1, u64::from(PANEL_VARIANTS_MAX))?;
         let hash = self.0.publish_panel(panel, &request.name, variant_count, request.complete_calls).await?;
         Ok(pb::PublishPanelResponse { tx_hash: transaction(hash) })
     }
@@ -229,11 +227,7 @@ impl Grpc {
         let signature = field::signature("signature", &request.signature)?;
         let permit = request.permit.as_ref().map(parse_permit).transpose()?;
         let (order_id, hash, block_number) = self.0.open_order(&order, &signature, permit.as_ref()).await?;
-        Ok(pb::OpenOrderResponse {
-            order_id: order_id.0.0.to_vec().into(),
-            block_number,
-            tx_hash: transaction(hash),
-        })
+        Ok(pb::OpenOrderResponse { order_id: order_id.0.0.to_vec().into(), block_number, tx_hash: transaction(hash) })
     }
 
     async fn settle(&self, request: &pb::SettleOrderRequest) -> Result<pb::SettleOrderResponse, ExchangeError> {

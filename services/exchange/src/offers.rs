@@ -30,11 +30,7 @@ pub(crate) struct OfferPage {
 
 impl OfferPage {
     /// Parses page size and token of a request.
-    pub(crate) fn parse(
-        panel: Option<PanelDigest>,
-        page_size: u32,
-        page_token: &str,
-    ) -> Result<Self, ExchangeError> {
+    pub(crate) fn parse(panel: Option<PanelDigest>, page_size: u32, page_token: &str) -> Result<Self, ExchangeError> {
         let size = if page_size == 0 { PAGE_SIZE_DEFAULT } else { page_size.min(PAGE_SIZE_MAX) };
         let after = if page_token.is_empty() {
             0

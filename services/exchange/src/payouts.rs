@@ -135,6 +135,23 @@ impl PayoutBook {
         Ok(Version { key, parent_root: parent.root, order, payees: payees.clone() })
     }
 
+    /// Whether the current version, or one that it follows from, is `target` and was made by `order`.
+    pub(crate) fn includes(&self, target: VersionKey, order: OrderId) -> Result<bool, PayoutError> {
+        let read = self.database.begin_read()?;
+        let versions = read.open_table(VERSIONS)?;
+        let mut key = self.current()?;
+        while key.sequence >= target.sequence {
+            let Some(encoded) = versions.get(&key.to_bytes())? else { return Ok(false) };
+            let version = Version::decode(key, encoded.value()).ok_or(PayoutError::Damaged)?;
+            if key == target {
+                return Ok(version.order == order);
+            }
+            let Some(parent) = version.parent() else { return Ok(false) };
+            key = parent;
+        }
+        Ok(false)
+    }
+
     /// Stores a version durably, so that [`move_to`](Self::move_to) can reach it.
     pub(crate) fn stage(&self, version: &Version) -> Result<(), PayoutError> {
         let write = self.database.begin_write()?;

@@ -54,7 +54,8 @@ const fn forbidden(error: &'static str, reason: &'static str, advice: &'static s
     Known { error, reason, code: ErrorCode::Forbidden, advice }
 }
 
-const WRONG_SIGNER: &str = "the signature is not that of the account it should be of: sign with the right key and market";
+const WRONG_SIGNER: &str =
+    "the signature is not that of the account it should be of: sign with the right key and market";
 const PAUSED: &str = "the market is paused: withdrawals and revocations still work, try again later";
 
 /// Every refusal that a caller can meet, by the contract error's name.
@@ -69,46 +70,134 @@ const KNOWN: &[Known] = &[
     refused("DatasetRegistryExpired", "EXPIRED", "the signed deadline has passed: sign again with a later one"),
     refused("DatasetRegistryBadBatchSize", "BATCH_SIZE", "a batch has 1 to 4096 datasets: split it"),
     refused("DatasetRegistryBadVersion", "VERSION", "versions count from 1"),
-    refused("DatasetRegistryLeavesMismatch", "LEAVES", "the leaves are not those that were signed: enrol the batch again"),
-    exists("DatasetRegistryBatchNonceUsed", "BATCH_NONCE_USED", "the batch nonce was used before: look up its registration"),
-    refused("DatasetRegistryAccreditorUnknown", "ACCREDITOR_UNKNOWN", "the accreditor is not on the market's list: ask its admin to list it"),
-    refused("DatasetRegistryAccreditorMissing", "ACCREDITOR_MISSING", "an accreditor's signature came without naming the accreditor"),
+    refused(
+        "DatasetRegistryLeavesMismatch",
+        "LEAVES",
+        "the leaves are not those that were signed: enrol the batch again",
+    ),
+    exists(
+        "DatasetRegistryBatchNonceUsed",
+        "BATCH_NONCE_USED",
+        "the batch nonce was used before: look up its registration",
+    ),
+    refused(
+        "DatasetRegistryAccreditorUnknown",
+        "ACCREDITOR_UNKNOWN",
+        "the accreditor is not on the market's list: ask its admin to list it",
+    ),
+    refused(
+        "DatasetRegistryAccreditorMissing",
+        "ACCREDITOR_MISSING",
+        "an accreditor's signature came without naming the accreditor",
+    ),
     forbidden("DatasetRegistryBadSignature", "BAD_SIGNATURE", WRONG_SIGNER),
     forbidden("OfferBookBadSignature", "BAD_SIGNATURE", WRONG_SIGNER),
     forbidden("QueryEscrowBadSignature", "BAD_SIGNATURE", WRONG_SIGNER),
     forbidden("CommitteeVerifierBadSignature", "BAD_SIGNATURE", WRONG_SIGNER),
-    refused("DatasetRegistryDuplicate", "DUPLICATE", "one of the datasets repeats a registered commitment: a copy cannot be registered, encrypt a new version"),
+    refused(
+        "DatasetRegistryDuplicate",
+        "DUPLICATE",
+        "one of the datasets repeats a registered commitment: a copy cannot be registered, encrypt a new version",
+    ),
     refused("DatasetRegistryEmptyCommitment", "EMPTY_COMMITMENT", "a commitment is zero: enrol the batch again"),
-    refused("DatasetRegistryUnknownRegistration", "REGISTRATION_UNKNOWN", "there is no such registration: check its number"),
+    refused(
+        "DatasetRegistryUnknownRegistration",
+        "REGISTRATION_UNKNOWN",
+        "there is no such registration: check its number",
+    ),
     forbidden("DatasetRegistryNotRegistrant", "NOT_REGISTRANT", "only the registrant may do this"),
     forbidden("OfferBookNotRegistrant", "NOT_REGISTRANT", "only the registrant may do this"),
     refused("DatasetRegistryBadOrdinal", "ORDINAL", "the registration has no such dataset: check the ordinals"),
     refused("DatasetRegistryNotRevoked", "NOT_REVOKED", "the dataset is not revoked: revoke it first"),
-    refused("OfferBookBadOffer", "OFFER", "the offer's tiers, panel blocks, audience or expiry make no offer: correct them"),
+    refused(
+        "OfferBookBadOffer",
+        "OFFER",
+        "the offer's tiers, panel blocks, audience or expiry make no offer: correct them",
+    ),
     refused("OfferBookBadNonce", "OFFER_NONCE", "the offer's nonce is not the next one: read it again and sign anew"),
     refused("QueryEscrowBadOrder", "ORDER", "tier, privacy loss, price or class of the order do not fit together"),
-    refused("QueryEscrowBadDeadline", "DEADLINE", "the order's deadline is past or too far ahead: sign one within the market's limit"),
+    refused(
+        "QueryEscrowBadDeadline",
+        "DEADLINE",
+        "the order's deadline is past or too far ahead: sign one within the market's limit",
+    ),
     refused("QueryEscrowRhoTooHigh", "RHO", "the order asks for more privacy loss than the tier allows: ask for less"),
     exists("QueryEscrowOrderExists", "ORDER_EXISTS", "the order is on the chain already: fetch its answer"),
-    refused("QueryEscrowTransferMismatch", "TRANSFER", "the token did not move as much as it should: use the market's payment token"),
+    refused(
+        "QueryEscrowTransferMismatch",
+        "TRANSFER",
+        "the token did not move as much as it should: use the market's payment token",
+    ),
     exists("QueryEscrowNotOpen", "ORDER_CLOSED", "the order is not open: it was settled or refunded, or never existed"),
-    refused("QueryEscrowPastDeadline", "ORDER_EXPIRED", "the order's deadline has passed: have it refunded and order again"),
-    refused("QueryEscrowBeforeDeadline", "BEFORE_DEADLINE", "the order can still be answered: refund it after its deadline"),
-    refused("QueryEscrowPriceTooHigh", "PRICE", "the price is above the order's maximum: the order cannot be settled so"),
-    refused("QueryEscrowBadSequence", "PAYOUT_SEQUENCE", "another settlement came first: ask the keyholders to sign with the next sequence"),
-    refused("QueryEscrowBadSettlement", "SETTLEMENT", "the settlement has an empty digest or root: ask the keyholders again"),
+    refused(
+        "QueryEscrowPastDeadline",
+        "ORDER_EXPIRED",
+        "the order's deadline has passed: have it refunded and order again",
+    ),
+    refused(
+        "QueryEscrowBeforeDeadline",
+        "BEFORE_DEADLINE",
+        "the order can still be answered: refund it after its deadline",
+    ),
+    refused(
+        "QueryEscrowPriceTooHigh",
+        "PRICE",
+        "the price is above the order's maximum: the order cannot be settled so",
+    ),
+    refused(
+        "QueryEscrowBadSequence",
+        "PAYOUT_SEQUENCE",
+        "another settlement came first: ask the keyholders to sign with the next sequence",
+    ),
+    refused(
+        "QueryEscrowBadSettlement",
+        "SETTLEMENT",
+        "the settlement has an empty digest or root: ask the keyholders again",
+    ),
     refused("QueryEscrowCohortTooSmall", "COHORT", "the cohort is smaller than the market allows"),
-    refused("QueryEscrowVerifierRefused", "VERIFIER", "the settlement verifier refuses the evidence: collect the keyholders' signatures again"),
-    refused("CommitteeVerifierBadEvidence", "EVIDENCE", "the evidence is not two or three signatures of different keyholders"),
-    refused("CommitteeVerifierCommitteeIncomplete", "COMMITTEE_INCOMPLETE", "the market has no complete keyholder committee"),
-    refused("DatasetRegistryCommitteeIncomplete", "COMMITTEE_INCOMPLETE", "the market has no complete keyholder committee"),
+    refused(
+        "QueryEscrowVerifierRefused",
+        "VERIFIER",
+        "the settlement verifier refuses the evidence: collect the keyholders' signatures again",
+    ),
+    refused(
+        "CommitteeVerifierBadEvidence",
+        "EVIDENCE",
+        "the evidence is not two or three signatures of different keyholders",
+    ),
+    refused(
+        "CommitteeVerifierCommitteeIncomplete",
+        "COMMITTEE_INCOMPLETE",
+        "the market has no complete keyholder committee",
+    ),
+    refused(
+        "DatasetRegistryCommitteeIncomplete",
+        "COMMITTEE_INCOMPLETE",
+        "the market has no complete keyholder committee",
+    ),
     refused("QueryEscrowBadPayoutProof", "PAYOUT_PROOF", "the payout table moved on meanwhile: try again"),
     exists("QueryEscrowNothingToClaim", "NOTHING_TO_CLAIM", "everything earned was paid already"),
-    refused("QueryEscrowPoolExceeded", "POOL", "the escrow holds less than the payouts claim: the market's operators must look into it"),
-    refused("ERC20InsufficientBalance", "BALANCE", "the account holds too few tokens: obtain more or lower the maximum price"),
-    refused("ERC20InsufficientAllowance", "ALLOWANCE", "the escrow may not take the tokens: sign a permit for at least the maximum price"),
+    refused(
+        "QueryEscrowPoolExceeded",
+        "POOL",
+        "the escrow holds less than the payouts claim: the market's operators must look into it",
+    ),
+    refused(
+        "ERC20InsufficientBalance",
+        "BALANCE",
+        "the account holds too few tokens: obtain more or lower the maximum price",
+    ),
+    refused(
+        "ERC20InsufficientAllowance",
+        "ALLOWANCE",
+        "the escrow may not take the tokens: sign a permit for at least the maximum price",
+    ),
     refused("ERC2612ExpiredSignature", "PERMIT_EXPIRED", "the permit has expired: sign a new one"),
-    forbidden("ERC2612InvalidSigner", "PERMIT_SIGNER", "the permit is not signed by the researcher, or its nonce is used: sign a new one"),
+    forbidden(
+        "ERC2612InvalidSigner",
+        "PERMIT_SIGNER",
+        "the permit is not signed by the researcher, or its nonce is used: sign a new one",
+    ),
 ];
 
 #[cfg(test)]
@@ -145,11 +234,13 @@ mod tests {
             include_str!("../../../crates/ledger/contracts/src/IQueryEscrow.sol"),
             include_str!("../../../crates/ledger/contracts/src/CommitteeVerifier.sol"),
         ];
-        let declared = sources.iter().flat_map(|source| source.lines()).filter_map(|line| {
-            line.trim().strip_prefix("error ")?.split('(').next()
-        });
+        let declared = sources
+            .iter()
+            .flat_map(|source| source.lines())
+            .filter_map(|line| line.trim().strip_prefix("error ")?.split('(').next());
         // Met by whoever deploys or administers a market, never through this service.
-        let administrative = ["DatasetRegistryBadParameters", "DatasetRegistryBadKeyholder", "QueryEscrowNothingDeferred"];
+        let administrative =
+            ["DatasetRegistryBadParameters", "DatasetRegistryBadKeyholder", "QueryEscrowNothingDeferred"];
         for name in declared.filter(|name| !name.ends_with("BadDeployment") && !administrative.contains(name)) {
             assert!(KNOWN.iter().any(|known| known.error == name), "{name} has no advice");
         }

@@ -61,10 +61,7 @@ impl Exchange {
         }
     }
 
-    async fn registered(
-        &self,
-        batch: &SignedBatch,
-    ) -> Result<Option<pb::RegisterDatasetsResponse>, ExchangeError> {
+    async fn registered(&self, batch: &SignedBatch) -> Result<Option<pb::RegisterDatasetsResponse>, ExchangeError> {
         let view = self.refreshed().await?;
         let asked = &batch.registration;
         let Some(record) = find_batch(&view, asked.registrant, asked.batch_nonce) else { return Ok(None) };
@@ -79,7 +76,10 @@ impl Exchange {
     }
 
     /// Describes a registration.
-    pub(crate) async fn registration(&self, key: RegistrationKey) -> Result<pb::GetRegistrationResponse, ExchangeError> {
+    pub(crate) async fn registration(
+        &self,
+        key: RegistrationKey,
+    ) -> Result<pb::GetRegistrationResponse, ExchangeError> {
         let view = self.refreshed().await?;
         let record = match key {
             RegistrationKey::Number(id) => view.registration(id).ok_or(ExchangeError::UnknownRegistration(id)),

@@ -65,7 +65,7 @@ impl Exchange {
         signatures: &[SettlementSignature],
         payees: BTreeMap<Address, Amount>,
     ) -> Result<Option<[u8; 32]>, ExchangeError> {
-        self.check_signatures(settlement, signatures)?;
+        let signatures = self.check_signatures(settlement, signatures).await?;
         let _one_at_a_time = self.inner().settling.lock().await;
         let target = VersionKey { sequence: settlement.payout_sequence, root: settlement.payout_root };
         let followed = self.follow_payouts().await;
@@ -81,9 +81,13 @@ impl Exchange {
             };
         }
         followed?;
+        let (book, order) = (self.inner().book.clone(), settlement.order);
+        if blocking(move || book.includes(target, order)).await? {
+            // Settled in a block that is not final yet.
+            return Ok(None);
+        }
         self.stage(settlement, target, payees).await?;
-        let signed = signatures.iter().map(|signed| (signed.keyholder, signed.signature.clone())).collect();
-        let transaction = self.ledger().settle_order(settlement, &SettlementSignatures(signed)).await?;
+        let transaction = self.ledger().settle_order(settlement, &signatures).await?;
         if let Err(error) = self.follow_payouts().await {
             // The settlement stands; the next use of the table follows.
             tracing::warn!(%error, "payout table does not follow yet");
@@ -91,25 +95,25 @@ impl Exchange {
         Ok(Some(transaction.0))
     }
 
-    /// Refuses fewer than two valid signatures; a signature that is not its keyholder's counts for
-    /// nothing.
-    fn check_signatures(
+    /// The valid ones of the signatures, at least two. A signature that is not its keyholder's counts
+    /// for nothing, and the contract never sees it.
+    async fn check_signatures(
         &self,
         settlement: &Settlement,
         signatures: &[SettlementSignature],
-    ) -> Result<(), ExchangeError> {
-        let view = self.snapshot();
+    ) -> Result<SettlementSignatures, ExchangeError> {
+        let view = self.refreshed().await?;
         let hash = self.ledger().contracts().settlement_signing_hash(settlement);
         let is_valid = |signed: &&SettlementSignature| {
-            view.keyholder(signed.keyholder).is_some_and(|member| recover(&hash, &signed.signature) == Ok(member.signer))
+            let member = view.keyholder(signed.keyholder);
+            member.is_some_and(|member| recover(&hash, &signed.signature) == Ok(member.signer))
         };
-        let valid = signatures.iter().filter(is_valid).count();
-        // The contract refuses evidence that has an invalid signature among valid ones.
-        if valid >= SIGNATURES_MIN && valid == signatures.len() {
-            Ok(())
-        } else {
-            Err(ExchangeError::TooFewSignatures { valid })
+        let valid: Vec<_> =
+            signatures.iter().filter(is_valid).map(|signed| (signed.keyholder, signed.signature.clone())).collect();
+        if valid.len() < SIGNATURES_MIN {
+            return Err(ExchangeError::TooFewSignatures { valid: valid.len() });
         }
+        Ok(SettlementSignatures(valid))
     }
 
     /// Whether the order is settled on exactly these terms.

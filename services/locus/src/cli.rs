@@ -58,6 +58,8 @@ pub(crate) enum Command {
     /// Buy an answer
     #[command(subcommand)]
     Query(QueryCommand),
+    /// What you ordered, and what became of it
+    Orders,
     /// Who used a dataset of yours, when, why, for how much, and the privacy lost so far
     Statement(StatementArgs),
     /// Stop selling a registration; the data stay

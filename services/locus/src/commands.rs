@@ -5,6 +5,7 @@ mod enroll;
 mod keys;
 mod money;
 mod offers;
+mod orders;
 mod own;
 mod panel;
 mod question;
@@ -26,6 +27,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Offers(args) => offers::list(&args, context).await,
         Command::Quote(args) => question::quote(&args, context).await,
         Command::Query(command) => answers::query(command, context).await,
+        Command::Orders => orders::list(context).await,
         Command::Statement(args) => own::statement(&args, context).await,
         Command::Withdraw(args) => own::withdraw(&args, context).await,
         Command::Revoke(args) => own::revoke(&args, context).await,

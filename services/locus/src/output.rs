@@ -16,11 +16,6 @@ impl Output {
         Self { json }
     }
 
-    /// Whether results are JSON.
-    pub(crate) fn is_json(self) -> bool {
-        self.json
-    }
-
     /// Whether progress may be drawn: somebody watches, and nothing parses.
     pub(crate) fn draws_progress(self) -> bool {
         !self.json && io::stderr().is_terminal()

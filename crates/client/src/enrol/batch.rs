@@ -8,7 +8,7 @@ use crate::{
     progress::{Progress, Stage},
 };
 use locus_commitment::{
-    Address, DatasetContext, DatasetId, GenotypeCommitment, NetworkId, PersonTag, ShareCommitment, Sha3Writer,
+    Address, DatasetContext, DatasetId, GenotypeCommitment, NetworkId, PersonTag, Sha3Writer, ShareCommitment,
 };
 use locus_genomics::{PackedGenotypes, Panel, PanelBlockIndex};
 use locus_intake::{BLOCK_GENOTYPE_BYTES, BlockStrip, GenotypeSpool};
@@ -67,10 +67,10 @@ pub(crate) fn split(input: &EnrolInput, contributor: &Contributor) -> Result<Vec
         return Err(EnrolError::SampleCount { samples: input.samples.len(), people });
     }
     match contributor {
-        Contributor::Person { individual } if *individual < people => Ok(vec![*individual..*individual + 1]),
-        Contributor::Person { individual } => {
-            Err(EnrolError::NoSuchIndividual { individual: *individual, people })
+        Contributor::Person { individual } if *individual < people => {
+            Ok(Vec::from([Range { start: *individual, end: *individual + 1 }]))
         }
+        Contributor::Person { individual } => Err(EnrolError::NoSuchIndividual { individual: *individual, people }),
         Contributor::Biobank { .. } => {
             let mut seen = BTreeSet::new();
             match input.samples.iter().find(|sample| !seen.insert(sample.as_str())) {
@@ -87,7 +87,10 @@ fn even_batches(people: u32) -> Vec<Range<u32>> {
     let count = people.div_ceil(super::BATCH_DATASETS_MAX);
     let size = people.div_ceil(count).next_multiple_of(4);
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    (0..people).step_by(size).map(|start| start..people.min(start.saturating_add(u32::try_from(size).unwrap_or(u32::MAX)))).collect()
+    (0..people)
+        .step_by(size)
+        .map(|start| start..people.min(start.saturating_add(u32::try_from(size).unwrap_or(u32::MAX))))
+        .collect()
 }
 
 /// The genotypes of `people` in one panel block.
@@ -274,7 +277,10 @@ mod tests {
             let batches = even_batches(people);
             assert_eq!(batches.iter().map(|batch| batch.end - batch.start).collect::<Vec<_>>(), sizes);
             assert!(batches.iter().all(|batch| batch.start.is_multiple_of(4)));
-            assert_eq!((batches.first().map(|batch| batch.start), batches.last().map(|batch| batch.end)), (Some(0), Some(people)));
+            assert_eq!(
+                (batches.first().map(|batch| batch.start), batches.last().map(|batch| batch.end)),
+                (Some(0), Some(people))
+            );
             assert!(batches.windows(2).all(|pair| pair[0].end == pair[1].start));
         }
     }

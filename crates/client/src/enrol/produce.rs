@@ -91,8 +91,9 @@ impl UploadJob {
             for plane in panel.planes() {
                 let chunks = datasets.chunks(chunk_len).zip(digests.chunks_mut(chunk_len));
                 for (place, (datasets, digests)) in chunks.enumerate() {
-                    let encrypted =
-                        parallel::map(datasets, |dataset| encrypt(dataset, of_person(&strip, dataset.individual)?, block, *plane))?;
+                    let encrypted = parallel::map(datasets, |dataset| {
+                        encrypt(dataset, of_person(&strip, dataset.individual)?, block, *plane)
+                    })?;
                     let mut bodies = BytesMut::with_capacity(encrypted.len() * BODY_BYTES);
                     for ((body, digest), digests) in encrypted.iter().zip(digests) {
                         bodies.extend_from_slice(&body[..]);

@@ -228,7 +228,9 @@ impl Fold {
     fn start(&mut self, started: StartedEvent) {
         let batch_nonce = started.batch_nonce.to_string();
         let is_known = |record: &EnrolmentRecord| {
-            record.batch_nonce == batch_nonce && record.registrant == started.registrant && record.registry == started.registry
+            record.batch_nonce == batch_nonce
+                && record.registrant == started.registrant
+                && record.registry == started.registry
         };
         if self.records.iter().any(is_known) {
             return;
@@ -326,7 +328,9 @@ mod tests {
         records.append(&started(1)).expect("added");
         let open = || fs::OpenOptions::new().append(true).open(&records.path).expect("open");
         open().write_all(b"{\"event\":\"publ").expect("torn");
-        records.append(&EnrolmentEvent::Registered { batch_nonce: 1, registration_id: 9, first_slot: 0 }).expect("added");
+        records
+            .append(&EnrolmentEvent::Registered { batch_nonce: 1, registration_id: 9, first_slot: 0 })
+            .expect("added");
         assert_eq!(records.load().expect("loaded")[0].registration_id, Some(9));
         open().write_all(b"{\"event\":\"unheard of\"}\n").expect("junk");
         assert!(matches!(records.load(), Err(ClientError::Record { line: 4, .. })));

@@ -81,7 +81,8 @@ pub async fn enrol(
     progress: Arc<dyn Progress>,
 ) -> Result<Vec<Enrolled>, ClientError> {
     let batches = batch::split(input, contributor)?;
-    let enrolment = Enrolment { services, network, keystore, input, contributor, options, records, now_unix_s, progress };
+    let enrolment =
+        Enrolment { services, network, keystore, input, contributor, options, records, now_unix_s, progress };
     let mut enrolled = Vec::with_capacity(batches.len());
     for people in batches {
         enrolled.push(enrolment.enrol_batch(people).await?);
@@ -136,7 +137,8 @@ impl Enrolment<'_> {
             Some(terms) => {
                 self.progress.report(Stage::Offering, 0, 1);
                 let nonce =
-                    offer::post_offer(self.services, self.network, self.keystore, registered.registration, terms).await?;
+                    offer::post_offer(self.services, self.network, self.keystore, registered.registration, terms)
+                        .await?;
                 self.records.append(&EnrolmentEvent::Offered { registration_id, offer_nonce: nonce })?;
                 Some(nonce)
             }
@@ -153,9 +155,8 @@ impl Enrolment<'_> {
             accreditor: accreditor.as_ref().map(|accreditor| accreditor.address()),
         };
         let (master, input, progress) = (self.keystore.master().clone(), self.input.clone(), self.progress.clone());
-        let prepare = move || {
-            PreparedBatch::prepare(identity, &master, &input, people, accreditor.as_deref(), progress.as_ref())
-        };
+        let prepare =
+            move || PreparedBatch::prepare(identity, &master, &input, people, accreditor.as_deref(), progress.as_ref());
         Ok(tokio::task::spawn_blocking(prepare).await.map_err(|_| ClientError::Interrupted)??)
     }
 
@@ -179,8 +180,7 @@ impl Enrolment<'_> {
     async fn find(&self, batch_nonce: u64) -> Result<Option<Registered>, ClientError> {
         use exchange_pb::get_registration_request::{Batch, Key};
         let registrant = self.keystore.address().0.to_vec().into();
-        let request =
-            exchange_pb::GetRegistrationRequest { key: Some(Key::Batch(Batch { registrant, batch_nonce })) };
+        let request = exchange_pb::GetRegistrationRequest { key: Some(Key::Batch(Batch { registrant, batch_nonce })) };
         let call = || {
             let (mut exchange, request) = (self.services.exchange.clone(), request.clone());
             async move { exchange.get_registration(request).await }

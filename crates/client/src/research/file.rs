@@ -1,11 +1,6 @@
 //! Orders and answers as files, clause 4 of the specification.
 
-use crate::{
-    domain::DST_ANSWER_FILE,
-    error::ClientError,
-    files,
-    research::open::AnswerError,
-};
+use crate::{domain::DST_ANSWER_FILE, error::ClientError, files, research::open::AnswerError};
 use locus_commitment::sha3_256;
 use locus_wire::pb::query as pb;
 use prost::Message as _;

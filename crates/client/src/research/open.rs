@@ -1,7 +1,9 @@
 //! Checking an answer against what was ordered, and opening it.
 
 use crate::{error::ClientError, network::Network, research::table::VariantCounts, service::name};
-use locus_cohort::{AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, PlanRefusal, sealed_share_associated_data};
+use locus_cohort::{
+    AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, PlanRefusal, sealed_share_associated_data,
+};
 use locus_commitment::NetworkId;
 use locus_genomics::{Panel, Plane, VariantIndex, VariantSelection};
 use locus_ledger::{Amount, Order, OrderId, Settlement};
@@ -58,7 +60,9 @@ pub enum AnswerError {
         max_price: Amount,
     },
     /// Too few keyholders vouch for the settlement.
-    #[error("only {valid} keyholders have signed the settlement, {SIGNATURES_MIN} are needed: the answer proves nothing, fetch it again")]
+    #[error(
+        "only {valid} keyholders have signed the settlement, {SIGNATURES_MIN} are needed: the answer proves nothing, fetch it again"
+    )]
     TooFewSignatures {
         /// Valid signatures.
         valid: usize,
@@ -67,10 +71,14 @@ pub enum AnswerError {
     #[error("the order cannot be answered as it stands: {0}")]
     Plan(#[from] PlanRefusal),
     /// The signed answer digest is not the one of this question.
-    #[error("the keyholders signed an answer to another question than the one ordered: report it to the market's operators")]
+    #[error(
+        "the keyholders signed an answer to another question than the one ordered: report it to the market's operators"
+    )]
     OtherQuestion,
     /// The blocks are not those of the question.
-    #[error("panel block {block} of the answer does not have the parts that the question asks for: fetch the answer again")]
+    #[error(
+        "panel block {block} of the answer does not have the parts that the question asks for: fetch the answer again"
+    )]
     Parts {
         /// The panel block.
         block: u32,

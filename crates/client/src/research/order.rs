@@ -178,4 +178,3 @@ pub async fn refund_order(services: &Services, order_id: OrderId) -> Result<(), 
         Err(error) => Err(error.into()),
     }
 }
-

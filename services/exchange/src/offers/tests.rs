@@ -132,7 +132,8 @@ async fn a_page_of_long_offers_stays_below_the_message_limit() {
     let long = |number| MarketEvent::OfferPosted {
         offer: Offer { audience: Audience::Named(buyers.clone()), ..offer(number, 1, 1_000) },
     };
-    let view = view_of((1..=1_000).flat_map(|number| [registered(number, 1, number - 1), long(number)]).collect()).await;
+    let view =
+        view_of((1..=1_000).flat_map(|number| [registered(number, 1, number - 1), long(number)]).collect()).await;
     let mut token = String::new();
     let mut seen = Vec::new();
     loop {

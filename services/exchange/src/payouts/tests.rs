@@ -89,6 +89,23 @@ fn a_reorganisation_takes_back_what_it_unsettles() {
 }
 
 #[test]
+fn a_settlement_is_known_by_its_version_and_order_only_while_the_chain_has_it() {
+    let dir = folder();
+    let book = open(&dir);
+    let first = settle(&book, 1, &[(1, 5)]);
+    let second = settle(&book, 2, &[(2, 7)]);
+    for (key, number, known) in [(first, 1, true), (second, 2, true), (first, 2, false), (second, 1, false)] {
+        assert_eq!(book.includes(key, order(number)).expect("read"), known, "{number}");
+    }
+    let never = VersionKey { root: Digest32([9; 32]), ..second };
+    assert!(!book.includes(never, order(2)).expect("read"));
+    assert!(!book.includes(VersionKey::EMPTY, order(0)).expect("read"));
+    book.move_to(first).expect("the second is gone");
+    assert!(!book.includes(second, order(2)).expect("read"));
+    assert!(book.includes(first, order(1)).expect("read"));
+}
+
+#[test]
 fn an_unknown_root_is_refused_and_nothing_moves() {
     let dir = folder();
     let book = open(&dir);

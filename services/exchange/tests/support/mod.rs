@@ -16,12 +16,7 @@ use locus_wire::{
     convert::SettlementSignature,
     pb::exchange::{self as pb, exchange_service_client::ExchangeServiceClient},
 };
-use std::{
-    fs,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use tonic::{Status, transport::Channel};
 
 /// Base units of one token.
@@ -81,10 +76,8 @@ impl Market {
         let embedded = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(ChainClock(clock.clone())));
         let chain = Chain::embedded(embedded, Some(&key(1)));
         let keyholders = [key(11), key(12), key(13)];
-        let member = |byte: u8, key: &AccountKey| CommitteeMember {
-            signer: key.address(),
-            hpke_public_key: vec![byte; 1216],
-        };
+        let member =
+            |byte: u8, key: &AccountKey| CommitteeMember { signer: key.address(), hpke_public_key: vec![byte; 1216] };
         let parameters = NetworkParameterValues {
             cohort_size_min: 1,
             exact_batch_min: 1,
@@ -138,8 +131,7 @@ impl Market {
     pub(crate) async fn restart_exchange(&mut self) {
         self.stop_exchange().await;
         let (chain, clock) = (self.chain.clone(), self.clock.clone());
-        let (handle, exchange) =
-            exchange_over(chain, self.contracts, clock, self.folder.path().join("data")).await;
+        let (handle, exchange) = exchange_over(chain, self.contracts, clock, self.folder.path().join("data")).await;
         (self.handle, self.exchange) = (Some(handle), exchange);
     }
 
@@ -217,7 +209,11 @@ impl Market {
         by.iter()
             .map(|&keyholder| SettlementSignature {
                 keyholder,
-                signature: self.keyholders[usize::from(keyholder) - 1].sign_digest(&hash).expect("signed").to_bytes().to_vec(),
+                signature: self.keyholders[usize::from(keyholder) - 1]
+                    .sign_digest(&hash)
+                    .expect("signed")
+                    .to_bytes()
+                    .to_vec(),
             })
             .collect()
     }

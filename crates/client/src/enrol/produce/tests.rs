@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    enrol::{Contributor, EnrolInput, batch::{BatchIdentity, split}},
+    enrol::{
+        Contributor, EnrolInput,
+        batch::{BatchIdentity, split},
+    },
     progress::NoProgress,
     testing::{self, TestAccreditor, TestCohort},
 };
@@ -123,7 +126,8 @@ fn every_dataset_opens_against_its_commitments() {
     let mut digests: Vec<Vec<BodyDigest>> = vec![Vec::new(); 66];
     let mut checks: Vec<Vec<[u64; 16]>> = vec![Vec::new(); 66];
     for chunk in bodies(&parts) {
-        for (ordinal, body) in (usize::try_from(chunk.first_ordinal).expect("small")..).zip(chunk.bodies.as_chunks().0) {
+        for (ordinal, body) in (usize::try_from(chunk.first_ordinal).expect("small")..).zip(chunk.bodies.as_chunks().0)
+        {
             digests[ordinal].push(BodyDigest::of_body(body));
             let word = |slot: usize| u64::from_le_bytes(body[8 * slot..8 * slot + 8].try_into().expect("8 bytes"));
             checks[ordinal].push(std::array::from_fn(word));
@@ -146,7 +150,8 @@ fn check_seeds(job: &UploadJob, parts: &[Part], records: &pb::DatasetChunk, chec
     let columns = [(0, Plane::Calls), (0, Plane::Missing), (1, Plane::Calls), (1, Plane::Missing)];
     let private = testing::keyholder_sealing_keys();
     for message in parts.iter().filter_map(|part| if let Part::Seeds(seeds) = part { Some(seeds) } else { None }) {
-        let keyholder = KeyholderIndex::try_new(field::keyholder("k", message.keyholder).expect("1 to 3")).expect("1 to 3");
+        let keyholder =
+            KeyholderIndex::try_new(field::keyholder("k", message.keyholder).expect("1 to 3")).expect("1 to 3");
         let header = job.package_header(keyholder, message.first_ordinal, message.dataset_count);
         let sealed = SealedBox::parse(message.sealed.to_vec()).expect("sealed");
         let package = SeedPackage::open(header, &private[keyholder.position()], &sealed).expect("opens");
@@ -221,9 +226,10 @@ fn a_stopped_receiver_ends_the_pass() {
 fn what_cannot_be_enrolled_is_refused_by_name() {
     let cohort = TestCohort::read(5, 10, false);
     let biobank = Contributor::Biobank { accreditor: Arc::new(TestAccreditor) };
-    let refused = |input: &EnrolInput, contributor: &Contributor| split(input, contributor).err().map(|error| error.to_string());
+    let refused =
+        |input: &EnrolInput, contributor: &Contributor| split(input, contributor).err().map(|error| error.to_string());
     let ranges: Vec<Range<u32>> = split(&cohort.input, &biobank).expect("a biobank");
-    assert_eq!(ranges, [0..5]);
+    assert_eq!(ranges, [Range { start: 0, end: 5 }]);
     let mut twice = cohort.input.clone();
     twice.samples[3] = "P1".into();
     assert!(refused(&twice, &biobank).is_some_and(|text| text.contains("P1 occurs twice")));

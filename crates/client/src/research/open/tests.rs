@@ -167,7 +167,13 @@ fn answer_block(
     }
 }
 
-fn partial(job: &UploadJob, plan: &AnswerPlan, block: &BlockPlan, plane: Plane, share: ShareIndex) -> PartialDecryption {
+fn partial(
+    job: &UploadJob,
+    plan: &AnswerPlan,
+    block: &BlockPlan,
+    plane: Plane,
+    share: ShareIndex,
+) -> PartialDecryption {
     let identity = &job.batch.identity;
     let contexts: Vec<DatasetContext> = job
         .batch
