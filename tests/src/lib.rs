@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use locus::node::{Listed, Node, NodeConfig};
 use locus_client::{
     DataFolder, Keystore, Network, NewKeys, NoProgress, OfferTerms, ServiceChannels, Services,
-    enrol::{Contributor, EnrolInput, EnrolOptions, Enrolled, enrol},
+    enrol::{Accreditor as _, Contributor, EnrolInput, EnrolOptions, Enrolled, enrol},
     mint_test_tokens, publish_panel,
     research::{self, OpenedAnswer, Question, VerifiedAnswer},
 };
@@ -97,7 +97,7 @@ impl Market {
             keyholders: [connect(first).await?, connect(second).await?, connect(third).await?],
         });
         let network = Network::fetch(&services).await?;
-        mint_test_tokens(&services, researcher.keys.address(), Amount::parse_tokens("1000000")?).await?;
+        mint_test_tokens(&services, researcher.keys.address(), "1000000".parse::<Amount>()?).await?;
         Ok(Self { node, services, network, biobank, researcher, dir })
     }
 
@@ -175,7 +175,7 @@ impl Market {
 }
 
 fn terms(panel: &Panel) -> Result<OfferTerms> {
-    let price = Amount::parse_tokens("0.01")?;
+    let price = "0.01".parse::<Amount>()?;
     Ok(OfferTerms {
         prices: OfferPrices { counts: price, filtered_counts: price, association: price },
         data_use: DataUse::try_new([DuoTerm::GeneralResearch])?,

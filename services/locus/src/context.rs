@@ -13,8 +13,8 @@ use locus_privacy::Tier;
 use locus_service::{Connector, connect_lazy};
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -73,9 +73,7 @@ impl Context {
         match <[String; 3]>::try_from(self.keyholders.clone()) {
             Ok(urls) => Ok(urls),
             Err(given) if given.is_empty() => keyholders_beside(&self.endpoint),
-            Err(given) => {
-                Err(CommandError::Usage(format!("--keyholders names {} addresses: give three", given.len())))
-            }
+            Err(given) => Err(CommandError::Usage(format!("--keyholders names {} addresses: give three", given.len()))),
         }
     }
 
@@ -87,7 +85,8 @@ impl Context {
     /// The market as this folder knows it.
     pub(crate) fn known_network(&self) -> Result<Network, CommandError> {
         let known = Network::load(&self.folder.network_file())?;
-        let unknown = || format!("{} knows no market: give the --data-dir that the answer was bought with", self.home.display());
+        let unknown =
+            || format!("{} knows no market: give the --data-dir that the answer was bought with", self.home.display());
         known.ok_or_else(|| CommandError::Usage(unknown()))
     }
 
@@ -162,13 +161,15 @@ fn default_home() -> Result<PathBuf, CommandError> {
         return Ok(PathBuf::from(home));
     }
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let missing = || CommandError::Usage("neither LOCUS_HOME nor HOME is set: name a folder with --data-dir".to_owned());
+    let missing =
+        || CommandError::Usage("neither LOCUS_HOME nor HOME is set: name a folder with --data-dir".to_owned());
     Ok(PathBuf::from(home.ok_or_else(missing)?).join(".local/share/locus"))
 }
 
 /// The three ports after the endpoint's.
 fn keyholders_beside(endpoint: &str) -> Result<[String; 3], CommandError> {
-    let bad = |reason: &str| CommandError::Usage(format!("--endpoint {endpoint} {reason}: write it as http://HOST:PORT"));
+    let bad =
+        |reason: &str| CommandError::Usage(format!("--endpoint {endpoint} {reason}: write it as http://HOST:PORT"));
     let url = Url::parse(endpoint).map_err(|_| bad("is no address"))?;
     let port = url.port_or_known_default().ok_or_else(|| bad("has no port"))?;
     let beside = |offset: u16| {
@@ -186,8 +187,7 @@ pub(crate) fn read_panel(path: &Path) -> Result<Panel, CommandError> {
         return Err(CommandError::Usage(format!("{} has {bytes} bytes, more than any panel", path.display())));
     }
     let content = fs::read(path).map_err(CommandError::file(path))?;
-    Panel::from_canonical_bytes(&content)
-        .map_err(|source| CommandError::PanelFile { path: path.to_path_buf(), source })
+    Panel::from_canonical_bytes(&content).map_err(|source| CommandError::PanelFile { path: path.to_path_buf(), source })
 }
 
 /// Makes a folder that only its owner may enter.

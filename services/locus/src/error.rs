@@ -58,7 +58,9 @@ pub enum CommandError {
     #[error("several published panels are called {0}: give the digest, see `locus panel list`")]
     AmbiguousPanel(String),
     /// The quote is above the limit.
-    #[error("the answer costs {price} tokens, more than --max-price {max_price}: nothing was paid; raise it or ask about fewer people")]
+    #[error(
+        "the answer costs {price} tokens, more than --max-price {max_price}: nothing was paid; raise it or ask about fewer people"
+    )]
     TooExpensive {
         /// What it costs.
         price: Amount,
@@ -74,7 +76,9 @@ pub enum CommandError {
         line: usize,
     },
     /// An individual that the enrolment does not name.
-    #[error("registration {registration} has no individual called {sample} in the records of this folder: see `locus export`")]
+    #[error(
+        "registration {registration} has no individual called {sample} in the records of this folder: see `locus export`"
+    )]
     UnknownSample {
         /// The registration.
         registration: u64,

@@ -22,8 +22,11 @@ pub(crate) struct Bars {
 impl Bars {
     /// A bar, drawn only when somebody watches.
     pub(crate) fn new(output: Output) -> Arc<Self> {
-        let target =
-            if output.draws_progress() { ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S) } else { ProgressDrawTarget::hidden() };
+        let target = if output.draws_progress() {
+            ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(None, target);
         if output.draws_progress() {
             bar.enable_steady_tick(TICK);

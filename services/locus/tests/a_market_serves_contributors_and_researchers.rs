@@ -92,8 +92,20 @@ fn a_cohort_is_enrolled_bought_paid_withdrawn_and_erased() {
 
     // A noisy answer names its noise; the same order fetched again is the same table.
     let noisy = researcher.path("open.tsv");
-    let open = ["--panel", &panel, "--variants", "1:1000:A:G,1:5000:A:G", "--purpose", "GRU", "--tier", "open", "--rho", "0.01"];
-    let bought = researcher.does(&market, &[&["query", "counts"], &open[..], &["--max-price", price, "--out", &noisy]].concat());
+    let open = [
+        "--panel",
+        &panel,
+        "--variants",
+        "1:1000:A:G,1:5000:A:G",
+        "--purpose",
+        "GRU",
+        "--tier",
+        "open",
+        "--rho",
+        "0.01",
+    ];
+    let bought =
+        researcher.does(&market, &[&["query", "counts"], &open[..], &["--max-price", price, "--out", &noisy]].concat());
     let first = fs::read_to_string(&noisy).expect("a table");
     assert!(first.lines().next().is_some_and(|columns| columns.ends_with("\taf\tse\trho")), "{first}");
     assert_eq!(first.lines().count(), 3);
@@ -147,7 +159,8 @@ fn a_person_enrols_from_a_vcf_and_a_bad_file_leaves_nothing_behind() {
     let market = Market::up(&dir.path().join("market"), &[]);
     fs::write(person.path("sites.txt"), "1:1000:A:G\n1:2000:C:T\n2:3000:G:A\n").expect("written");
     let (sites, panel) = (person.path("sites.txt"), person.path("p.panel"));
-    person.does(&market, &["panel", "build", "--name", "p", "--assembly", "GRCh37", "--sites", &sites, "--out", &panel]);
+    person
+        .does(&market, &["panel", "build", "--name", "p", "--assembly", "GRCh37", "--sites", &sites, "--out", &panel]);
     let head = "##fileformat=VCFv4.3\n##reference=GRCh37\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tME\n";
     let record = |chrom: &str, position: u32, alleles: &str, genotype: &str| {
         format!("{chrom}\t{position}\t.\t{alleles}\t.\tPASS\t.\tGT\t{genotype}\n")

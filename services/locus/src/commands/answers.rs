@@ -18,7 +18,10 @@ use locus_genomics::{Panel, PanelDigest};
 use locus_privacy::{Tier, report::sigma};
 use locus_wire::pb::query::AnswerRecord;
 use serde_json::{Value, json};
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 pub(super) async fn query(command: QueryCommand, context: &Context) -> Result<(), CommandError> {
     match command {
@@ -43,7 +46,10 @@ async fn counts(args: CountsArgs, context: &Context) -> Result<(), CommandError>
     let terms = OrderTerms { max_price: args.max_price, lifetime_s: None };
     let orders = context.folder.orders();
     let placed = place_order(&services, &network, &keystore, &asked, &terms, &orders, now_unix_s()).await?;
-    context.output.note(&format!("order {} is placed; if this stops, fetch its answer with `locus query fetch`", placed.order_id));
+    context.output.note(&format!(
+        "order {} is placed; if this stops, fetch its answer with `locus query fetch`",
+        placed.order_id
+    ));
     finish(&services, &network, &panel, &placed, &args.out, context).await
 }
 
@@ -102,7 +108,8 @@ fn answer_file_beside(out: &Path) -> PathBuf {
 /// Before anything is paid: the files can be written, and are two.
 fn check_out(out: &Path) -> Result<(), CommandError> {
     if answer_file_beside(out) == out {
-        let reason = format!("--out {} is where the answer with its proofs goes: give the table another name", out.display());
+        let reason =
+            format!("--out {} is where the answer with its proofs goes: give the table another name", out.display());
         return Err(CommandError::Usage(reason));
     }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -124,7 +131,9 @@ pub(super) async fn verify(args: &VerifyArgs, context: &Context) -> Result<(), C
         Err(error) => return Err(error),
     };
     if let Some(path) = &args.table {
-        let opened = opened.as_ref().ok_or_else(|| CommandError::Usage("comparing a table needs the keys that bought it".to_owned()))?;
+        let opened = opened
+            .as_ref()
+            .ok_or_else(|| CommandError::Usage("comparing a table needs the keys that bought it".to_owned()))?;
         compare_table(path, &table(opened, &panel, path)?)?;
     }
     let mut value = describe(&verified, opened.as_ref());

@@ -36,18 +36,8 @@ pub(super) async fn run(args: EnrollArgs, context: &Context) -> Result<(), Comma
     let progress: Arc<dyn Progress> = bars.clone();
     let options = EnrolOptions { version: args.version, terms: Some(terms) };
     let records = context.folder.enrolments();
-    let enrolled = enrol(
-        &services,
-        &network,
-        &keystore,
-        &input,
-        &contributor,
-        &options,
-        &records,
-        now_unix_s(),
-        progress,
-    )
-    .await?;
+    let enrolled =
+        enrol(&services, &network, &keystore, &input, &contributor, &options, &records, now_unix_s(), progress).await?;
     bars.clear();
     print(&enrolled, &report, context)
 }

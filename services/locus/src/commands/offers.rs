@@ -22,8 +22,11 @@ pub(super) fn offer_terms(args: &TermsArgs, panel: &Panel) -> Result<OfferTerms,
 fn terms_of_blocks(args: &TermsArgs, block_count: u32) -> Result<OfferTerms, CommandError> {
     let data_use = DataUse::try_new(args.terms.iter().copied())?;
     if data_use.needs_condition() != args.condition.is_some() {
-        let advice = if data_use.needs_condition() { "name the disease with --condition" } else { "leave --condition out" };
-        return Err(CommandError::Usage(format!("the terms {data_use} and the condition do not go together: {advice}")));
+        let advice =
+            if data_use.needs_condition() { "name the disease with --condition" } else { "leave --condition out" };
+        return Err(CommandError::Usage(format!(
+            "the terms {data_use} and the condition do not go together: {advice}"
+        )));
     }
     let audience = if args.accredited_only {
         Audience::AccreditedResearchers
@@ -70,7 +73,8 @@ pub(super) async fn list(args: &OffersArgs, context: &Context) -> Result<(), Com
         if offers.is_empty() {
             return "nothing is on offer\n".to_owned();
         }
-        let mut table = crate::demo::table(&["registration", "people", "price", "tiers", "terms", "buyers", "vouched by", "panel"]);
+        let mut table =
+            crate::demo::table(&["registration", "people", "price", "tiers", "terms", "buyers", "vouched by", "panel"]);
         for listed in &offers {
             table.add_row(row(listed));
         }

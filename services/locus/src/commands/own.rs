@@ -20,8 +20,7 @@ pub(super) async fn statement(args: &StatementArgs, context: &Context) -> Result
     let network = context.network(&services).await?;
     let registration = RegistrationId(args.registration.registration);
     let ordinal = one_ordinal(&args.dataset, registration, context)?;
-    let statement =
-        ask_for_statement(&services, &network, &keystore, registration, ordinal, now_unix_s()).await?;
+    let statement = ask_for_statement(&services, &network, &keystore, registration, ordinal, now_unix_s()).await?;
     context.output.result(&describe(&statement), || words(&statement))
 }
 
@@ -121,8 +120,7 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     // 0000-03-01 is 719,468 days before 1970-01-01; a cycle has 146,097 days.
     let shifted = days.saturating_add(719_468);
     let (cycle, day_of_cycle) = (shifted / 146_097, shifted % 146_097);
-    let year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
     let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;

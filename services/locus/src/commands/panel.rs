@@ -47,7 +47,9 @@ async fn build(args: PanelBuildArgs, context: &Context) -> Result<(), CommandErr
     let mut value = describe(&panel);
     value["file"] = json!(args.out);
     value["report"] = json!(report);
-    context.output.result(&value, || words(&panel) + &report_words(&report) + &format!("file       {}\n", args.out.display()))
+    context
+        .output
+        .result(&value, || words(&panel) + &report_words(&report) + &format!("file       {}\n", args.out.display()))
 }
 
 fn report_words(report: &PanelReport) -> String {
@@ -110,7 +112,13 @@ async fn list(context: &Context) -> Result<(), CommandError> {
             return "no panels are published yet\n".to_owned();
         }
         let line = |panel: &locus_client::ListedPanel| {
-            format!("{}  {:<8} {:>9} variants  {}\n", panel.digest, panel.assembly.to_string(), panel.variant_count, panel.name)
+            format!(
+                "{}  {:<8} {:>9} variants  {}\n",
+                panel.digest,
+                panel.assembly.to_string(),
+                panel.variant_count,
+                panel.name
+            )
         };
         panels.iter().map(line).collect()
     })

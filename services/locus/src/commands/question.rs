@@ -26,8 +26,15 @@ pub(super) fn parse(args: &QuestionArgs, panel: &Panel) -> Result<Question, Comm
         (_, rho) => rho.unwrap_or(Rho::ZERO),
     };
     if (args.purpose == PurposeCode::Disease) != args.condition.is_some() {
-        let advice = if args.condition.is_some() { "use --purpose DS with --condition" } else { "name the disease with --condition" };
-        return Err(CommandError::Usage(format!("the purpose {} and the condition do not go together: {advice}", args.purpose)));
+        let advice = if args.condition.is_some() {
+            "use --purpose DS with --condition"
+        } else {
+            "name the disease with --condition"
+        };
+        return Err(CommandError::Usage(format!(
+            "the purpose {} and the condition do not go together: {advice}",
+            args.purpose
+        )));
     }
     Ok(Question {
         selection: selection(&args.variants, panel)?,

@@ -48,7 +48,8 @@ fn addresses(market: SocketAddr) -> Result<NodeAddresses, CommandError> {
             0 => Some(0),
             port => port.checked_add(offset),
         };
-        let full = || CommandError::Usage(format!("--listen {market} leaves no ports for the keyholders: take a lower one"));
+        let full =
+            || CommandError::Usage(format!("--listen {market} leaves no ports for the keyholders: take a lower one"));
         Ok::<_, CommandError>(SocketAddr::new(market.ip(), port.ok_or_else(full)?))
     };
     Ok(NodeAddresses { market, keyholders: [beside(1)?, beside(2)?, beside(3)?] })

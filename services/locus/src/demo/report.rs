@@ -71,11 +71,16 @@ impl Report {
                 let seconds = format!("{:.2}", stage.took.as_secs_f64());
                 table.add_row(vec![stage.name.to_owned(), stage.found.clone(), seconds]);
             }
-            table.add_row(vec!["all".to_owned(), "everything was as it must be".to_owned(), format!("{:.2}", took.as_secs_f64())]);
+            table.add_row(vec![
+                "all".to_owned(),
+                "everything was as it must be".to_owned(),
+                format!("{:.2}", took.as_secs_f64()),
+            ]);
             if let Some(column) = table.column_mut(2) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
-            let mut text = format!("\nThe statement of the person who enrolled alone:\n\n{}\n{table}\n", self.statement);
+            let mut text =
+                format!("\nThe statement of the person who enrolled alone:\n\n{}\n{table}\n", self.statement);
             if let Some(folder) = kept {
                 text += &format!("Everything is kept in {}.\n", folder.display());
             }

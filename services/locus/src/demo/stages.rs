@@ -117,7 +117,11 @@ impl Demo {
         publish_panel(&self.services, &panel).await?;
         let (people, variants) = (cohort.report.samples, panel.variant_count());
         let blocks = panel.block_count();
-        report.stage("read", began, format!("{people} people, {variants} variants in {blocks} panel blocks, as PLINK files"));
+        report.stage(
+            "read",
+            began,
+            format!("{people} people, {variants} variants in {blocks} panel blocks, as PLINK files"),
+        );
         report.figure("people", people);
         report.figure("variants", variants);
 
@@ -125,8 +129,7 @@ impl Demo {
         let input = EnrolInput::of_cohort(panel.clone(), cohort);
         let accreditor = self.biobank.keys.accreditor()?;
         let terms = offer_terms(BIOBANK_PRICE, &[Tier::Open, Tier::Exact], &panel)?;
-        let batch =
-            self.enrol_as(&self.biobank, &input, Contributor::Biobank { accreditor }, terms, report).await?;
+        let batch = self.enrol_as(&self.biobank, &input, Contributor::Biobank { accreditor }, terms, report).await?;
         check(batch.datasets.len() == self.extract.samples().len(), || "not everybody was enrolled".to_owned())?;
         let found = format!(
             "{} people encrypted, attested by 3 keyholders, registration {} on the chain, on offer open and exact",

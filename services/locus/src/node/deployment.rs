@@ -71,10 +71,7 @@ fn load_keys(data_dir: &Path) -> Result<[KeyholderKeys; 3], NodeError> {
 }
 
 fn committee_member(keys: &KeyholderKeys) -> CommitteeMember {
-    CommitteeMember {
-        signer: keys.signer.address(),
-        hpke_public_key: keys.sealing.public_key().to_bytes().to_vec(),
-    }
+    CommitteeMember { signer: keys.signer.address(), hpke_public_key: keys.sealing.public_key().to_bytes().to_vec() }
 }
 
 fn named(listed: &[Listed]) -> Vec<(locus_commitment::Address, String)> {

@@ -67,8 +67,11 @@ impl Demo {
             holding.len()
         );
         report.stage("erase", began, found);
-        report.figure("erased", json!({ "registration": registration.0, "ordinal": ERASED, "receipts": erasure.keyholders.len(),
-            "bodies_removed": removed, "objects_before": holding.len(), "objects_after": left.len() }));
+        report.figure(
+            "erased",
+            json!({ "registration": registration.0, "ordinal": ERASED, "receipts": erasure.keyholders.len(),
+            "bodies_removed": removed, "objects_before": holding.len(), "objects_after": left.len() }),
+        );
         self.sell_no_more(enrolment, open_order, report).await
     }
 
@@ -91,7 +94,9 @@ impl Demo {
         let revoked: u32 = offers.iter().map(|listed| listed.revoked_count).sum();
         check(revoked == 1, || format!("the offers show {revoked} revoked datasets"))?;
         let refused = self.exact_is_refused(enrolment).await?;
-        let found = format!("{people} people answer the order that was open meanwhile; exact counts of the batch are refused: {refused}");
+        let found = format!(
+            "{people} people answer the order that was open meanwhile; exact counts of the batch are refused: {refused}"
+        );
         report.stage("sell no more", began, found);
         report.figure("people_after_erasure", people);
         report.figure("exact_refusal", refused);
@@ -114,16 +119,11 @@ impl Demo {
         let placed = self.order(&question, max_price, Some(REFUSED_ORDER_LIFETIME_S)).await?;
         let order = placed.order_id;
         let file = self.researcher.folder.answer_file(order);
-        let fetched = fetch_answer(
-            &self.services,
-            &self.researcher.keys,
-            &placed,
-            &file,
-            &NoProgress,
-        )
-        .await;
+        let fetched = fetch_answer(&self.services, &self.researcher.keys, &placed, &file, &NoProgress).await;
         let reason = match fetched {
-            Ok(_) => return Err(CommandError::Demo("a batch that lost one person was answered exactly again".to_owned())),
+            Ok(_) => {
+                return Err(CommandError::Demo("a batch that lost one person was answered exactly again".to_owned()));
+            }
             Err(ClientError::Call(error)) if error.code == Code::FailedPrecondition => error.message,
             Err(error) => return Err(error.into()),
         };

@@ -105,11 +105,7 @@ impl Demo {
     }
 
     /// Clause 4.
-    pub(super) async fn buy_open(
-        &self,
-        enrolment: &Enrolment,
-        report: &mut Report,
-    ) -> Result<Purchase, CommandError> {
+    pub(super) async fn buy_open(&self, enrolment: &Enrolment, report: &mut Report) -> Result<Purchase, CommandError> {
         let panel = &enrolment.panel;
         let began = Instant::now();
         let question = ask(spaced(panel, 0)?, Tier::Open);
@@ -136,10 +132,16 @@ impl Demo {
             format!("the allele frequencies are off by {error_found:.4}, {error_quoted:.4} was quoted")
         })?;
         self.write_table("open.tsv", &bought.opened, panel)?;
-        let found = format!("error quoted {error_quoted:.4}, error found {error_found:.4}, settled for {} tokens", bought.price());
+        let found = format!(
+            "error quoted {error_quoted:.4}, error found {error_found:.4}, settled for {} tokens",
+            bought.price()
+        );
         report.stage("buy open", began, found);
-        report.figure("open", json!({ "variants": VARIANTS, "people": people, "price": quoted.price.to_string(),
-            "rho": question.rho.to_string(), "error_quoted": error_quoted, "error_found": error_found }));
+        report.figure(
+            "open",
+            json!({ "variants": VARIANTS, "people": people, "price": quoted.price.to_string(),
+            "rho": question.rho.to_string(), "error_quoted": error_quoted, "error_found": error_found }),
+        );
         Ok(bought)
     }
 
@@ -170,11 +172,7 @@ impl Demo {
     }
 
     /// Clause 6.
-    pub(super) async fn buy_exact(
-        &self,
-        enrolment: &Enrolment,
-        report: &mut Report,
-    ) -> Result<Purchase, CommandError> {
+    pub(super) async fn buy_exact(&self, enrolment: &Enrolment, report: &mut Report) -> Result<Purchase, CommandError> {
         let panel = &enrolment.panel;
         let began = Instant::now();
         let question = ask(VariantSelection::all(panel), Tier::Exact);
@@ -184,7 +182,9 @@ impl Demo {
         let bought = self.fetch(placed, panel, report).await?;
         let took = began.elapsed();
         let people = bought.opened.cohort_size();
-        check(usize::try_from(people) == Ok(enrolment.biobank.datasets.len()), || format!("{people} people were counted"))?;
+        check(usize::try_from(people) == Ok(enrolment.biobank.datasets.len()), || {
+            format!("{people} people were counted")
+        })?;
         let truth = self.extract.truth(panel, None)?;
         let rows = bought.opened.rows();
         check(rows.len() == truth.len(), || format!("{} of {} variants were answered", rows.len(), truth.len()))?;
@@ -198,8 +198,11 @@ impl Demo {
             quoted.membership_auc()
         );
         report.stage("buy exact", began, found);
-        report.figure("exact", json!({ "variants": rows.len(), "people": people, "price": bought.price().to_string(),
-            "differing": differing, "answer_seconds": took.as_secs_f64(), "membership_auc": quoted.membership_auc() }));
+        report.figure(
+            "exact",
+            json!({ "variants": rows.len(), "people": people, "price": bought.price().to_string(),
+            "differing": differing, "answer_seconds": took.as_secs_f64(), "membership_auc": quoted.membership_auc() }),
+        );
         Ok(bought)
     }
 
