@@ -128,8 +128,7 @@ async fn a_cohort_is_enrolled_asked_paid_revoked_and_erased() -> Result<()> {
     revoke(&market.services, &market.network, keys, batch.registration, &[7], now_unix_s()).await?;
     let records = market.biobank.folder.enrolments();
     let network = &market.network;
-    let erasure =
-        erase(&market.services, network, keys, batch.registration, &[7], &records, now_unix_s()).await?;
+    let erasure = erase(&market.services, network, keys, batch.registration, &[7], &records, now_unix_s()).await?;
     assert!(erasure.is_unreadable_for_ever());
     assert!(market.buy(&panel, all, Tier::Exact, Rho::ZERO).await.is_err());
     let (_, smaller, _) = market.buy(&panel, first_variants(&panel, 50)?, Tier::Open, rho).await?;

@@ -110,14 +110,9 @@ impl Market {
     /// dataset in all tiers. Returns the panel and what was enrolled.
     pub async fn enrol_plink(&self, prefix: &Path) -> Result<(Arc<Panel>, Vec<Enrolled>)> {
         let source = CohortSource::Plink(PlinkFiles::of_prefix(prefix));
-        let assembly =
-            if prefix.to_string_lossy().contains("sim5k") { Assembly::GRCh38 } else { Assembly::GRCh37 };
-        let request = PanelRequest {
-            name: "test".to_owned(),
-            assembly,
-            complete_calls: CompleteCalls::Detect,
-            reference: None,
-        };
+        let assembly = if prefix.to_string_lossy().contains("sim5k") { Assembly::GRCh38 } else { Assembly::GRCh37 };
+        let request =
+            PanelRequest { name: "test".to_owned(), assembly, complete_calls: CompleteCalls::Detect, reference: None };
         let (panel, _) = build_panel(&PanelSource::Cohort(source), &request, self.scratch(), &mut |_| {})?;
         let panel = Arc::new(panel);
         let source = CohortSource::Plink(PlinkFiles::of_prefix(prefix));
@@ -151,22 +146,14 @@ impl Market {
         rho: Rho,
     ) -> Result<(VerifiedAnswer, OpenedAnswer, research::Quote)> {
         let purpose = Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE };
-        let question =
-            Question { selection, query_class: QueryClass::Counts, purpose, condition: None, tier, rho };
+        let question = Question { selection, query_class: QueryClass::Counts, purpose, condition: None, tier, rho };
         let keys = &self.researcher.keys;
         let quote = research::quote(&self.services, &self.network, panel, keys.address(), &question).await?;
         let orders = self.researcher.folder.orders();
         let order_terms = research::OrderTerms { max_price: quote.price, lifetime_s: None };
-        let placed = research::place_order(
-            &self.services,
-            &self.network,
-            keys,
-            &question,
-            &order_terms,
-            &orders,
-            now_unix_s(),
-        )
-        .await?;
+        let placed =
+            research::place_order(&self.services, &self.network, keys, &question, &order_terms, &orders, now_unix_s())
+                .await?;
         let file = self.researcher.folder.answer_file(placed.order_id);
         let record = research::fetch_answer(&self.services, keys, &placed, &file, &NoProgress).await?;
         let (verified, opened) = research::open_answer(&record, panel, &self.network, keys.sealing_key())?;

@@ -143,9 +143,6 @@ mod tests {
     fn swapping_two_bodies_changes_the_dataset_digest() {
         let first = BodyDigest::of_body(&[1; BODY_BYTES]);
         let second = BodyDigest::of_body(&[2; BODY_BYTES]);
-        assert_ne!(
-            DatasetBodyDigest::of_bodies(&[first, second]),
-            DatasetBodyDigest::of_bodies(&[second, first])
-        );
+        assert_ne!(DatasetBodyDigest::of_bodies(&[first, second]), DatasetBodyDigest::of_bodies(&[second, first]));
     }
 }

@@ -258,8 +258,7 @@ mod tests {
 
     #[test]
     fn other_sequences_are_unknown() {
-        for name in ["", "0", "01", "+1", "27", "chr", "chrchr1", "chr1_gl000191_random", "GL000207.1", "é"]
-        {
+        for name in ["", "0", "01", "+1", "27", "chr", "chrchr1", "chr1_gl000191_random", "GL000207.1", "é"] {
             assert_eq!(name.parse::<Chrom>(), Err(ChromError::Unknown(name.to_owned())), "{name}");
         }
     }

@@ -161,8 +161,7 @@ impl FromStr for DuoTerm {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let upper = text.trim().to_ascii_uppercase();
         let number = upper.strip_prefix("DUO:").or_else(|| upper.strip_prefix("DUO_"));
-        let number: Option<u32> =
-            number.filter(|digits| digits.len() == 7).and_then(|digits| digits.parse().ok());
+        let number: Option<u32> = number.filter(|digits| digits.len() == 7).and_then(|digits| digits.parse().ok());
         let found = TERMS.into_iter().find(|(_, name, id)| *name == upper || Some(*id) == number);
         found.map(|(term, _, _)| term).ok_or_else(|| DataUseError::UnknownTerm(text.to_owned()))
     }
@@ -248,9 +247,7 @@ impl DataUse {
         for term in self.terms() {
             let refusal = DataUseRefusal::Purpose { term, purpose: code };
             match term {
-                permission if permission.is_permission() => {
-                    self.check_permission(permission, code, condition)?
-                }
+                permission if permission.is_permission() => self.check_permission(permission, code, condition)?,
                 DuoTerm::NoMethodsDevelopment if code == PurposeCode::MethodsDevelopment => {
                     return Err(refusal);
                 }

@@ -184,12 +184,7 @@ impl GenotypeCounts {
     ///
     /// # Errors
     /// [`GenotypeCountsError`] when the three counts exceed the people.
-    pub fn try_new(
-        individuals: u64,
-        het: u64,
-        hom_alt: u64,
-        missing: u64,
-    ) -> Result<Self, GenotypeCountsError> {
+    pub fn try_new(individuals: u64, het: u64, hom_alt: u64, missing: u64) -> Result<Self, GenotypeCountsError> {
         let counted = het.saturating_add(hom_alt).saturating_add(missing);
         if counted > individuals {
             return Err(GenotypeCountsError { individuals, counted });
@@ -281,9 +276,7 @@ mod tests {
     #[test]
     fn the_first_genotype_sits_in_the_low_bits() {
         let packed: PackedGenotypes =
-            [Genotype::Het, Genotype::HomAlt, Genotype::Missing, Genotype::HomRef, Genotype::Het]
-                .into_iter()
-                .collect();
+            [Genotype::Het, Genotype::HomAlt, Genotype::Missing, Genotype::HomRef, Genotype::Het].into_iter().collect();
         assert_eq!(packed.as_bytes(), [0b00_11_10_01, 0b01]);
     }
 

@@ -11,13 +11,11 @@ mod variant;
 
 pub use assembly::{AUTOSOMES, Assembly, AssemblyError, Chrom, ChromError, NonAutosome};
 pub use data_use::{
-    Condition, ConditionMatch, DataUse, DataUseError, DataUseRefusal, Declarations, DuoTerm, Purpose,
-    PurposeCode,
+    Condition, ConditionMatch, DataUse, DataUseError, DataUseRefusal, Declarations, DuoTerm, Purpose, PurposeCode,
 };
 pub use genotype::{Genotype, GenotypeCounts, GenotypeCountsError, PackedGenotypes, PackedGenotypesError};
 pub use index::{
-    CHECK_SLOTS, PANEL_BLOCK_SLOTS, PanelBlockIndex, PanelDigest, Plane, Slot, VARIANTS_PER_PANEL_BLOCK,
-    VariantIndex,
+    CHECK_SLOTS, PANEL_BLOCK_SLOTS, PanelBlockIndex, PanelDigest, Plane, Slot, VARIANTS_PER_PANEL_BLOCK, VariantIndex,
 };
 pub use panel::{
     PANEL_ALLELE_BASES_MAX, PANEL_NAME_BYTES_MAX, PANEL_VARIANTS_MAX, Panel, PanelBuilder, PanelDecodeError,

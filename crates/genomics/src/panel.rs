@@ -27,9 +27,7 @@ pub const PANEL_NAME_BYTES_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PanelError {
     /// A name that is empty, too long or has unusual characters.
-    #[error(
-        "a panel name is 1 to {PANEL_NAME_BYTES_MAX} letters, digits, dots, dashes or underscores, not {0:?}"
-    )]
+    #[error("a panel name is 1 to {PANEL_NAME_BYTES_MAX} letters, digits, dots, dashes or underscores, not {0:?}")]
     Name(String),
     /// No variant at all.
     #[error("a panel needs at least one variant")]
@@ -186,13 +184,7 @@ impl Panel {
     }
 
     /// Takes sorted, different, checked sites; computes the digest.
-    fn from_sorted(
-        name: String,
-        assembly: Assembly,
-        complete_calls: bool,
-        sites: Vec<Site>,
-        bases: String,
-    ) -> Self {
+    fn from_sorted(name: String, assembly: Assembly, complete_calls: bool, sites: Vec<Site>, bases: String) -> Self {
         let mut panel = Self { name, assembly, complete_calls, sites, bases, digest: PanelDigest([0; 32]) };
         panel.digest = PanelDigest(sha3_256(DST_PANEL, &[&panel.to_canonical_bytes()]));
         panel

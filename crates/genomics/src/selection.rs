@@ -90,10 +90,7 @@ impl VariantSelection {
     ///
     /// # Errors
     /// [`SelectionError`] for the first id that is malformed or not on the panel.
-    pub fn from_ids<'a>(
-        panel: &Panel,
-        ids: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, SelectionError> {
+    pub fn from_ids<'a>(panel: &Panel, ids: impl IntoIterator<Item = &'a str>) -> Result<Self, SelectionError> {
         let find = |id: &str| {
             let parsed: Result<Variant, VariantError> = id.parse();
             let variant = parsed.map_err(|source| SelectionError::Id { id: id.to_owned(), source })?;
@@ -159,12 +156,8 @@ impl VariantSelection {
     /// The panel blocks with a selected variant, ascending.
     pub fn blocks(&self) -> Vec<PanelBlockIndex> {
         let block_of = |index: u32| index / VARIANTS_PER_PANEL_BLOCK;
-        let mut blocks: Vec<PanelBlockIndex> = self
-            .runs
-            .iter()
-            .flat_map(|run| block_of(run.start)..=block_of(run.end - 1))
-            .map(PanelBlockIndex)
-            .collect();
+        let mut blocks: Vec<PanelBlockIndex> =
+            self.runs.iter().flat_map(|run| block_of(run.start)..=block_of(run.end - 1)).map(PanelBlockIndex).collect();
         blocks.dedup();
         blocks
     }
@@ -244,8 +237,7 @@ impl VariantSelection {
     }
 }
 
-const _: () =
-    assert!(CHECK_SLOTS + VARIANTS_PER_PANEL_BLOCK == 64 * 64, "a slot mask covers one panel block");
+const _: () = assert!(CHECK_SLOTS + VARIANTS_PER_PANEL_BLOCK == 64 * 64, "a slot mask covers one panel block");
 
 impl fmt::Debug for VariantSelection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -326,10 +318,7 @@ mod tests {
     fn encodings_that_say_the_same_differently_are_refused() {
         let encode = |numbers: &[u32]| {
             let digest = panel().digest().0;
-            digest
-                .into_iter()
-                .chain(numbers.iter().flat_map(|number| number.to_le_bytes()))
-                .collect::<Vec<u8>>()
+            digest.into_iter().chain(numbers.iter().flat_map(|number| number.to_le_bytes())).collect::<Vec<u8>>()
         };
         let decodes = |numbers: &[u32]| VariantSelection::decode_unbound(&encode(numbers)).is_ok();
         assert!(decodes(&[VARIANTS, 2, 0, 1, 2, 3]));

@@ -67,12 +67,7 @@ impl Variant {
     ///
     /// # Errors
     /// [`VariantError`] for a position, allele or pair of alleles that is not one.
-    pub fn try_new(
-        chrom: Chrom,
-        position: u32,
-        ref_allele: &str,
-        alt_allele: &str,
-    ) -> Result<Self, VariantError> {
+    pub fn try_new(chrom: Chrom, position: u32, ref_allele: &str, alt_allele: &str) -> Result<Self, VariantError> {
         check_parts(position, ref_allele.as_bytes(), alt_allele.as_bytes())?;
         if !normalise::is_parsimonious(ref_allele.as_bytes(), alt_allele.as_bytes()) {
             return Err(VariantError::NotNormalised);
@@ -85,12 +80,7 @@ impl Variant {
     ///
     /// # Errors
     /// [`VariantError`] for a position, allele or pair of alleles that is not one.
-    pub fn normalise(
-        chrom: Chrom,
-        position: u32,
-        ref_allele: &[u8],
-        alt_allele: &[u8],
-    ) -> Result<Self, VariantError> {
+    pub fn normalise(chrom: Chrom, position: u32, ref_allele: &[u8], alt_allele: &[u8]) -> Result<Self, VariantError> {
         let ref_upper = ref_allele.to_ascii_uppercase();
         let alt_upper = alt_allele.to_ascii_uppercase();
         check_parts(position, &ref_upper, &alt_upper)?;
@@ -147,14 +137,8 @@ impl Variant {
         &self.alt_allele
     }
 
-    fn from_trimmed(
-        chrom: Chrom,
-        position: u32,
-        ref_allele: &[u8],
-        alt_allele: &[u8],
-    ) -> Result<Self, VariantError> {
-        let text =
-            |allele: &[u8]| std::str::from_utf8(allele).map(Box::from).map_err(|_| VariantError::Allele);
+    fn from_trimmed(chrom: Chrom, position: u32, ref_allele: &[u8], alt_allele: &[u8]) -> Result<Self, VariantError> {
+        let text = |allele: &[u8]| std::str::from_utf8(allele).map(Box::from).map_err(|_| VariantError::Allele);
         Ok(Self { chrom, position, ref_allele: text(ref_allele)?, alt_allele: text(alt_allele)? })
     }
 }

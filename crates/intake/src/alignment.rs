@@ -45,25 +45,12 @@ impl<'p> Alignment<'p> {
         let spool = GenotypeSpool::create(people, panel.variant_count(), spool_dir)?;
         let states = vec![State::Absent; panel.variant_count() as usize];
         let file = FileReport::default();
-        Ok(Self {
-            panel,
-            spool,
-            states,
-            file,
-            files: Vec::new(),
-            compared: 0,
-            contradicting: 0,
-            scratch: Vec::new(),
-        })
+        Ok(Self { panel, spool, states, file, files: Vec::new(), compared: 0, contradicting: 0, scratch: Vec::new() })
     }
 
     /// Starts the report of a file.
     pub(crate) fn begin_file(&mut self, path: &Path, format: &str) {
-        self.file = FileReport {
-            file: path.display().to_string(),
-            format: format.to_owned(),
-            ..FileReport::default()
-        };
+        self.file = FileReport { file: path.display().to_string(), format: format.to_owned(), ..FileReport::default() };
         (self.compared, self.contradicting) = (0, 0);
     }
 
@@ -184,8 +171,7 @@ impl<'p> Alignment<'p> {
         samples: &[SampleId],
         assume_hom_ref: bool,
     ) -> Result<(GenotypeSpool, IntakeReport), IntakeError> {
-        let count =
-            |wanted: State, states: &[State]| states.iter().filter(|state| **state == wanted).count() as u64;
+        let count = |wanted: State, states: &[State]| states.iter().filter(|state| **state == wanted).count() as u64;
         let matched = count(State::Matched, &self.states);
         let covered = count(State::Covered, &self.states);
         if matched + covered == 0 {
@@ -243,9 +229,7 @@ impl<'p> Alignment<'p> {
             }
         }
         match first_missing.filter(|_| self.panel.complete_calls()) {
-            Some(variant) => {
-                Err(context.file(FileProblem::MissingCalls { missing, variant: variant.to_string() }))
-            }
+            Some(variant) => Err(context.file(FileProblem::MissingCalls { missing, variant: variant.to_string() })),
             None => Ok(missing),
         }
     }

@@ -22,8 +22,7 @@ const FILE_BUFFER_BYTES: usize = 1 << 18;
 const TEXT_BUFFER_BYTES: usize = 1 << 20;
 /// The empty block that ends every complete BGZF file (SAM specification, section 4.1.2).
 const BGZF_END: [u8; 28] = [
-    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0, 0, 0, 0,
-    0, 0, 0, 0,
+    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
 /// A file opened for reading, decompressed on the way if its first bytes ask for it: gzip, BGZF or
@@ -62,13 +61,10 @@ impl Input {
         let buffered = BufReader::with_capacity(FILE_BUFFER_BYTES, counting);
         let reader: Box<dyn BufRead + Send> = match kind {
             Kind::Plain => Box::new(buffered),
-            Kind::Gzip => {
-                Box::new(BufReader::with_capacity(TEXT_BUFFER_BYTES, MultiGzDecoder::new(buffered)))
-            }
+            Kind::Gzip => Box::new(BufReader::with_capacity(TEXT_BUFFER_BYTES, MultiGzDecoder::new(buffered))),
             Kind::Bgzf => Box::new(bgzf::io::Reader::new(buffered)),
             Kind::Zstd => {
-                let decoder =
-                    zstd::stream::read::Decoder::with_buffer(buffered).map_err(|e| context.read(e))?;
+                let decoder = zstd::stream::read::Decoder::with_buffer(buffered).map_err(|e| context.read(e))?;
                 Box::new(BufReader::with_capacity(TEXT_BUFFER_BYTES, decoder))
             }
             Kind::Zip => return Err(context.file(FileProblem::Zip)),
@@ -199,8 +195,7 @@ impl Lines {
         self.line.clear();
         let limit = LINE_BYTES_MAX as u64 + 1;
         let Input { context, reader, .. } = &mut self.input;
-        let count =
-            reader.take(limit).read_until(b'\n', &mut self.line).map_err(|error| context.read(error))?;
+        let count = reader.take(limit).read_until(b'\n', &mut self.line).map_err(|error| context.read(error))?;
         if count == 0 {
             return Ok(false);
         }

@@ -17,8 +17,8 @@ mod vcf;
 pub use cohort::{Cohort, CohortSource, IntakeOptions, Progress, read_cohort};
 pub use error::{BedFound, FileProblem, IntakeError, Place, PlaceProblem};
 pub use limits::{
-    ALT_ALLELES_MAX, BCF_RECORD_BYTES_MAX, EXAMPLES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX,
-    SAMPLE_NAME_BYTES_MAX, SAMPLES_MAX, SPOOL_MEMORY_BYTES_MAX, STRIP_PEOPLE_MAX,
+    ALT_ALLELES_MAX, BCF_RECORD_BYTES_MAX, EXAMPLES_MAX, HEADER_BYTES_MAX, LINE_BYTES_MAX, SAMPLE_NAME_BYTES_MAX,
+    SAMPLES_MAX, SPOOL_MEMORY_BYTES_MAX, STRIP_PEOPLE_MAX,
 };
 pub use panel_build::{CompleteCalls, PanelReport, PanelRequest, PanelSource, build_panel};
 pub use plink::PlinkFiles;

@@ -116,11 +116,7 @@ struct Collector<'r> {
 
 impl Collector<'_> {
     fn begin(&mut self, path: &Path, format: &str) {
-        self.file = FileReport {
-            file: path.display().to_string(),
-            format: format.to_owned(),
-            ..FileReport::default()
-        };
+        self.file = FileReport { file: path.display().to_string(), format: format.to_owned(), ..FileReport::default() };
     }
 
     fn end(&mut self, context: &FileContext) -> Result<(), IntakeError> {
@@ -246,15 +242,12 @@ fn collect_sites(
 
 fn is_column_names(line: &[u8]) -> bool {
     let first = line.split(|byte| matches!(byte, b'\t' | b' ' | b',')).next().unwrap_or_default();
-    first.eq_ignore_ascii_case(b"chrom")
-        || first.eq_ignore_ascii_case(b"chr")
-        || first.eq_ignore_ascii_case(b"id")
+    first.eq_ignore_ascii_case(b"chrom") || first.eq_ignore_ascii_case(b"chr") || first.eq_ignore_ascii_case(b"id")
 }
 
 /// A line `chrom pos ref alt[,alt...]` separated by tabs or blanks, or one id.
 fn parse_site(line: &[u8]) -> Result<Site, PlaceProblem> {
-    let words: Vec<&[u8]> =
-        line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(5).collect();
+    let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).take(5).collect();
     let parts: Vec<&[u8]> = match words.as_slice() {
         [id] => id.split(|byte| *byte == b':').take(5).collect(),
         _ => words,
@@ -264,8 +257,7 @@ fn parse_site(line: &[u8]) -> Result<Site, PlaceProblem> {
     };
     let number = std::str::from_utf8(position).ok().and_then(|text| text.parse().ok());
     let number = number.ok_or_else(|| PlaceProblem::Position(crate::error::snippet(position)))?;
-    let mut site =
-        Site { chrom: chrom.to_vec(), position: number, ref_allele: ref_allele.to_vec(), ..Site::default() };
+    let mut site = Site { chrom: chrom.to_vec(), position: number, ref_allele: ref_allele.to_vec(), ..Site::default() };
     alt_alleles.split(|byte| *byte == b',').for_each(|allele| site.push_alt(allele));
     Ok(site)
 }

@@ -154,9 +154,7 @@ impl BedReader {
         let count = input.read_full(&mut start)?;
         match start {
             BED_START if count == start.len() => Ok(Self { input, row_bytes: people.div_ceil(4) }),
-            BED_START_INDIVIDUAL_MAJOR if count == start.len() => {
-                Err(input.context.file(FileProblem::IndividualMajor))
-            }
+            BED_START_INDIVIDUAL_MAJOR if count == start.len() => Err(input.context.file(FileProblem::IndividualMajor)),
             _ => Err(input.context.file(FileProblem::NotFormat("PLINK 1 .bed"))),
         }
     }

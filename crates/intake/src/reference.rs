@@ -43,9 +43,7 @@ impl Reference {
         let unusable = |source: io::Error| IntakeError::Reference { path: path.to_owned(), source };
         let index = match fasta::fs::read_associated_index(path) {
             Ok(index) => index,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fasta::fs::index(path).map_err(unusable)?
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fasta::fs::index(path).map_err(unusable)?,
             Err(error) => return Err(unusable(error)),
         };
         let mut names = BTreeMap::new();
@@ -55,8 +53,7 @@ impl Reference {
             let expected = assembly.chrom_bases(chrom);
             if record.length() != u64::from(expected) {
                 let declared = record.length();
-                let problem =
-                    FileProblem::ChromLength { chrom: chrom.number(), declared, expected, panel: assembly };
+                let problem = FileProblem::ChromLength { chrom: chrom.number(), declared, expected, panel: assembly };
                 return Err(context.file(problem));
             }
             names.insert(chrom, name);
@@ -64,10 +61,8 @@ impl Reference {
         if names.is_empty() {
             return Err(context.file(FileProblem::NoChromosome));
         }
-        let reader = fasta::io::indexed_reader::Builder::default()
-            .set_index(index)
-            .build_from_path(path)
-            .map_err(unusable)?;
+        let reader =
+            fasta::io::indexed_reader::Builder::default().set_index(index).build_from_path(path).map_err(unusable)?;
         let state = State { reader, chrom: None, window: 0..0, bases: Vec::new(), failure: None };
         Ok(Self { context, assembly, names, state: RefCell::new(state) })
     }

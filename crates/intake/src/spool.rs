@@ -56,8 +56,7 @@ impl GenotypeSpool {
                 Rows::Memory(memory)
             }
             _ => {
-                let mut writer =
-                    io::BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(dir).map_err(failed)?);
+                let mut writer = io::BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(dir).map_err(failed)?);
                 for _ in 0..variant_count {
                     writer.write_all(missing_row.as_bytes()).map_err(failed)?;
                 }
@@ -179,12 +178,7 @@ impl GenotypeSpool {
     }
 
     /// Reads the bytes `column..` of neighbouring rows into `out`, an equal share for each row.
-    pub(crate) fn read_rows(
-        &self,
-        rows: Range<u32>,
-        column: usize,
-        out: &mut [u8],
-    ) -> Result<(), IntakeError> {
+    pub(crate) fn read_rows(&self, rows: Range<u32>, column: usize, out: &mut [u8]) -> Result<(), IntakeError> {
         let row_count = rows.len();
         if row_count == 0 || rows.end > self.variant_count || !out.len().is_multiple_of(row_count) {
             return Err(IntakeError::SpoolRange);
@@ -198,9 +192,7 @@ impl GenotypeSpool {
         match &self.rows {
             Rows::Memory(memory) => {
                 let from = memory[start..].chunks(self.row_bytes);
-                out.chunks_exact_mut(width)
-                    .zip(from)
-                    .for_each(|(out, row)| out.copy_from_slice(&row[..width]));
+                out.chunks_exact_mut(width).zip(from).for_each(|(out, row)| out.copy_from_slice(&row[..width]));
             }
             Rows::File(file) => {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);

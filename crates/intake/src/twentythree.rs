@@ -33,11 +33,8 @@ impl RawTextReader {
     /// # Errors
     /// [`FileProblem::NotFormat`] when the first line after the comments has other columns.
     pub(crate) fn open(path: &Path) -> Result<Self, IntakeError> {
-        let mut reader = Self {
-            lines: Lines::new(Input::open(path)?),
-            declared: DeclaredAssembly::default(),
-            pending: false,
-        };
+        let mut reader =
+            Self { lines: Lines::new(Input::open(path)?), declared: DeclaredAssembly::default(), pending: false };
         while reader.lines.advance()? {
             let line = reader.lines.current();
             let Ok(text) = std::str::from_utf8(line) else {
@@ -88,8 +85,7 @@ pub(crate) fn read_file(
     while reader.advance()? {
         alignment.file.records += 1;
         if alignment.file.records.is_multiple_of(PROGRESS_RECORDS) {
-            let (bytes_read, bytes_total) =
-                (reader.lines.input.bytes_read(), reader.lines.input.bytes_total());
+            let (bytes_read, bytes_total) = (reader.lines.input.bytes_read(), reader.lines.input.bytes_total());
             progress(Progress { bytes_read, bytes_total, records: alignment.file.records });
         }
         place_line(&reader.lines, &mut resolver, alignment, options)?;
@@ -185,9 +181,8 @@ fn place_bases(
         alignment.file.off_panel += 1;
         return Ok(());
     }
-    let is_known = |base: u8| {
-        substitutions.iter().any(|(_, reference, alternate)| [*reference, *alternate].contains(&base))
-    };
+    let is_known =
+        |base: u8| substitutions.iter().any(|(_, reference, alternate)| [*reference, *alternate].contains(&base));
     let agrees = letters.into_iter().all(is_known);
     alignment.compare(agrees);
     if !agrees {

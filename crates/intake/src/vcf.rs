@@ -219,10 +219,7 @@ fn cover_reference(
         reader.read_calls(site, Want::NeitherIs(number), row)?;
         for index in alignment.panel.at_position(chrom, site.position) {
             let is_snv = alignment.panel.variant(VariantIndex(index)).is_some_and(|variant| variant.is_snv());
-            if is_snv
-                && alignment.is_coverable(VariantIndex(index))
-                && fits_reference(site, alignment, index, end)
-            {
+            if is_snv && alignment.is_coverable(VariantIndex(index)) && fits_reference(site, alignment, index, end) {
                 alignment.cover(VariantIndex(index), row)?;
             }
         }
@@ -236,8 +233,7 @@ fn fits_reference(site: &Site, alignment: &Alignment<'_>, index: u32, end: u32) 
     let Some(variant) = alignment.panel.variant(VariantIndex(index)) else { return false };
     let ref_allele = variant.ref_allele().as_bytes();
     let Some(offset) = variant.position().checked_sub(site.position) else { return false };
-    let spans =
-        u32::try_from(ref_allele.len()).is_ok_and(|len| variant.position().saturating_add(len) <= end);
+    let spans = u32::try_from(ref_allele.len()).is_ok_and(|len| variant.position().saturating_add(len) <= end);
     let known = site.ref_allele.get(offset as usize..).unwrap_or_default();
     spans && known.iter().zip(ref_allele).all(|(site_base, base)| site_base.eq_ignore_ascii_case(base))
 }

@@ -5,8 +5,7 @@ mod common;
 use common::{ignore_progress, panel_of, write};
 use locus_genomics::{Assembly, Panel};
 use locus_intake::{
-    CohortSource, CompleteCalls, IntakeOptions, PanelRequest, PanelSource, PlinkFiles, build_panel,
-    read_cohort,
+    CohortSource, CompleteCalls, IntakeOptions, PanelRequest, PanelSource, PlinkFiles, build_panel, read_cohort,
 };
 use proptest::prelude::*;
 use std::path::Path;
@@ -15,10 +14,7 @@ const VCF: &str = include_str!("vectors/every_kind_of_record.vcf");
 const BCF: &[u8] = include_bytes!("vectors/every_kind_of_record.bcf");
 
 fn panel() -> Panel {
-    panel_of(
-        Assembly::GRCh38,
-        &["1:100:A:C", "1:200:A:C", "1:200:A:G", "1:500:ACGT:A", "1:650:A:C", "2:100:A:C"],
-    )
+    panel_of(Assembly::GRCh38, &["1:100:A:C", "1:200:A:C", "1:200:A:G", "1:500:ACGT:A", "1:650:A:C", "2:100:A:C"])
 }
 
 /// Reads bytes as every kind of file; the outcome does not matter, only that there is one.

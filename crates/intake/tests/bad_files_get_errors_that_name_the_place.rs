@@ -45,12 +45,9 @@ fn long_vcf() -> String {
 #[test]
 fn compressed_files_are_read_by_their_first_bytes_whatever_their_name() {
     let text = long_vcf();
-    for bytes in [
-        gzipped(&text),
-        bgzipped(&text),
-        zstd::encode_all(text.as_bytes(), 3).expect("packed"),
-        text.into_bytes(),
-    ] {
+    for bytes in
+        [gzipped(&text), bgzipped(&text), zstd::encode_all(text.as_bytes(), 3).expect("packed"), text.into_bytes()]
+    {
         let dir = tempfile::tempdir().expect("a directory");
         let path = write(dir.path(), "cohort.vcf", bytes);
         assert_eq!(read(&vcf(path), &panel()).expect("a cohort").report.files[0].records, 3991);
@@ -94,10 +91,7 @@ fn files_of_another_kind_are_named() {
 fn broken_headers_are_named() {
     let columns = "expected the column names #CHROM POS ID REF ALT QUAL FILTER INFO, separated by tabs";
     for (text, expected) in [
-        (
-            "##fileformat=VCFv4.2\n".to_owned(),
-            "cohort.vcf: the file ends within its header: fetch it again".to_owned(),
-        ),
+        ("##fileformat=VCFv4.2\n".to_owned(), "cohort.vcf: the file ends within its header: fetch it again".to_owned()),
         (format!("##fileformat=VCFv4.2\n{RECORD}"), format!("cohort.vcf: line 2: {columns}")),
         (HEADER.replace("\tREF\tALT", "\tALT\tREF") + RECORD, format!("cohort.vcf: line 2: {columns}")),
         (
@@ -106,22 +100,15 @@ fn broken_headers_are_named() {
         ),
         (
             HEADER.replace("\ta\tb", "\ta\ta"),
-            "cohort.vcf: line 2: sample \"a\" is listed twice: give every person a name of their own"
-                .to_owned(),
+            "cohort.vcf: line 2: sample \"a\" is listed twice: give every person a name of their own".to_owned(),
         ),
-        (
-            HEADER.replace("\ta\tb", ""),
-            "cohort.vcf: there is no sample column: is this a sites-only file?".to_owned(),
-        ),
+        (HEADER.replace("\ta\tb", ""), "cohort.vcf: there is no sample column: is this a sites-only file?".to_owned()),
         (HEADER.to_owned(), "cohort.vcf: the file has no records".to_owned()),
     ] {
         assert_eq!(vcf_error(&text), expected, "{text}");
     }
     let binary = [b"##fileformat=VCFv4.2\n##x=\xff\xfe\n", HEADER.as_bytes()].concat();
-    assert_eq!(
-        vcf_error(binary),
-        "cohort.vcf: line 2: the line is not text: is the file damaged or of another kind?"
-    );
+    assert_eq!(vcf_error(binary), "cohort.vcf: line 2: the line is not text: is the file damaged or of another kind?");
 }
 
 #[test]
@@ -133,10 +120,7 @@ fn broken_records_are_named_by_line() {
         ("1\tnine\t.\tA\tC\t.\t.\t.\tGT\t0/1\t0/1\n", "line 4: \"nine\" is not a position"),
         ("1\t-9\t.\tA\tC\t.\t.\t.\tGT\t0/1\t0/1\n", "line 4: \"-9\" is not a position"),
         ("1\t9\t.\tA\tC\t.\t.\t.\tGT\t0/1\t0/x\n", "line 4: \"0/x\" is not a genotype"),
-        (
-            "1\t9\t.\tA\tC\t.\t.\t.\tGT\t0/1\t0/2\n",
-            "line 4: genotype \"0/2\" names an allele that the record lacks",
-        ),
+        ("1\t9\t.\tA\tC\t.\t.\t.\tGT\t0/1\t0/2\n", "line 4: genotype \"0/2\" names an allele that the record lacks"),
         ("1\t9\t.\tA\tC\t.\t.\t.\tGT:DP\t0/1:3\t\n", "line 4: \"\" is not a genotype"),
         ("\x00\x01\x02\n", "line 4: expected 11 columns, found 1"),
     ] {
@@ -183,10 +167,8 @@ fn wrong_assemblies_are_refused_by_header_and_by_contradiction() {
 
 #[test]
 fn a_file_that_mostly_contradicts_the_panel_is_on_another_assembly() {
-    let variants: Vec<Variant> =
-        (1..=40).map(|position| format!("1:{position}:A:C").parse().expect("an id")).collect();
-    let panel =
-        Panel::try_new("p", Assembly::GRCh38, false, variants.iter().map(Variant::as_ref)).expect("a panel");
+    let variants: Vec<Variant> = (1..=40).map(|position| format!("1:{position}:A:C").parse().expect("an id")).collect();
+    let panel = Panel::try_new("p", Assembly::GRCh38, false, variants.iter().map(Variant::as_ref)).expect("a panel");
     let file = |contradicting: u32| {
         (1..=40).fold(HEADER.to_owned(), |text, position| {
             let alleles = if position <= contradicting { "G\tT" } else { "A\tC" };
@@ -210,8 +192,7 @@ fn nothing_on_the_panel_and_missing_calls_on_a_complete_panel_are_errors() {
     );
     let dir = tempfile::tempdir().expect("a directory");
     let path = write(dir.path(), "cohort.vcf", format!("{HEADER}{RECORD}"));
-    let error =
-        read(&vcf(&path), &panel().with_complete_calls(true)).expect_err("1:9:A:C is absent").to_string();
+    let error = read(&vcf(&path), &panel().with_complete_calls(true)).expect_err("1:9:A:C is absent").to_string();
     assert!(
         error.contains("2 calls are missing (the first at 1:9:A:C), and the panel declares complete calls"),
         "{error}"
@@ -257,12 +238,7 @@ fn plink_files_that_do_not_belong_together_are_named() {
             &six,
             "x.bed: 5 people on 3 variants take 9 bytes, the file has 6: do .bed, .bim and .fam belong together?",
         ),
-        (
-            &[0x6c, 0x1b, 0x00, 1],
-            BIM,
-            FAM,
-            "x.bed: this .bed is individual-major: convert it with plink --make-bed",
-        ),
+        (&[0x6c, 0x1b, 0x00, 1], BIM, FAM, "x.bed: this .bed is individual-major: convert it with plink --make-bed"),
         (b"BED", BIM, FAM, "x.bed: this is not a PLINK 1 .bed file"),
         (&BED[..2], BIM, FAM, "x.bed: this is not a PLINK 1 .bed file"),
         (&[], BIM, FAM, "x.bed: the file is empty: fetch or export it again"),
@@ -318,7 +294,6 @@ fn raw_text_without_a_usable_assembly_or_format_is_named() {
 fn a_panel_cannot_be_built_from_letters_alone() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = write(dir.path(), "me.txt", "# build 38\nrs1\t1\t5\tAC\n");
-    let error =
-        build("p", Assembly::GRCh38, CohortSource::TwentyThree(path)).expect_err("no alleles").to_string();
+    let error = build("p", Assembly::GRCh38, CohortSource::TwentyThree(path)).expect_err("no alleles").to_string();
     assert!(error.contains("does not tell reference from alternate alleles"), "{error}");
 }

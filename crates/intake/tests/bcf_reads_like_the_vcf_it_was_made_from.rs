@@ -30,20 +30,13 @@ fn to_bcf(vcf_path: &Path, records: usize, bcf_path: PathBuf) -> PathBuf {
 fn assert_same(left: &Cohort, right: &Cohort) {
     assert_eq!(left.samples, right.samples);
     for variant in (0..left.spool.variant_count()).map(VariantIndex) {
-        assert_eq!(
-            left.spool.row(variant).expect("a row"),
-            right.spool.row(variant).expect("a row"),
-            "{variant:?}"
-        );
+        assert_eq!(left.spool.row(variant).expect("a row"), right.spool.row(variant).expect("a row"), "{variant:?}");
     }
     let (left, right) = (&left.report, &right.report);
     assert_eq!(left.missing_calls, right.missing_calls);
     for (text, binary) in left.files.iter().zip(&right.files) {
         assert_eq!((text.format.as_str(), binary.format.as_str()), ("VCF", "BCF"));
-        assert_eq!(
-            (text.records, text.matched, text.off_panel),
-            (binary.records, binary.matched, binary.off_panel)
-        );
+        assert_eq!((text.records, text.matched, text.off_panel), (binary.records, binary.matched, binary.off_panel));
         assert_eq!(text.reference_blocks, binary.reference_blocks);
         let counts = |report: &locus_intake::FileReport| {
             report.refused.iter().map(|(reason, refusals)| (*reason, refusals.count)).collect::<Vec<_>>()
@@ -100,10 +93,7 @@ fn a_real_cohort_reads_the_same() {
     let (from_text, from_binary) = (from_text.expect("a cohort"), from_binary.expect("a cohort"));
     assert!(panel.variant_count() > 290);
     for variant in (0..panel.variant_count()).map(VariantIndex) {
-        assert_eq!(
-            from_text.spool.row(variant).expect("a row"),
-            from_binary.spool.row(variant).expect("a row")
-        );
+        assert_eq!(from_text.spool.row(variant).expect("a row"), from_binary.spool.row(variant).expect("a row"));
     }
 }
 
@@ -113,17 +103,11 @@ fn cut_off_and_damaged_records_are_named() {
     let mut plain = Vec::new();
     std::io::copy(&mut noodles::bgzf::io::Reader::new(BINARY), &mut plain).expect("unpacked");
     let panel = common::panel_of(Assembly::GRCh38, &["1:100:A:C"]);
-    assert!(
-        read(&vcf(write(dir.path(), "plain.bcf", &plain)), &panel).is_ok(),
-        "uncompressed BCF is read too"
-    );
+    assert!(read(&vcf(write(dir.path(), "plain.bcf", &plain)), &panel).is_ok(), "uncompressed BCF is read too");
     for cut in [1, 7, 100] {
         let path = write(dir.path(), "cut.bcf", &plain[..plain.len() - cut]);
         let error = read(&vcf(path), &panel).expect_err("cut off").to_string();
-        assert!(
-            error.ends_with("the compressed data end early: the file is cut off, fetch it again"),
-            "{error}"
-        );
+        assert!(error.ends_with("the compressed data end early: the file is cut off, fetch it again"), "{error}");
     }
     let header_len = u32::from_le_bytes([plain[5], plain[6], plain[7], plain[8]]) as usize;
     let first_record = 9 + header_len;

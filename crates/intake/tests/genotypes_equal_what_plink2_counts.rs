@@ -18,11 +18,7 @@ fn plink_files_give_the_counts_of_plink2_on_every_variant() {
         ("sim5k_dev", Assembly::GRCh38, 20_480, false),
     ] {
         let (panel, report) = build(name, assembly, plink(&data, name)).expect("a panel");
-        assert_eq!(
-            (panel.variant_count(), panel.complete_calls()),
-            (variants, complete),
-            "{name}: {report:?}"
-        );
+        assert_eq!((panel.variant_count(), panel.complete_calls()), (variants, complete), "{name}: {report:?}");
         let cohort = read(&plink(&data, name), &panel).expect("a cohort");
         assert_eq!(cohort.report.variants_matched, u64::from(variants), "{name}");
         assert_counts(&cohort, &panel, &truth(&data, name));
@@ -65,10 +61,7 @@ fn count_one_by_one() -> BTreeMap<Variant, GenotypeCounts> {
         let [hom_alt, missing, het, _] = seen;
         let site: Vec<&str> = site.split('\t').collect();
         let variant: Variant = [site[0], site[3], site[5], site[4]].join(":").parse().expect("a variant");
-        all.insert(
-            variant,
-            GenotypeCounts::try_new(people as u64, het, hom_alt, missing).expect("consistent"),
-        );
+        all.insert(variant, GenotypeCounts::try_new(people as u64, het, hom_alt, missing).expect("consistent"));
     }
     all
 }

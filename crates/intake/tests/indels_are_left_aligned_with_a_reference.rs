@@ -6,8 +6,7 @@ mod common;
 use common::{ignore_progress, panel_of, read, read_with, vcf, write};
 use locus_genomics::{Assembly, Chrom, VariantIndex};
 use locus_intake::{
-    CohortSource, CompleteCalls, IntakeOptions, PanelRequest, PanelSource, PlinkFiles, RefusalReason as R,
-    build_panel,
+    CohortSource, CompleteCalls, IntakeOptions, PanelRequest, PanelSource, PlinkFiles, RefusalReason as R, build_panel,
 };
 use std::path::{Path, PathBuf};
 

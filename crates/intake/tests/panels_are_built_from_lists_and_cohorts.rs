@@ -5,8 +5,8 @@ mod common;
 use common::{build, ignore_progress, panel_of, read, vcf, write};
 use locus_genomics::{Assembly, Genotype, Genotype::*, Panel};
 use locus_intake::{
-    CohortSource, CompleteCalls, IntakeError, PanelReport, PanelRequest, PanelSource, PlinkFiles,
-    RefusalReason as R, build_panel,
+    CohortSource, CompleteCalls, IntakeError, PanelReport, PanelRequest, PanelSource, PlinkFiles, RefusalReason as R,
+    build_panel,
 };
 use std::path::Path;
 
@@ -53,13 +53,8 @@ fn what_a_panel_cannot_carry_is_counted_and_left_out() {
     assert_eq!(ids(&panel), ["1:5:A:C"]);
     assert_eq!((report.repeated, report.files[0].records, report.files[0].matched), (1, 7, 2));
     let refused: Vec<_> = report.files[0].refused.iter().map(|(why, found)| (*why, found.count)).collect();
-    let expected = [
-        (R::NotAutosomal, 1),
-        (R::UnknownContig, 1),
-        (R::Position, 1),
-        (R::SymbolicAllele, 1),
-        (R::AlleleLetters, 1),
-    ];
+    let expected =
+        [(R::NotAutosomal, 1), (R::UnknownContig, 1), (R::Position, 1), (R::SymbolicAllele, 1), (R::AlleleLetters, 1)];
     assert_eq!(refused, expected);
 }
 
@@ -125,8 +120,7 @@ fn plink_alleles_match_in_either_order_where_that_is_certain() {
         let source = plink(dir.path(), &format!("{keeper}chr1 x 0 9 {alleles}\n"));
         let panel = panel_of(Assembly::GRCh38, &["1:5:A:C", panel]);
         let cohort = read(&source, &panel).expect("a cohort");
-        let row: Vec<Genotype> =
-            cohort.spool.row(locus_genomics::VariantIndex(1)).expect("a row").iter().collect();
+        let row: Vec<Genotype> = cohort.spool.row(locus_genomics::VariantIndex(1)).expect("a row").iter().collect();
         assert_eq!(row, expected, "{panel:?} {alleles}");
         let found: Vec<R> = cohort.report.files[0].refused.keys().copied().collect();
         assert_eq!(found, refused.into_iter().collect::<Vec<_>>(), "{alleles}");

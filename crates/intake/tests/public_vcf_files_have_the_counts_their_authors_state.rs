@@ -92,17 +92,12 @@ fn one_persons_list_of_variants_covers_a_panel_only_by_choice() {
     let cohort_path = data.join("extras/multi_small/kgp_2548x3042_GRCh38.vcf.gz");
     let person_path = data.join("extras/single_person/PG_NA12878_chr21_hg38.vcf.gz");
     let (panel, _) = build("chr22", Assembly::GRCh38, vcf(&cohort_path)).expect("a panel");
-    let error =
-        read(&vcf(&person_path), &panel.clone().with_complete_calls(false)).expect_err("another chromosome");
+    let error = read(&vcf(&person_path), &panel.clone().with_complete_calls(false)).expect_err("another chromosome");
     assert!(error.to_string().contains("none of 65370 records is on the panel"), "{error}");
     let (own, _) = build("chr21", Assembly::GRCh38, vcf(&person_path)).expect("a panel");
-    let ids: Vec<Variant> = own
-        .variants()
-        .map(|variant| variant.to_owned())
-        .chain(["21:5000000:A:C".parse().expect("an id")])
-        .collect();
-    let wider =
-        locus_genomics::Panel::try_new("wide", Assembly::GRCh38, false, ids.iter().map(Variant::as_ref));
+    let ids: Vec<Variant> =
+        own.variants().map(|variant| variant.to_owned()).chain(["21:5000000:A:C".parse().expect("an id")]).collect();
+    let wider = locus_genomics::Panel::try_new("wide", Assembly::GRCh38, false, ids.iter().map(Variant::as_ref));
     let wider = wider.expect("a panel");
     let cautious = read(&vcf(&person_path), &wider).expect("a person").report;
     let options = IntakeOptions { assume_hom_ref: true, ..IntakeOptions::default() };

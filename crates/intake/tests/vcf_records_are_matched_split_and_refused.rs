@@ -4,9 +4,7 @@ mod common;
 
 use common::{panel_of, read, read_with, vcf, write};
 use locus_genomics::{Assembly, Genotype, Genotype::*, VariantIndex};
-use locus_intake::{
-    CohortSource, FileProblem, IntakeError, IntakeOptions, RefusalReason, RefusalReason as R,
-};
+use locus_intake::{CohortSource, FileProblem, IntakeError, IntakeOptions, RefusalReason, RefusalReason as R};
 
 /// A VCF with these records (fields separated by blanks) and as many samples as they have.
 fn vcf_text(records: &[&str]) -> String {
@@ -75,8 +73,7 @@ fn several_alternate_alleles_are_split_and_count_their_own_copies() {
 
 #[test]
 fn more_than_nine_alternate_alleles_are_told_apart() {
-    let found =
-        outcome(&["1:5:A:AT"], &["1 5 . A C,G,T,AA,AC,AG,AAA,AAC,AAG,AT,ATT . . . GT 10/10 1/0 11/10"]);
+    let found = outcome(&["1:5:A:AT"], &["1 5 . A C,G,T,AA,AC,AG,AAA,AAC,AAG,AT,ATT . . . GT 10/10 1/0 11/10"]);
     assert_eq!(found.genotypes, [[HomAlt, HomRef, Het]]);
 }
 
@@ -132,10 +129,8 @@ fn a_repeated_record_counts_once_and_a_contradicting_one_refuses_the_variant() {
     let same = outcome(&["1:5:A:C"], &[GOOD, GOOD]);
     assert_eq!((same.report.files[0].repeated, same.refused()), (1, vec![]));
     assert_eq!(same.genotypes, [[Het, HomAlt]]);
-    let other = outcome(
-        &["1:5:A:C", "1:6:A:C"],
-        &["1 6 . A C . . . GT 0/0 0/0", GOOD, "1 5 . A C . . . GT 0/0 1/1", GOOD],
-    );
+    let other =
+        outcome(&["1:5:A:C", "1:6:A:C"], &["1 6 . A C . . . GT 0/0 0/0", GOOD, "1 5 . A C . . . GT 0/0 1/1", GOOD]);
     assert_eq!(other.refused(), [(R::Duplicate, 2)]);
     assert_eq!(other.genotypes[0], [Missing, Missing]);
     assert_eq!(other.report.variants_refused, 1);
@@ -154,8 +149,7 @@ fn absent_variants_are_reference_only_by_choice_and_refused_ones_never() {
     assert_eq!(assumed.genotypes[2], [Missing, Missing], "exchanged alleles");
     assert_eq!(assumed.genotypes[3], [HomRef, HomRef], "absent");
     let report = assumed.report;
-    let counts =
-        (report.variants_matched, report.variants_refused, report.variants_absent, report.missing_calls);
+    let counts = (report.variants_matched, report.variants_refused, report.variants_absent, report.missing_calls);
     assert_eq!(counts, (1, 2, 1, 4));
     assert!(report.absent_taken_as_reference);
 }
@@ -203,11 +197,7 @@ fn a_reference_block_never_replaces_a_call_nor_contradicts_the_bases() {
         &["1:10:A:C", "1:11:A:C", "1:12:AT:A"],
         &["1 10 . A C . . . GT 0/1", "1 10 . AG . . . . GT 0/0", "1 12 . A <*> . . END=12 GT 0/0"],
     );
-    assert_eq!(
-        found.genotypes,
-        [[Het], [Missing], [Missing]],
-        "call kept, base differs, deletion reaches past"
-    );
+    assert_eq!(found.genotypes, [[Het], [Missing], [Missing]], "call kept, base differs, deletion reaches past");
     let late = outcome(&["1:10:A:C"], &["1 9 . G <*> . . END=12 GT 0/0", "1 10 . A C . . . GT 0/1"]);
     assert_eq!(late.genotypes, [[Het]], "a record of its own wins over a block");
 }
@@ -234,8 +224,7 @@ fn each_person_keeps_their_own_column() {
     let ids: Vec<String> = (0..people).map(|variant| format!("1:{}:A:C", 10 + variant)).collect();
     let records: Vec<String> = (0..people)
         .map(|variant| {
-            let calls: Vec<&str> =
-                (0..people).map(|person| if person == variant { "0|1" } else { "0|0" }).collect();
+            let calls: Vec<&str> = (0..people).map(|person| if person == variant { "0|1" } else { "0|0" }).collect();
             format!("1 {} . A C . . . GT {}", 10 + variant, calls.join(" "))
         })
         .collect();

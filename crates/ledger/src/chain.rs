@@ -64,7 +64,9 @@ pub enum ChainError {
         number: u64,
     },
     /// Running a block of the journal again gave something else.
-    #[error("block {number} of the chain journal does not follow from the blocks before it: restore the file from a copy")]
+    #[error(
+        "block {number} of the chain journal does not follow from the blocks before it: restore the file from a copy"
+    )]
     Diverged {
         /// The block.
         number: u64,
@@ -312,7 +314,8 @@ impl Chain {
         if kept.is_some() {
             return Ok(kept);
         }
-        let parent_hash = place.and_then(|place| self.metas.get(place.checked_sub(1)?)).map_or(B256::ZERO, |meta| meta.hash);
+        let parent_hash =
+            place.and_then(|place| self.metas.get(place.checked_sub(1)?)).map_or(B256::ZERO, |meta| meta.hash);
         let block = Block::decode(&self.journal.read(span)?, parent_hash, number)?;
         if block.hash != meta.hash {
             return Err(ChainError::Corrupt { number });

@@ -224,8 +224,7 @@ impl Contracts {
 
     /// What a keyholder signs when it has destroyed key seeds.
     pub fn erasure_signing_hash(&self, registration: RegistrationId, ordinals: &[u32], keyholder: u8) -> Digest32 {
-        let message =
-            messages::Erasure { registrationId: registration.0, ordinals: ordinals.to_vec(), keyholder };
+        let message = messages::Erasure { registrationId: registration.0, ordinals: ordinals.to_vec(), keyholder };
         self.registry_hash(&message)
     }
 

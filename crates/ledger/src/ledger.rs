@@ -1,18 +1,18 @@
 //! The client of the market's contracts. One client serves the embedded chain and any EVM chain
 //! behind JSON-RPC; only the transport differs.
 
-mod market;
 mod deploy;
 mod error;
+mod market;
 mod registry;
 mod send;
 mod source;
 mod words;
 
-pub use market::{OrderStatus, PermitSignature, SettlementSignatures};
-pub use registry::{RegisteredBatch, RegistrationSummary};
 pub use deploy::{DeploymentConfig, deploy};
 pub use error::LedgerError;
+pub use market::{OrderStatus, PermitSignature, SettlementSignatures};
+pub use registry::{RegisteredBatch, RegistrationSummary};
 
 use crate::{
     account::AccountKey,

@@ -16,9 +16,7 @@ pub use account::{AccountError, AccountKey, AccountSignature, SIGNATURE_BYTES, r
 pub use amount::{Amount, AmountError};
 pub use chain::{ChainConfig, ChainError, EmbeddedChain};
 pub use clock::{Clock, SystemClock};
-pub use eip712::{
-    Contracts, DeploymentFile, ParseAddressError, PermitTerms, leaves_hash, order_id, parse_address,
-};
+pub use eip712::{Contracts, DeploymentFile, ParseAddressError, PermitTerms, leaves_hash, order_id, parse_address};
 pub use ledger::{
     Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, RegisteredBatch, RegistrationSummary,
     SettlementSignatures, TransactionOutcome, deploy,

@@ -113,7 +113,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn tree(count: u8) -> PayoutTree {
-        PayoutTree::build((1..=count).map(|account| (Address([account; 20]), Amount(u128::from(account) * 7))).collect())
+        PayoutTree::build(
+            (1..=count).map(|account| (Address([account; 20]), Amount(u128::from(account) * 7))).collect(),
+        )
     }
 
     /// The example in the documentation of OpenZeppelin's `merkle-tree` package.

@@ -14,9 +14,7 @@ mod tests;
 
 pub use follow::{ViewFollower, ViewUnavailable};
 
-use crate::types::{
-    CommitteeMember, DatasetLeaf, Offer, Order, OrderId, RegistrationId, Settlement,
-};
+use crate::types::{CommitteeMember, DatasetLeaf, Offer, Order, OrderId, RegistrationId, Settlement};
 use locus_commitment::{Address, Digest32};
 use locus_genomics::PanelDigest;
 use std::{

@@ -146,8 +146,7 @@ pub async fn serve(routes: Routes, listen: Listen, options: ServerOptions) -> Re
     };
     match listen {
         Listen::Tcp(address) => {
-            let listener =
-                TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+            let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
             let bound = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
             let incoming = TcpListenerStream::new(listener);
             let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));

@@ -1,10 +1,7 @@
 //! The test command: one call sets up a fresh machine and runs every test.
 
 use anyhow::{Context, Result, bail};
-use std::{
-    path::Path,
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 const CONTRACTS: &str = "crates/ledger/contracts";
 const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";

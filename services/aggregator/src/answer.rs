@@ -153,8 +153,7 @@ async fn settle(
     let mut pause = SETTLE_PAUSE;
     loop {
         let expected = expected_settlement(aggregator, &asked.order_id).await?;
-        let released =
-            committee.release(&asked.order_id, agreed, answering, expected, &aggregator.answers).await?;
+        let released = committee.release(&asked.order_id, agreed, answering, expected, &aggregator.answers).await?;
         events.report("settling", 0, 1);
         let refusal = match (released.settlement, expected) {
             (Some(settlement), Expected::OnChain(_)) => return Ok((settlement, released)),

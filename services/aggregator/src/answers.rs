@@ -107,11 +107,8 @@ impl Answers {
         self.write(|write| {
             let mut table = write.open_table(SHARES)?;
             for ReleasedShareFrom { share, number, keyholder } in shares {
-                let sealed = SealedShare {
-                    share: share.share,
-                    keyholder: u32::from(*keyholder),
-                    sealed: share.sealed.clone(),
-                };
+                let sealed =
+                    SealedShare { share: share.share, keyholder: u32::from(*keyholder), sealed: share.sealed.clone() };
                 table.insert((&order.0.0, share.block, *number), sealed.encode_to_vec().as_slice())?;
             }
             Ok(())

@@ -95,7 +95,9 @@ pub enum AggregatorError {
         what: &'static str,
     },
     /// Two keyholders contradict each other. Nothing was released.
-    #[error("keyholders {first} and {second} sent different {what}: nothing is released; their operators must look at it")]
+    #[error(
+        "keyholders {first} and {second} sent different {what}: nothing is released; their operators must look at it"
+    )]
     Disagreement {
         /// One of them.
         first: KeyholderIndex,
@@ -108,7 +110,9 @@ pub enum AggregatorError {
     #[error("the chain names no keyholder {0} yet: retry when the market is set up")]
     NoCommittee(u8),
     /// Keyholders do not know all earlier settlements yet.
-    #[error("{signatures} keyholders can sign the settlement, 2 are needed: the others do not know all earlier ones yet; retry")]
+    #[error(
+        "{signatures} keyholders can sign the settlement, 2 are needed: the others do not know all earlier ones yet; retry"
+    )]
     SettlementLags {
         /// Signatures there are.
         signatures: usize,

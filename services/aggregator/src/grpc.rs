@@ -31,10 +31,7 @@ fn status(error: AggregatorError) -> Status {
 impl QueryService for Grpc {
     type AnswerQueryStream = ReceiverStream<Result<AnswerQueryResponse, Status>>;
 
-    async fn quote_query(
-        &self,
-        request: Request<QuoteQueryRequest>,
-    ) -> Result<Response<QuoteQueryResponse>, Status> {
+    async fn quote_query(&self, request: Request<QuoteQueryRequest>) -> Result<Response<QuoteQueryResponse>, Status> {
         quote(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
     }
 

@@ -74,8 +74,7 @@ pub(crate) async fn resolve(
         return Err(AggregatorError::QueryClass);
     }
     check_answerable(aggregator, &record)?;
-    let resolved =
-        eligible(&view, &aggregator.parameters, &order, &selection, record.block, record.time_unix_s);
+    let resolved = eligible(&view, &aggregator.parameters, &order, &selection, record.block, record.time_unix_s);
     let question = keyholder::Question {
         order_id: request.order_id.clone(),
         selection: request.selection.clone(),
@@ -124,18 +123,11 @@ impl Asked {
         excluded_slots: &BTreeSet<u64>,
     ) -> Result<Answering, AggregatorError> {
         let order = &self.record.order;
-        let refused =
-            |refusal| AggregatorError::Cohort { refusal, excluded: self.eligible.excluded.clone() };
+        let refused = |refusal| AggregatorError::Cohort { refusal, excluded: self.eligible.excluded.clone() };
         let cohort = Cohort::try_new(&self.eligible, excluded_slots).map_err(refused)?;
         let network = aggregator.ledger.contracts().network;
-        let plan = AnswerPlan::try_new(
-            network,
-            self.panel.for_plan(),
-            &self.selection,
-            order.tier,
-            order.rho,
-            &cohort,
-        )?;
+        let plan =
+            AnswerPlan::try_new(network, self.panel.for_plan(), &self.selection, order.tier, order.rho, &cohort)?;
         cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
         Ok(Answering { cohort, plan })
     }

@@ -187,8 +187,7 @@ impl Committee {
         answering: &Answering,
     ) -> Result<pb::AnswerCommitment, AggregatorError> {
         let patience = Duration::from_secs(self.limits.commit_wait_s);
-        let request =
-            pb::CommitAnswerRequest { question: Some(question.clone()), preparations: preparations.to_vec() };
+        let request = pb::CommitAnswerRequest { question: Some(question.clone()), preparations: preparations.to_vec() };
         let mut client = member.client.clone();
         let response = present(member.index, patience, client.commit_answer(request)).await?;
         let wrong = |what| AggregatorError::KeyholderMessage { keyholder: member.index, what };
@@ -226,21 +225,25 @@ fn check_own(commitment: &pb::AnswerCommitment, answering: &Answering) -> Result
 }
 
 /// Both holders of a share must have committed to the same partial decryptions.
-fn check_cross(
-    participants: &[KeyholderIndex],
-    commitments: &[pb::AnswerCommitment],
-) -> Result<(), AggregatorError> {
+fn check_cross(participants: &[KeyholderIndex], commitments: &[pb::AnswerCommitment]) -> Result<(), AggregatorError> {
     let commitment_of = |holder: KeyholderIndex| {
         participants.iter().zip(commitments).find(|(index, _)| **index == holder).map(|(_, commitment)| commitment)
     };
     for share in ShareIndex::ALL {
         let [first, second] = holders_of(share);
         let (Some(left), Some(right)) = (commitment_of(first), commitment_of(second)) else { continue };
-        let differs = left.blocks.iter().zip(&right.blocks).any(|(left, right)| {
-            share_commitment(left, first, share) != share_commitment(right, second, share)
-        });
+        let differs = left
+            .blocks
+            .iter()
+            .zip(&right.blocks)
+            .any(|(left, right)| share_commitment(left, first, share) != share_commitment(right, second, share));
         if differs {
-            tracing::error!(first = first.get(), second = second.get(), share = share.get(), "partial decryptions differ");
+            tracing::error!(
+                first = first.get(),
+                second = second.get(),
+                share = share.get(),
+                "partial decryptions differ"
+            );
             return Err(AggregatorError::Disagreement { first, second, what: "partial decryptions of a share" });
         }
     }

@@ -44,10 +44,8 @@ pub(crate) async fn sum_answer(
     for blocks in blocks.chunks(BLOCKS_AT_ONCE) {
         events.report("summing", done, total);
         let planes = answering.plan.planes();
-        let columns: Vec<Column> = blocks
-            .iter()
-            .flat_map(|block| planes.iter().map(|&plane| Column { block: block.block, plane }))
-            .collect();
+        let columns: Vec<Column> =
+            blocks.iter().flat_map(|block| planes.iter().map(|&plane| Column { block: block.block, plane })).collect();
         let sums = sum_columns(aggregator, &panel, &columns, &selection, &registered).await?;
         let answers: Vec<BlockAnswer> = blocks
             .iter()

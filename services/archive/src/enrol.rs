@@ -94,9 +94,9 @@ pub(crate) async fn run(
     let epoch = archive.ledger.committee_epoch().await?;
     let signing_hash = archive.contracts().attestation_signing_hash(&batch.digest, epoch);
     progress.report("attesting", 0, 3);
-    let attestations = signers
-        .iter()
-        .map(|&(keyholder, signer)| attest(batch.clone(), archive.keyholder(keyholder), keyholder, signer, &signing_hash));
+    let attestations = signers.iter().map(|&(keyholder, signer)| {
+        attest(batch.clone(), archive.keyholder(keyholder), keyholder, signer, &signing_hash)
+    });
     let attestations = try_join_all(attestations).await?;
     progress.report("attesting", 3, 3);
     Ok(attestations)

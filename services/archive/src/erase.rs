@@ -38,8 +38,7 @@ impl Archive {
         for keyholder in KeyholderIndex::ALL {
             signers.push((keyholder, self.signer_of(&view, keyholder)?));
         }
-        let calls =
-            signers.into_iter().map(|(keyholder, signer)| self.erase_seeds(id, &ordinals, keyholder, signer));
+        let calls = signers.into_iter().map(|(keyholder, signer)| self.erase_seeds(id, &ordinals, keyholder, signer));
         let receipts: Result<Vec<Receipt>, ArchiveError> = join_all(calls).await.into_iter().collect();
         let receipts = receipts.map_err(|source| ArchiveError::SeedsRemain { source: Box::new(source) })?;
         tracing::info!(registration = id.0, datasets = ordinals.len(), "datasets erased");

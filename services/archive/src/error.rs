@@ -70,7 +70,9 @@ pub enum ArchiveError {
     #[error("the batch names another market: check the network id")]
     OtherNetwork,
     /// The time to register the batch is over or too far away.
-    #[error("registration deadline {deadline} is not between now ({now}) and {latest}: sign again with another deadline")]
+    #[error(
+        "registration deadline {deadline} is not between now ({now}) and {latest}: sign again with another deadline"
+    )]
     Deadline {
         /// Deadline of the batch, seconds since the epoch.
         deadline: u64,
@@ -107,7 +109,9 @@ pub enum ArchiveError {
         what: Commitment,
     },
     /// A dataset repeats something of a registered one.
-    #[error("the {what} of dataset {ordinal} is already registered ({registration}/{registered}): a dataset is registered once")]
+    #[error(
+        "the {what} of dataset {ordinal} is already registered ({registration}/{registered}): a dataset is registered once"
+    )]
     AlreadyRegistered {
         /// Which dataset of the batch.
         ordinal: u32,

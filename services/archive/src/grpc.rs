@@ -51,10 +51,7 @@ impl ArchiveService for Grpc {
         Ok(Response::new(pb::PutPanelResponse { panel_digest: digest.0.to_vec().into() }))
     }
 
-    async fn get_panel(
-        &self,
-        request: Request<pb::GetPanelRequest>,
-    ) -> Result<Response<Self::GetPanelStream>, Status> {
+    async fn get_panel(&self, request: Request<pb::GetPanelRequest>) -> Result<Response<Self::GetPanelStream>, Status> {
         let digest = field::array("panel_digest", &request.get_ref().panel_digest);
         let digest = PanelDigest(digest.map_err(|error| status(error.into()))?);
         let file = self.0.panels.file(digest).await.map_err(status)?;
@@ -68,10 +65,7 @@ impl ArchiveService for Grpc {
         Ok(Response::new(Box::pin(chunks)))
     }
 
-    async fn list_panels(
-        &self,
-        _: Request<pb::ListPanelsRequest>,
-    ) -> Result<Response<pb::ListPanelsResponse>, Status> {
+    async fn list_panels(&self, _: Request<pb::ListPanelsRequest>) -> Result<Response<pb::ListPanelsResponse>, Status> {
         let panels = self.0.panels.list().iter().map(|panel| panel.to_entry()).collect();
         Ok(Response::new(pb::ListPanelsResponse { panels }))
     }

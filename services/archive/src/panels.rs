@@ -59,12 +59,8 @@ pub(crate) struct Panels {
 impl Panels {
     /// Reads every panel file in `store`. A file that does not have its digest is left out.
     pub(crate) async fn open(store: Store, limits: &Limits) -> Result<Self, ArchiveError> {
-        let panels = Self {
-            store,
-            bytes_max: limits.panel_bytes_max,
-            count_max: limits.panels_max,
-            known: Arc::default(),
-        };
+        let panels =
+            Self { store, bytes_max: limits.panel_bytes_max, count_max: limits.panels_max, known: Arc::default() };
         for digest in panels.store.panel_files().await? {
             let Some(bytes) = panels.store.panel_file(digest, panels.bytes_max).await? else { continue };
             match parse(bytes).await {

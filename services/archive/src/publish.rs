@@ -52,8 +52,7 @@ impl Archive {
                 registration: record.id.0,
                 first_slot: registered.slots.first,
             };
-            let digests: Vec<DatasetBodyDigest> =
-                record.leaves.iter().map(|leaf| leaf.commitments.bodies).collect();
+            let digests: Vec<DatasetBodyDigest> = record.leaves.iter().map(|leaf| leaf.commitments.bodies).collect();
             registered.store.commit_registration(commit, &digests).await?;
             tracing::info!(registration = record.id.0, datasets = digests.len(), "registration published");
         }
@@ -104,8 +103,7 @@ impl Archive {
                 continue;
             }
             let registered = self.registered(view, record.id)?;
-            let (_, slots) =
-                panels.entry(record.panel).or_insert_with(|| (registered.store.clone(), SlotSet::new()));
+            let (_, slots) = panels.entry(record.panel).or_insert_with(|| (registered.store.clone(), SlotSet::new()));
             for ordinal in revoked {
                 insert_ordinal(slots, registered.slots, ordinal)?;
                 fresh.push((record.id, ordinal));

@@ -174,10 +174,7 @@ impl Upload {
     async fn take_bodies(&mut self, chunk: BodyChunk) -> Result<u64, ArchiveError> {
         let run = self.sequence.bodies(&chunk)?;
         let planes = self.panel.shape.planes();
-        let column = Column {
-            block: PanelBlockIndex(chunk.block),
-            plane: planes[run.column as usize % planes.len()],
-        };
+        let column = Column { block: PanelBlockIndex(chunk.block), plane: planes[run.column as usize % planes.len()] };
         let writer = self.writer.as_mut().ok_or_else(|| StoreError::BatchNotSealed(self.place.batch))?;
         let openings = writer.append(column, run.first_ordinal, chunk.bodies).await?;
         self.openings.put(run.column, run.first_ordinal, &openings)?;

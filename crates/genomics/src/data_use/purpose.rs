@@ -94,16 +94,8 @@ const DECLARATIONS: [(Declarations, &str, &str); 12] = [
     (Declarations::WILL_COLLABORATE, "will-collaborate", "will collaborate with the contributors"),
     (Declarations::WILL_RETURN_RESULTS, "will-return-results", "will return derived data to the resource"),
     (Declarations::WITHIN_REGION, "within-region", "is within the region named in the terms"),
-    (
-        Declarations::RESPECTS_MORATORIUM,
-        "respects-moratorium",
-        "will not publish before the date named in the terms",
-    ),
-    (
-        Declarations::WITHIN_TIME_LIMIT,
-        "within-time-limit",
-        "will use the results within the period named in the terms",
-    ),
+    (Declarations::RESPECTS_MORATORIUM, "respects-moratorium", "will not publish before the date named in the terms"),
+    (Declarations::WITHIN_TIME_LIMIT, "within-time-limit", "will use the results within the period named in the terms"),
     (Declarations::NAMED_USER, "named-user", "is a user named in the terms"),
     (Declarations::NAMED_PROJECT, "named-project", "works on the project named in the terms"),
     (Declarations::NAMED_INSTITUTION, "named-institution", "works for the institution named in the terms"),
@@ -171,8 +163,7 @@ impl Declarations {
 /// What is declared, in words, separated by commas.
 impl fmt::Display for Declarations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wordings =
-            DECLARATIONS.into_iter().filter(|(one, _, _)| self.contains(*one)).map(|(_, _, words)| words);
+        let wordings = DECLARATIONS.into_iter().filter(|(one, _, _)| self.contains(*one)).map(|(_, _, words)| words);
         for (place, words) in wordings.enumerate() {
             if place > 0 {
                 f.write_str(", ")?;
@@ -260,8 +251,7 @@ impl FromStr for Condition {
     /// put in upper case; terms are compared letter by letter, no ontology is consulted.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let plain = |part: &str| {
-            !part.is_empty()
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
         let parts = text.trim().split_once(':').filter(|(prefix, local)| plain(prefix) && plain(local));
         match parts {

@@ -5,12 +5,7 @@ fn purpose(code: PurposeCode, declarations: Declarations) -> Purpose {
     Purpose { code, declarations }
 }
 
-fn permits(
-    terms: &str,
-    code: PurposeCode,
-    declared: &str,
-    condition: ConditionMatch,
-) -> Result<(), DataUseRefusal> {
+fn permits(terms: &str, code: PurposeCode, declared: &str, condition: ConditionMatch) -> Result<(), DataUseRefusal> {
     let terms: DataUse = terms.parse().expect("terms");
     terms.permits(&purpose(code, declared.parse().expect("declarations")), condition)
 }
@@ -71,10 +66,7 @@ fn permissions_cover_exactly_their_purposes() {
 
 #[test]
 fn disease_terms_refuse_another_disease_by_name() {
-    assert_eq!(
-        permits("DS", PurposeCode::Disease, "", ConditionMatch::Different),
-        Err(DataUseRefusal::OtherCondition)
-    );
+    assert_eq!(permits("DS", PurposeCode::Disease, "", ConditionMatch::Different), Err(DataUseRefusal::OtherCondition));
 }
 
 #[test]
@@ -111,14 +103,9 @@ fn each_modifier_asks_for_its_own_declaration() {
 
 #[test]
 fn refusals_say_which_term_and_what_to_declare() {
-    let refusal =
-        permits("HMB,IRB", PurposeCode::Biomedical, "", ConditionMatch::Different).expect_err("undeclared");
-    assert_eq!(
-        refusal.to_string(),
-        "the data use term IRB asks the researcher to declare: holds an ethics approval"
-    );
-    let refusal =
-        permits("HMB", PurposeCode::PopulationOrigins, "", ConditionMatch::Different).expect_err("origins");
+    let refusal = permits("HMB,IRB", PurposeCode::Biomedical, "", ConditionMatch::Different).expect_err("undeclared");
+    assert_eq!(refusal.to_string(), "the data use term IRB asks the researcher to declare: holds an ethics approval");
+    let refusal = permits("HMB", PurposeCode::PopulationOrigins, "", ConditionMatch::Different).expect_err("origins");
     assert_eq!(refusal.to_string(), "the data use term HMB does not permit population-origins");
 }
 

@@ -1,8 +1,6 @@
 //! Collecting variants in any order into a panel.
 
-use super::{
-    PANEL_ALLELE_BASES_MAX, PANEL_VARIANTS_MAX, Panel, PanelError, Site, check_name, check_order, view,
-};
+use super::{PANEL_ALLELE_BASES_MAX, PANEL_VARIANTS_MAX, Panel, PanelError, Site, check_name, check_order, view};
 use crate::{
     assembly::Assembly,
     variant::{ALLELE_BASES_MAX, VariantRef},

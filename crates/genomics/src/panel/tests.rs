@@ -17,8 +17,7 @@ fn example() -> Panel {
 fn a_panel_is_sorted_whatever_the_order_given() {
     let ids: Vec<String> = example().variants().map(|variant| variant.to_string()).collect();
     assert_eq!(ids, ["1:9:T:TA", "1:10:G:T", "1:10:GA:G", "2:5:C:T", "22:16050075:A:G"]);
-    let reordered =
-        panel_of(&["1:10:G:T", "1:9:T:TA", "22:16050075:A:G", "1:10:GA:G", "2:5:C:T"]).expect("a panel");
+    let reordered = panel_of(&["1:10:G:T", "1:9:T:TA", "22:16050075:A:G", "1:10:GA:G", "2:5:C:T"]).expect("a panel");
     assert_eq!(reordered.digest(), example().digest());
 }
 
@@ -75,11 +74,9 @@ fn variants_are_found_by_value_and_by_position() {
 
 #[test]
 fn blocks_carry_4080_variants_and_the_last_one_the_rest() {
-    let list: Vec<Variant> =
-        (1..=4081).map(|position| format!("1:{position}:A:C").parse().expect("an id")).collect();
+    let list: Vec<Variant> = (1..=4081).map(|position| format!("1:{position}:A:C").parse().expect("an id")).collect();
     let full = |count: usize| {
-        Panel::try_new("t", Assembly::GRCh37, true, list[..count].iter().map(Variant::as_ref))
-            .expect("a panel")
+        Panel::try_new("t", Assembly::GRCh37, true, list[..count].iter().map(Variant::as_ref)).expect("a panel")
     };
     assert_eq!((full(4080).block_count(), full(4081).block_count()), (1, 2));
     assert_eq!(full(4081).block_variants(PanelBlockIndex(0)), 0..4080);

@@ -92,8 +92,7 @@ impl Panel {
         let (count_line, count) = header(&mut lines, "##variants=")?;
         header(&mut lines, COLUMNS_LINE)?;
         let bad_value = |text: &str| PanelTextProblem::HeaderValue(text.to_owned());
-        let named: Assembly =
-            assembly.parse().map_err(|error: AssemblyError| at(assembly_line)(error.into()))?;
+        let named: Assembly = assembly.parse().map_err(|error: AssemblyError| at(assembly_line)(error.into()))?;
         if named.to_string() != assembly {
             return Err(at(assembly_line)(bad_value(assembly)));
         }
@@ -144,9 +143,5 @@ fn parse_row(row: &str) -> Result<Variant, PanelTextProblem> {
         return Err(PanelTextProblem::Position(position_text.to_owned()));
     }
     let variant = Variant::try_new(chrom, variant_position, ref_allele, alt_allele)?;
-    if chrom.to_string() == chrom_text {
-        Ok(variant)
-    } else {
-        Err(PanelTextProblem::ChromForm(chrom.to_string()))
-    }
+    if chrom.to_string() == chrom_text { Ok(variant) } else { Err(PanelTextProblem::ChromForm(chrom.to_string())) }
 }

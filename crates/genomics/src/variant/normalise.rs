@@ -37,11 +37,7 @@ pub(super) fn trim<'a>(position: u32, ref_allele: &'a [u8], alt_allele: &'a [u8]
     let pairs = ref_cut.iter().zip(alt_cut);
     let prefix = pairs.take(shortest - suffix - 1).take_while(|(left, right)| left == right).count();
     let shift = u32::try_from(prefix).unwrap_or(u32::MAX);
-    Trimmed {
-        position: position.saturating_add(shift),
-        ref_allele: &ref_cut[prefix..],
-        alt_allele: &alt_cut[prefix..],
-    }
+    Trimmed { position: position.saturating_add(shift), ref_allele: &ref_cut[prefix..], alt_allele: &alt_cut[prefix..] }
 }
 
 /// Rolls an indel to the left while its last bases agree, then trims.

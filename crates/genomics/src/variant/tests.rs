@@ -6,8 +6,7 @@ fn chrom(number: u8) -> Chrom {
 }
 
 fn normal(position: u32, ref_allele: &str, alt_allele: &str) -> Result<String, VariantError> {
-    Variant::normalise(chrom(1), position, ref_allele.as_bytes(), alt_allele.as_bytes())
-        .map(|v| v.to_string())
+    Variant::normalise(chrom(1), position, ref_allele.as_bytes(), alt_allele.as_bytes()).map(|v| v.to_string())
 }
 
 #[test]
@@ -23,11 +22,7 @@ fn shared_bases_are_cut_from_the_end_first() {
         (100, "AT", "GC", "1:100:AT:GC"),
         (100, "TAACCC", "T", "1:100:TAACCC:T"),
     ] {
-        assert_eq!(
-            normal(position, ref_allele, alt_allele).as_deref(),
-            Ok(expected),
-            "{ref_allele}>{alt_allele}"
-        );
+        assert_eq!(normal(position, ref_allele, alt_allele).as_deref(), Ok(expected), "{ref_allele}>{alt_allele}");
     }
 }
 
@@ -65,8 +60,8 @@ fn indels_move_to_the_leftmost_place_of_their_repeat() {
         (9, "A", "T", "1:9:A:T"),
         (10, "CA", "C", "1:10:CA:C"),
     ] {
-        let given = Variant::normalise(chrom(1), position, ref_allele.as_bytes(), alt_allele.as_bytes())
-            .expect("a variant");
+        let given =
+            Variant::normalise(chrom(1), position, ref_allele.as_bytes(), alt_allele.as_bytes()).expect("a variant");
         let aligned = given.left_align(base).map(|variant| variant.to_string());
         assert_eq!(aligned.as_deref(), Ok(expected), "{given}");
     }
@@ -98,8 +93,8 @@ fn ids_parse_with_and_without_prefix_into_one_form() {
 
 #[test]
 fn variants_sort_by_number_not_by_text() {
-    let mut ids = ["10:1:A:C", "2:10:A:C", "2:9:A:C", "2:9:A:AC", "2:9:A:T"]
-        .map(|id| id.parse::<Variant>().expect("an id"));
+    let mut ids =
+        ["10:1:A:C", "2:10:A:C", "2:9:A:C", "2:9:A:AC", "2:9:A:T"].map(|id| id.parse::<Variant>().expect("an id"));
     ids.sort();
     let sorted: Vec<String> = ids.iter().map(ToString::to_string).collect();
     assert_eq!(sorted, ["2:9:A:AC", "2:9:A:C", "2:9:A:T", "2:10:A:C", "10:1:A:C"]);

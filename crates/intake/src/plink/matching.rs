@@ -40,11 +40,7 @@ impl<'r> Match<'r> {
     }
 
     /// Finds the panel variant of a line.
-    pub(super) fn resolve(
-        &mut self,
-        line: &BimLine,
-        alignment: &mut Alignment<'_>,
-    ) -> Result<PairFate, IntakeError> {
+    pub(super) fn resolve(&mut self, line: &BimLine, alignment: &mut Alignment<'_>) -> Result<PairFate, IntakeError> {
         let chrom = match self.resolver.autosome(&line.chrom) {
             Ok(chrom) => chrom,
             Err(reason) => return Ok(PairFate::Refused(reason, 0..0)),
@@ -57,15 +53,11 @@ impl<'r> Match<'r> {
         }
         let as_written = self.oriented(chrom, position, &line.second_allele, &line.first_allele)?;
         let exchanged = self.oriented(chrom, position, &line.first_allele, &line.second_allele)?;
-        if let Some(index) =
-            as_written.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref()))
-        {
+        if let Some(index) = as_written.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref())) {
             alignment.compare(true);
             return Ok(PairFate::Matched { variant: index, first_is_alt: true });
         }
-        if let Some(index) =
-            exchanged.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref()))
-        {
+        if let Some(index) = exchanged.as_ref().ok().and_then(|variant| alignment.panel.find(variant.as_ref())) {
             return Ok(self.exchanged_fate(index, alignment));
         }
         match as_written.or(exchanged) {
@@ -97,9 +89,7 @@ impl<'r> Match<'r> {
     fn exchanged_fate(&self, index: VariantIndex, alignment: &mut Alignment<'_>) -> PairFate {
         let here = index.0..index.0 + 1;
         match alignment.panel.variant(index) {
-            Some(variant) if variant.is_strand_ambiguous() => {
-                PairFate::Refused(RefusalReason::StrandAmbiguous, here)
-            }
+            Some(variant) if variant.is_strand_ambiguous() => PairFate::Refused(RefusalReason::StrandAmbiguous, here),
             Some(variant) if variant.is_snv() || self.has_reference => {
                 alignment.compare(true);
                 PairFate::Matched { variant: index, first_is_alt: false }

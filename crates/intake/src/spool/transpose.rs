@@ -59,11 +59,7 @@ mod tests {
             for column in 0..4 {
                 for value in 1..4u32 {
                     let expected = value << (8 * column + 2 * row);
-                    assert_eq!(
-                        transpose_tile(value << (8 * row + 2 * column)),
-                        expected,
-                        "({row}, {column})"
-                    );
+                    assert_eq!(transpose_tile(value << (8 * row + 2 * column)), expected, "({row}, {column})");
                 }
             }
         }

@@ -73,8 +73,8 @@ impl BcfReader {
         let mut bytes = Vec::new();
         read_exactly(&mut input, &mut bytes, len)?;
         let text_len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        let text = std::str::from_utf8(&bytes[..text_len])
-            .map_err(|_| context.file(FileProblem::Header("it is not text")))?;
+        let text =
+            std::str::from_utf8(&bytes[..text_len]).map_err(|_| context.file(FileProblem::Header("it is not text")))?;
         let header = VcfHeader::parse(text, &context)?;
         let dictionaries = Dictionaries::parse(text)
             .ok_or_else(|| context.file(FileProblem::Header("its numbering of words is not usable")))?;
@@ -131,8 +131,7 @@ impl BcfReader {
         if sample_count != self.header.samples.len() && self.has_samples {
             return Err(PlaceProblem::Damaged("it has another number of samples than the header"));
         }
-        let name =
-            self.contigs.get(&contig).ok_or(PlaceProblem::Damaged("its sequence is not in the header"))?;
+        let name = self.contigs.get(&contig).ok_or(PlaceProblem::Damaged("its sequence is not in the header"))?;
         site.chrom.extend_from_slice(name.as_bytes());
         // Positions are 0-based here; -1 is a telomere.
         site.position = start.wrapping_add(1);
@@ -152,8 +151,7 @@ impl BcfReader {
             }
         }
         let pass = self.keys.pass.and_then(|key| i32::try_from(key).ok());
-        site.passed =
-            cursor.integers()?.cells().all(|filter| !matches!(filter, Cell::Value(key) if Some(key) != pass));
+        site.passed = cursor.integers()?.cells().all(|filter| !matches!(filter, Cell::Value(key) if Some(key) != pass));
         for _ in 0..info_count {
             let key = cursor.key()?;
             if Some(key) == self.keys.end {

@@ -176,13 +176,7 @@ fn plain_code(call: [u8; 4], highest: u8, wanted: u8) -> (u8, bool) {
 
 /// Reads a whole row of two-allele calls of one byte an allele, as BCF has them: `2 (allele + 1)`
 /// plus the phasing bit. `None` when anything is different; the caller then looks closely.
-pub(crate) fn read_byte_row(
-    bytes: &[u8],
-    alt_alleles: u32,
-    number: u32,
-    people: usize,
-    row: &mut [u8],
-) -> Option<()> {
+pub(crate) fn read_byte_row(bytes: &[u8], alt_alleles: u32, number: u32, people: usize, row: &mut [u8]) -> Option<()> {
     /// Codes from here on are special values.
     const SPECIAL: u8 = 0x80;
     let highest = u8::try_from(alt_alleles.checked_add(1)?).ok()?;

@@ -95,8 +95,7 @@ impl DeclaredAssembly {
         for (chrom, declared) in &self.lengths {
             if let Some(length) = expected(panel, *chrom).filter(|length| length != declared) {
                 let expected = u32::try_from(length).unwrap_or(u32::MAX);
-                let problem =
-                    FileProblem::ChromLength { chrom: *chrom, declared: *declared, expected, panel };
+                let problem = FileProblem::ChromLength { chrom: *chrom, declared: *declared, expected, panel };
                 return Err(context.file(problem));
             }
         }

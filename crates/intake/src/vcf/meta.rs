@@ -8,8 +8,7 @@ pub(crate) fn split_line(line: &str) -> Option<(&str, &str)> {
 /// The fields of a structured value `<ID=x,Description="a, b">`; commas within quotes do not
 /// separate, and quotes around a value are taken off.
 pub(crate) fn fields(value: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest =
-        value.strip_prefix('<').map(|inner| inner.strip_suffix('>').unwrap_or(inner)).unwrap_or_default();
+    let mut rest = value.strip_prefix('<').map(|inner| inner.strip_suffix('>').unwrap_or(inner)).unwrap_or_default();
     std::iter::from_fn(move || {
         while !rest.is_empty() {
             let (mut quoted, mut escaped) = (false, false);

@@ -33,11 +33,7 @@ impl VcfReader {
     }
 
     fn expected_columns(&self) -> usize {
-        if self.header.samples.is_empty() {
-            FIXED_COLUMNS - 1
-        } else {
-            FIXED_COLUMNS + self.header.samples.len()
-        }
+        if self.header.samples.is_empty() { FIXED_COLUMNS - 1 } else { FIXED_COLUMNS + self.header.samples.len() }
     }
 
     /// Checks the number of columns and fills the site from the fixed ones.
@@ -91,8 +87,7 @@ impl VcfReader {
         {
             return Ok(CallsFound::Diploid);
         }
-        let evidence =
-            if want == Want::ReferenceOnly { Evidence::of_format(format) } else { Evidence::default() };
+        let evidence = if want == Want::ReferenceOnly { Evidence::of_format(format) } else { Evidence::default() };
         let mut writer = RowWriter::new(row);
         for sample in samples.split(|byte| *byte == b'\t') {
             let end = sample.iter().position(|byte| *byte == b':').unwrap_or(sample.len());

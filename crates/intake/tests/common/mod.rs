@@ -16,8 +16,7 @@ use std::{
 /// none: a test that needs it then has nothing to check.
 pub(crate) fn data_dir() -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found =
-        here.ancestors().map(|dir| dir.join("../shared/data")).find(|dir| dir.join("README.md").exists());
+    let found = here.ancestors().map(|dir| dir.join("../shared/data")).find(|dir| dir.join("README.md").exists());
     if found.is_none() {
         eprintln!("the development data are not beside the repository: nothing to compare with");
     }
@@ -31,12 +30,8 @@ pub(crate) fn build(
     assembly: Assembly,
     source: CohortSource,
 ) -> Result<(Panel, locus_intake::PanelReport), IntakeError> {
-    let request = PanelRequest {
-        name: name.to_owned(),
-        assembly,
-        complete_calls: CompleteCalls::Detect,
-        reference: None,
-    };
+    let request =
+        PanelRequest { name: name.to_owned(), assembly, complete_calls: CompleteCalls::Detect, reference: None };
     build_panel(&PanelSource::Cohort(source), &request, &std::env::temp_dir(), &mut ignore_progress)
 }
 
@@ -44,11 +39,7 @@ pub(crate) fn read(source: &CohortSource, panel: &Panel) -> Result<Cohort, Intak
     read_with(source, panel, &IntakeOptions::default())
 }
 
-pub(crate) fn read_with(
-    source: &CohortSource,
-    panel: &Panel,
-    options: &IntakeOptions,
-) -> Result<Cohort, IntakeError> {
+pub(crate) fn read_with(source: &CohortSource, panel: &Panel, options: &IntakeOptions) -> Result<Cohort, IntakeError> {
     read_cohort(source, panel, options, &std::env::temp_dir(), &mut ignore_progress)
 }
 
@@ -100,8 +91,7 @@ pub(crate) fn truth(dir: &Path, name: &str) -> BTreeMap<Variant, GenotypeCounts>
         );
         let number = |column: usize| row[column].parse::<u64>().expect("a count");
         let individuals = number(4) + number(5) + number(6) + number(9);
-        let counts =
-            GenotypeCounts::try_new(individuals, number(5), number(6), number(9)).expect("consistent");
+        let counts = GenotypeCounts::try_new(individuals, number(5), number(6), number(9)).expect("consistent");
         let repeated = all.insert(variant.expect("a variant"), counts);
         assert_eq!(repeated, None, "{name}: {site:?} is listed twice");
     }
@@ -112,8 +102,7 @@ pub(crate) fn truth(dir: &Path, name: &str) -> BTreeMap<Variant, GenotypeCounts>
 pub(crate) fn assert_counts(cohort: &Cohort, panel: &Panel, truth: &BTreeMap<Variant, GenotypeCounts>) {
     assert_eq!(panel.variant_count() as usize, truth.len(), "as many variants as the truth has");
     for (index, variant) in (0..).zip(panel.variants()) {
-        let expected =
-            truth.get(&variant.to_owned()).unwrap_or_else(|| panic!("{variant} is not in the truth"));
+        let expected = truth.get(&variant.to_owned()).unwrap_or_else(|| panic!("{variant} is not in the truth"));
         let found = cohort.spool.counts(VariantIndex(index)).expect("a row");
         assert_eq!(&found, expected, "{variant}");
     }

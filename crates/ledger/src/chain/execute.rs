@@ -129,7 +129,9 @@ pub(crate) fn run_message(
         .gas_price(0)
         .chain_id(Some(place.chain_id))
         .build_fill();
-    let ran = evm(state, place).transact(env).map_err(|error| ChainError::InvalidTransaction { reason: error.to_string() })?;
+    let ran = evm(state, place)
+        .transact(env)
+        .map_err(|error| ChainError::InvalidTransaction { reason: error.to_string() })?;
     Ok(ran.result)
 }
 

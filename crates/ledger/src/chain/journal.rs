@@ -113,7 +113,8 @@ impl Journal {
         let mut payload = vec![0; span.len as usize];
         match &self.medium {
             Medium::Memory(bytes) => {
-                let found = usize::try_from(span.offset).ok().and_then(|start| bytes.get(start..)?.get(..payload.len()));
+                let found =
+                    usize::try_from(span.offset).ok().and_then(|start| bytes.get(start..)?.get(..payload.len()));
                 payload.copy_from_slice(found.ok_or(ChainError::Halted)?);
             }
             Medium::File { reader, path, .. } => {

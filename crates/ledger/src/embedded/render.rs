@@ -46,11 +46,8 @@ pub(super) fn receipt(block: &Block, place: u32) -> Option<TransactionReceipt> {
     let executed = block.txs.get(index)?;
     let gas_used = block.txs.iter().take(index + 1).map(|executed| executed.outcome.gas_used);
     let logs = block_logs(block).filter(|log| log.transaction_index == Some(u64::from(place))).collect();
-    let receipt = Receipt {
-        status: Eip658Value::Eip658(executed.outcome.success),
-        cumulative_gas_used: gas_used.sum(),
-        logs,
-    };
+    let receipt =
+        Receipt { status: Eip658Value::Eip658(executed.outcome.success), cumulative_gas_used: gas_used.sum(), logs };
     let logs_bloom = alloy_primitives::logs_bloom(&executed.outcome.logs);
     Some(TransactionReceipt {
         inner: ReceiptEnvelope::from_typed(executed.tx.tx_type(), ReceiptWithBloom { receipt, logs_bloom }),
@@ -70,9 +67,9 @@ pub(super) fn receipt(block: &Block, place: u32) -> Option<TransactionReceipt> {
 
 /// All logs of a block in order, numbered through the block.
 pub(super) fn block_logs(block: &Block) -> impl Iterator<Item = Log> {
-    let of_txs = (0u64..).zip(&block.txs).flat_map(|(tx, executed)| {
-        executed.outcome.logs.iter().map(move |log| (tx, *executed.tx.tx_hash(), log))
-    });
+    let of_txs = (0u64..)
+        .zip(&block.txs)
+        .flat_map(|(tx, executed)| executed.outcome.logs.iter().map(move |log| (tx, *executed.tx.tx_hash(), log)));
     (0u64..).zip(of_txs).map(|(log_index, (tx, hash, log))| Log {
         inner: log.clone(),
         block_hash: Some(block.hash),

@@ -266,7 +266,10 @@ fn logs(chain: &Chain, filter: &Filter) -> Result<Vec<Log>, ErrorPayload> {
             found.push(log);
             // One block is always answered, so that asking for fewer blocks leads on.
             if first < last && (found.len() > LOGS_MAX || bytes > LOG_BYTES_MAX) {
-                return Err(failure(CODE_LIMIT, "query returns more logs than one answer may hold: ask for fewer blocks"));
+                return Err(failure(
+                    CODE_LIMIT,
+                    "query returns more logs than one answer may hold: ask for fewer blocks",
+                ));
             }
         }
     }

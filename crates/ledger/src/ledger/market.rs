@@ -78,11 +78,8 @@ impl Ledger {
         nonce: u64,
         signature: &[u8],
     ) -> Result<Digest32, LedgerError> {
-        let call = OfferBook::withdrawOfferSignedCall {
-            registrationId: registration.0,
-            nonce,
-            signature: bytes(signature),
-        };
+        let call =
+            OfferBook::withdrawOfferSignedCall { registrationId: registration.0, nonce, signature: bytes(signature) };
         let receipt = self.chain.execute(self.contracts.offer_book, &call).await?;
         Ok(transaction(&receipt))
     }

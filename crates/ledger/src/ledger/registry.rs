@@ -80,9 +80,8 @@ impl Ledger {
             keyholderSignatures: attestations.each_ref().map(|signature| bytes(signature)),
         };
         let receipt = self.write_registry(&call).await?;
-        let event = receipt
-            .decoded_log::<DatasetRegistry::DatasetsRegistered>()
-            .ok_or(LedgerError::UnexpectedAnswer)?;
+        let event =
+            receipt.decoded_log::<DatasetRegistry::DatasetsRegistered>().ok_or(LedgerError::UnexpectedAnswer)?;
         Ok(RegisteredBatch {
             registration: RegistrationId(event.registrationId),
             first_slot: event.firstSlot,
@@ -113,8 +112,7 @@ impl Ledger {
         registration: RegistrationId,
         ordinals: &[u32],
     ) -> Result<Digest32, LedgerError> {
-        let call =
-            DatasetRegistry::revokeDatasetsCall { registrationId: registration.0, ordinals: ordinals.to_vec() };
+        let call = DatasetRegistry::revokeDatasetsCall { registrationId: registration.0, ordinals: ordinals.to_vec() };
         self.write_registry(&call).await.map(|receipt| transaction(&receipt))
     }
 
@@ -147,15 +145,13 @@ impl Ledger {
 
     /// Lists or removes an accredited researcher; admin only.
     pub async fn set_researcher(&self, account: Address, listed: bool, name: &str) -> Result<Digest32, LedgerError> {
-        let call =
-            DatasetRegistry::setResearcherCall { account: evm(account), listed, name: name.to_owned() };
+        let call = DatasetRegistry::setResearcherCall { account: evm(account), listed, name: name.to_owned() };
         self.write_registry(&call).await.map(|receipt| transaction(&receipt))
     }
 
     /// Lists or removes an accreditor; admin only.
     pub async fn set_accreditor(&self, account: Address, listed: bool, name: &str) -> Result<Digest32, LedgerError> {
-        let call =
-            DatasetRegistry::setAccreditorCall { account: evm(account), listed, name: name.to_owned() };
+        let call = DatasetRegistry::setAccreditorCall { account: evm(account), listed, name: name.to_owned() };
         self.write_registry(&call).await.map(|receipt| transaction(&receipt))
     }
 

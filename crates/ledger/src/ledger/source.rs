@@ -250,10 +250,9 @@ fn escrow_event(event: QueryEscrow::QueryEscrowEvents) -> Result<Option<MarketEv
             }
         }
         Events::OrderRefunded(event) => MarketEvent::OrderRefunded { order_id: OrderId(digest(event.orderId)) },
-        Events::PayoutClaimed(event) => MarketEvent::PayoutClaimed {
-            account: own(event.account),
-            amount: claimed(event.amount)?,
-        },
+        Events::PayoutClaimed(event) => {
+            MarketEvent::PayoutClaimed { account: own(event.account), amount: claimed(event.amount)? }
+        }
         _ => return Ok(None),
     }))
 }

@@ -51,8 +51,7 @@ impl ViewFollower {
     /// [`ViewUnavailable`] when the chain cannot be read or is not trustworthy.
     pub async fn refreshed(&self) -> Result<Arc<ChainView>, ViewUnavailable> {
         let (done, answer) = oneshot::channel();
-        let stopped =
-            || ViewUnavailable { reason: "the follower has stopped".to_owned(), untrustworthy: false };
+        let stopped = || ViewUnavailable { reason: "the follower has stopped".to_owned(), untrustworthy: false };
         self.refresh.send(done).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())??;
         Ok(self.snapshot())

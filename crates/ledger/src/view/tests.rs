@@ -395,12 +395,7 @@ async fn long_chains_are_read_in_pages_and_only_once() {
     script.finalize_all();
     poll(&mut view, &script).await;
     let (page, head) = (EVENT_PAGE_BLOCKS, 2 * EVENT_PAGE_BLOCKS + 11);
-    let expected = [
-        (0, page - 1),
-        (page, 2 * page - 1),
-        (2 * page, 2 * page),
-        (2 * page + 1, head - 1),
-        (2 * page + 1, head),
-    ];
+    let expected =
+        [(0, page - 1), (page, 2 * page - 1), (2 * page, 2 * page), (2 * page + 1, head - 1), (2 * page + 1, head)];
     assert_eq!(script.requests(), expected);
 }

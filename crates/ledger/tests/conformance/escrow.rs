@@ -31,7 +31,11 @@ pub(crate) async fn an_order_is_the_researchers_alone_and_opens_once(backend: &B
     assert_eq!(refusal(ledger.open_order(&dearer, &signature, Some(&permit)).await), BAD_SIGNATURE);
     let mut redirected = order;
     redirected.hpke_key_digest = Digest32([66; 32]);
-    assert_eq!(refusal(ledger.open_order(&redirected, &signature, Some(&permit)).await), BAD_SIGNATURE, "stolen answer");
+    assert_eq!(
+        refusal(ledger.open_order(&redirected, &signature, Some(&permit)).await),
+        BAD_SIGNATURE,
+        "stolen answer"
+    );
     let mut abroad = contracts;
     abroad.network.chain_id += 1;
     let abroad = sign(&key(RESEARCHER), &abroad.order_signing_hash(&order));

@@ -176,8 +176,7 @@ impl Market {
 
     /// An offer at `price` base units per dataset.
     pub(crate) fn offer(&self, registration: RegistrationId, nonce: u64, price: u128) -> Offer {
-        let prices =
-            OfferPrices { counts: Amount(price), filtered_counts: Amount(price), association: Amount(price) };
+        let prices = OfferPrices { counts: Amount(price), filtered_counts: Amount(price), association: Amount(price) };
         Offer {
             registration,
             prices,

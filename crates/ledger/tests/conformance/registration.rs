@@ -3,7 +3,7 @@
 use crate::{
     backend::{Backend, account, key},
     market::{
-        ACCREDITOR, ADMIN, BIOBANK, KEYHOLDERS, Market, PANEL, PERSON, SignedBatch, STRANGER, earnings, leaf, member,
+        ACCREDITOR, ADMIN, BIOBANK, KEYHOLDERS, Market, PANEL, PERSON, STRANGER, SignedBatch, earnings, leaf, member,
         refusal, sign,
     },
 };
@@ -33,12 +33,14 @@ pub(crate) async fn a_copied_commitment_is_refused_under_any_account_kind_and_ti
         let stolen = market.batch(STRANGER, nonce, vec![copy]);
         assert_eq!(refusal(market.submit(&stolen).await), DUPLICATE, "{what}");
     }
-    market.ledger.revoke_datasets(registered.registration, &[0], market.deadline(), &{
-        let digest = market.contracts().revocation_signing_hash(registered.registration, &[0], market.deadline());
-        sign(&key(PERSON), &digest)
-    })
-    .await
-    .expect("revoked");
+    market
+        .ledger
+        .revoke_datasets(registered.registration, &[0], market.deadline(), &{
+            let digest = market.contracts().revocation_signing_hash(registered.registration, &[0], market.deadline());
+            sign(&key(PERSON), &digest)
+        })
+        .await
+        .expect("revoked");
     let again = market.batch(STRANGER, 20, vec![original]);
     assert_eq!(refusal(market.submit(&again).await), DUPLICATE, "after the revocation");
     let twice = market.batch(STRANGER, 21, vec![fresh, fresh]);
@@ -88,8 +90,7 @@ pub(crate) async fn a_registration_needs_every_signature(backend: &Backend) {
 /// The other signature of the same signer over the same digest: (r, n - s, other v).
 pub(crate) fn high_form(signature: &[u8]) -> Vec<u8> {
     let low = alloy_primitives::Signature::from_raw(signature).expect("65 bytes");
-    let group_order =
-        alloy_primitives::uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
+    let group_order = alloy_primitives::uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
     alloy_primitives::Signature::new(low.r(), group_order - low.s(), !low.v()).as_bytes().to_vec()
 }
 

@@ -135,10 +135,7 @@ async fn honest_keyholders_release_every_share_once_and_sign() {
         let plan = &stage.answering.plan.blocks()[block as usize];
         stage
             .answers
-            .put_sums(
-                &ORDER,
-                &[locus_wire::pb::query::BlockAnswer { block: plan.block.0, ..Default::default() }],
-            )
+            .put_sums(&ORDER, &[locus_wire::pb::query::BlockAnswer { block: plan.block.0, ..Default::default() }])
             .expect("writes");
         let stored = stage.answers.block_from(&ORDER, block).expect("reads").expect("a block");
         let shares: Vec<(u32, u32)> = stored.shares.iter().map(|share| (share.share, share.keyholder)).collect();

@@ -268,8 +268,7 @@ impl Batch {
         for block in 0..BLOCKS {
             for plane in 0..2 {
                 let column = (block * 2 + plane) as usize;
-                let bodies: Vec<u8> =
-                    (0..self.patterns.len()).flat_map(|ordinal| self.body(ordinal, column)).collect();
+                let bodies: Vec<u8> = (0..self.patterns.len()).flat_map(|ordinal| self.body(ordinal, column)).collect();
                 parts.push(Part::Bodies(BodyChunk { block, plane, first_ordinal: 0, bodies: bodies.into() }));
             }
         }
@@ -292,11 +291,7 @@ impl Batch {
     }
 
     /// Uploads the batch.
-    pub(super) async fn upload(
-        &self,
-        market: &Market,
-        archive: &Arc<Archive>,
-    ) -> Result<UploadReceipt, ArchiveError> {
+    pub(super) async fn upload(&self, market: &Market, archive: &Arc<Archive>) -> Result<UploadReceipt, ArchiveError> {
         upload_parts(archive, self.parts(market)).await
     }
 }

@@ -85,7 +85,6 @@ impl RecordSpool {
         Ok(Self { file: tempfile::tempfile_in(folder)?, ends: Vec::new() })
     }
 
-
     /// Adds a record.
     pub(crate) fn push(&mut self, record: &[u8]) -> io::Result<()> {
         let start = self.ends.last().copied().unwrap_or(0);

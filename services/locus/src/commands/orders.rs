@@ -61,7 +61,7 @@ fn order_files(context: &Context) -> Result<Vec<PathBuf>, CommandError> {
     Ok(paths)
 }
 
-async fn look_up(path: &PathBuf, services: &Services, context: &Context) -> Result<Placed, CommandError> {
+async fn look_up(path: &std::path::Path, services: &Services, context: &Context) -> Result<Placed, CommandError> {
     let record = load_record(path)?;
     let damaged = || CommandError::Usage(format!("{} is not an order: move it away", path.display()));
     let order = record.order.as_ref().and_then(|order| Order::try_from(order).ok()).ok_or_else(damaged)?;

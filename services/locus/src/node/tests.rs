@@ -93,7 +93,12 @@ async fn one_port_serves_archive_exchange_and_queries() {
     let network = Network::fetch(&services).await.expect("the exchange answers");
     assert_eq!(network.id(), node.contracts().network);
     assert_eq!(list_panels(&services).await.expect("the archive answers"), []);
-    let quoted = services.query.clone().quote_query(locus_wire::pb::query::QuoteQueryRequest::default()).await.expect_err("an empty request");
+    let quoted = services
+        .query
+        .clone()
+        .quote_query(locus_wire::pb::query::QuoteQueryRequest::default())
+        .await
+        .expect_err("an empty request");
     assert_eq!(quoted.code(), tonic::Code::InvalidArgument, "the query service answers: {quoted}");
     node.shutdown().await;
 }

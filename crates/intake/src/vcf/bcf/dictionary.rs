@@ -78,14 +78,10 @@ mod tests {
 
     #[test]
     fn stated_numbers_win() {
-        let header =
-            "##contig=<ID=7,IDX=3>\n##contig=<ID=8>\n##FORMAT=<ID=GT,IDX=9>\n##INFO=<ID=END,IDX=2>\n";
+        let header = "##contig=<ID=7,IDX=3>\n##contig=<ID=8>\n##FORMAT=<ID=GT,IDX=9>\n##INFO=<ID=END,IDX=2>\n";
         let found = Dictionaries::parse(header).expect("dictionaries");
         assert_eq!(found.contigs, BTreeMap::from([(3, "7".to_owned()), (4, "8".to_owned())]));
-        assert_eq!(
-            (found.number_of("GT"), found.number_of("END"), found.number_of("DP")),
-            (Some(9), Some(2), None)
-        );
+        assert_eq!((found.number_of("GT"), found.number_of("END"), found.number_of("DP")), (Some(9), Some(2), None));
         assert_eq!(Dictionaries::parse("##contig=<ID=7,IDX=x>\n"), None);
     }
 }

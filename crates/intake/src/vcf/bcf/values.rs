@@ -187,11 +187,7 @@ mod tests {
     #[test]
     fn integers_of_each_width_tell_missing_and_end_from_values() {
         for (bytes, width, expected) in [
-            (
-                &[0x80, 0x81, 0x05, 0xff][..],
-                1,
-                vec![Cell::Missing, Cell::End, Cell::Value(5), Cell::Value(-1)],
-            ),
+            (&[0x80, 0x81, 0x05, 0xff][..], 1, vec![Cell::Missing, Cell::End, Cell::Value(5), Cell::Value(-1)]),
             (&[0x00, 0x80, 0x01, 0x80, 0x2c, 0x01], 2, vec![Cell::Missing, Cell::End, Cell::Value(300)]),
             (&[0, 0, 0, 0x80, 1, 0, 0, 0x80, 7, 0, 0, 0], 4, vec![Cell::Missing, Cell::End, Cell::Value(7)]),
         ] {

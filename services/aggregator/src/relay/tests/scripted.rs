@@ -264,10 +264,7 @@ impl KeyholderService for ScriptedKeyholder {
         Err(Status::unimplemented("not in the script"))
     }
 
-    async fn erase_seeds(
-        &self,
-        _: Request<pb::EraseSeedsRequest>,
-    ) -> Result<Response<pb::EraseSeedsResponse>, Status> {
+    async fn erase_seeds(&self, _: Request<pb::EraseSeedsRequest>) -> Result<Response<pb::EraseSeedsResponse>, Status> {
         Err(Status::unimplemented("not in the script"))
     }
 

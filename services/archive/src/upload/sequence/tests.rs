@@ -151,8 +151,7 @@ fn messages_of_a_wrong_length_are_refused() {
         assert_eq!(run(8).datasets(&records(0, usize::try_from(count).expect("small"))), Err(refused));
     }
     for count in [0, 4] {
-        let refused =
-            SequenceError::ChunkCount { what: "seeds", datasets: u64::from(count), datasets_max: 3 };
+        let refused = SequenceError::ChunkCount { what: "seeds", datasets: u64::from(count), datasets_max: 3 };
         assert_eq!(run(10).seeds(&seeds(1, 0, count)), Err(refused));
     }
     let short = SealedSeeds { sealed: vec![0; 1391].into(), ..seeds(1, 0, 2) };
@@ -179,11 +178,7 @@ fn a_package_is_no_larger_than_the_panel_allows() {
     let mut sequence = Sequence::new(100, 1024, 2);
     sequence.stage = Stage::Seeds { next: [0; 3] };
     let limit = enrol_chunk_datasets_max(columns);
-    let refused = SequenceError::ChunkCount {
-        what: "seeds",
-        datasets: u64::from(limit) + 1,
-        datasets_max: limit,
-    };
+    let refused = SequenceError::ChunkCount { what: "seeds", datasets: u64::from(limit) + 1, datasets_max: limit };
     assert_eq!(sequence.seeds(&seeds(1, 0, limit + 1)), Err(refused));
     assert_eq!(sequence.seeds(&seeds(1, 0, limit)), Ok(()));
 }
