@@ -64,7 +64,8 @@ pub struct UploadHeader {
     #[prost(uint32, tag = "8")]
     pub dataset_count: u32,
 }
-/// Bodies of consecutive datasets for one block and plane. Order: block, plane, first_ordinal.
+/// Bodies of consecutive datasets for one block and plane. Order: block, plane, first_ordinal; a chunk
+/// never reaches into the next plane or block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BodyChunk {
     #[prost(uint32, tag = "1")]
@@ -94,14 +95,16 @@ pub struct DatasetChunk {
     #[prost(message, repeated, tag = "2")]
     pub datasets: ::prost::alloc::vec::Vec<DatasetRecord>,
 }
-/// Key seeds of consecutive datasets, sealed to one keyholder.
+/// Key seeds of consecutive datasets, sealed to one keyholder. All three keyholders get packages of
+/// the same datasets; each keyholder's come by ordinal, without gaps.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SealedSeeds {
     #[prost(uint32, tag = "1")]
     pub keyholder: u32,
     #[prost(uint32, tag = "2")]
     pub first_ordinal: u32,
-    /// At most 1024.
+    /// At most 256, and fewer on large panels: 3 MiB divided by 256 bytes for each panel block and
+    /// plane plus 512, at least 1.
     #[prost(uint32, tag = "3")]
     pub dataset_count: u32,
     #[prost(bytes = "bytes", tag = "4")]
