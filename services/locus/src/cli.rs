@@ -487,7 +487,7 @@ mod tests {
         let lines = readme.lines().filter(|line| line.starts_with("locus "));
         let mut seen = 0;
         for line in lines {
-            let command = line.split(" #").next().unwrap_or(line).trim_end_matches('&');
+            let command = line.split(" #").next().unwrap_or(line).trim_end().trim_end_matches('&');
             parses(command).unwrap_or_else(|kind| panic!("{command}: {kind:?}"));
             seen += 1;
         }
