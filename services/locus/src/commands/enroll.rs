@@ -8,9 +8,9 @@ use crate::{
     progress::Bars,
 };
 use locus_client::{
-    DataFolder, Keystore, Progress, Services,
+    DataFolder, Keystore, Progress,
     enrol::{Contributor, EnrolInput, EnrolOptions, Enrolled, enrol},
-    list_panels, publish_panel,
+    publish_panel,
 };
 use locus_genomics::Panel;
 use locus_intake::{Cohort, CohortSource, IntakeOptions, IntakeReport, PlinkFiles, read_cohort};
@@ -31,7 +31,8 @@ pub(super) async fn run(args: EnrollArgs, context: &Context) -> Result<(), Comma
     bars.clear();
     context.output.note(&report_words(&report));
 
-    publish_if_new(&services, &panel).await?;
+    // Also when the archive has the panel: an earlier run may have been cut off before the chain had it.
+    publish_panel(&services, &panel).await?;
     let bars = Bars::new(context.output);
     let progress: Arc<dyn Progress> = bars.clone();
     let options = EnrolOptions { version: args.version, terms: Some(terms) };
@@ -96,14 +97,6 @@ fn contributor(args: &EnrollArgs, input: &EnrolInput, keystore: &Keystore) -> Re
         }
     };
     Ok(Contributor::Person { individual })
-}
-
-async fn publish_if_new(services: &Services, panel: &Panel) -> Result<(), CommandError> {
-    let known = list_panels(services).await?;
-    if !known.iter().any(|listed| listed.digest == panel.digest()) {
-        publish_panel(services, panel).await?;
-    }
-    Ok(())
 }
 
 /// What was read, refused and why, for people.
