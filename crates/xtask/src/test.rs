@@ -10,7 +10,7 @@ const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
 pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
     crate::codegen::run(root, true)?;
     step(root, "cargo", &["fmt", "--all", "--check"], &[])?;
-    step(root, "cargo", &["clippy", "--release", "--workspace", "--", "-D", "warnings"], &[])?;
+    step(root, "cargo", &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     let mut environment = Vec::new();
     let contracts = root.join(CONTRACTS);
     if !no_npm {

@@ -1,7 +1,7 @@
 //! The `locus` binary as tests use it: users with folders of their own, markets that can be killed,
 //! and small synthetic cohorts whose counts are known.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part of it")]
 
 use serde_json::Value;
 use std::{
