@@ -38,6 +38,9 @@ pub fn preparation_digest(network: &NetworkId, message: &Preparation) -> Digest3
         writer.extend(&slot.to_le_bytes());
     }
     writer.part(&message.charge_sequence.to_le_bytes());
+    for length in &message.seen {
+        writer.part(&length.keyholder.to_le_bytes()).part(&length.charge_sequence.to_le_bytes());
+    }
     writer.finish()
 }
 
@@ -92,7 +95,7 @@ pub fn statement_request_digest(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::keyholder::BlockCommitment;
+    use crate::pb::keyholder::{BlockCommitment, LedgerLength};
 
     const NETWORK: NetworkId = NetworkId { chain_id: 1, registry: Address([2; 20]) };
 
@@ -141,9 +144,13 @@ mod tests {
             excluded_slots: vec![3, 4],
             charge_sequence: 5,
             signature: Default::default(),
+            seen: vec![LedgerLength { keyholder: 2, charge_sequence: 4 }],
         };
         let digest = preparation_digest(&NETWORK, &message);
-        let changes: [fn(&mut Preparation); 4] = [
+        let changes: [fn(&mut Preparation); 7] = [
+            |message| message.seen[0].keyholder = 3,
+            |message| message.seen[0].charge_sequence = 3,
+            |message| message.seen.clear(),
             |message| message.keyholder = 2,
             |message| message.order_id = vec![9; 32].into(),
             |message| message.excluded_slots = vec![3],

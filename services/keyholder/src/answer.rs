@@ -6,6 +6,8 @@
 mod compute;
 mod question;
 mod release;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     error::KeyholderError,
@@ -14,7 +16,7 @@ use crate::{
 };
 use locus_cohort::{AnswerPlan, Cohort, Member};
 use locus_commitment::Digest32;
-use locus_ledger::{OrderState, RegistrationId};
+use locus_ledger::{OrderId, OrderState, RegistrationId};
 use locus_privacy::{BatchMembers, ChargeName, ChargeRequest, Tier};
 use locus_wire::{pb::keyholder as pb, relay};
 use question::Asked;
@@ -31,15 +33,21 @@ impl Keyholder {
         }
         self.check_answerable(&asked)?;
         let excluded = self.exclusions(&asked)?;
+        self.sign_preparation(&asked.order_id, excluded)
+    }
+
+    /// Signs a preparation and keeps it.
+    fn sign_preparation(&self, order: &OrderId, excluded: BTreeSet<u64>) -> Result<pb::Preparation, KeyholderError> {
         let mut preparation = pb::Preparation {
             keyholder: u32::from(self.index().get()),
-            order_id: asked.order_id.0.0.to_vec().into(),
+            order_id: order.0.0.to_vec().into(),
             excluded_slots: excluded.into_iter().collect(),
             charge_sequence: self.store().charge_sequence()?,
             signature: Default::default(),
+            seen: self.store().peer_sequences()?.into_iter().map(ledger_length).collect(),
         };
         preparation.signature = self.sign(&relay::preparation_digest(&self.network(), &preparation))?;
-        self.store().put_preparation(&asked.order_id.0, &preparation)?;
+        self.store().put_preparation(&order.0, &preparation)?;
         Ok(preparation)
     }
 
@@ -54,7 +62,7 @@ impl Keyholder {
             return Ok(commitment);
         }
         self.check_answerable(&asked)?;
-        let (participants, excluded) = self.check_preparations(&asked, preparations).await?;
+        let (participants, excluded) = self.check_preparations(&asked.order_id, preparations).await?;
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
         let plan = self.plan(&asked, &cohort)?;
         let order = asked.record.order;
@@ -151,27 +159,24 @@ impl Keyholder {
     /// Verifies the preparations and unites what they leave out.
     async fn check_preparations(
         &self,
-        asked: &Asked,
+        order: &OrderId,
         preparations: &[pb::Preparation],
     ) -> Result<(Vec<u32>, BTreeSet<u64>), KeyholderError> {
-        let own = self.store().preparation(&asked.order_id.0)?.ok_or(KeyholderError::StepMissing("preparation"))?;
+        let own = self.store().preparation(&order.0)?.ok_or(KeyholderError::StepMissing("preparation"))?;
         let mut participants = BTreeSet::new();
         let mut excluded = BTreeSet::new();
         for preparation in preparations {
             let digest = relay::preparation_digest(&self.network(), preparation);
             let peer = self.verify_peer(preparation.keyholder, &digest, &preparation.signature).await?;
-            if preparation.order_id.as_ref() != asked.order_id.0.0 {
+            if preparation.order_id.as_ref() != order.0.0 {
                 return Err(KeyholderError::OrderMismatch("preparation"));
             }
             if peer == self.index() && *preparation != own {
                 return Err(KeyholderError::Disagreement("the preparation is not the last one signed here".into()));
             }
             if peer != self.index() {
-                let seen = self.store().observe_peer_sequence(preparation.keyholder, preparation.charge_sequence)?;
-                if let Err(seen) = seen {
-                    let (peer, now) = (preparation.keyholder, preparation.charge_sequence);
-                    return Err(KeyholderError::Rollback { peer, seen, now });
-                }
+                self.check_own_ledger(preparation)?;
+                self.store().note_peer_sequence(preparation.keyholder, preparation.charge_sequence)?;
             }
             participants.insert(preparation.keyholder);
             excluded.extend(preparation.excluded_slots.iter().copied());
@@ -181,6 +186,21 @@ impl Keyholder {
             return Err(KeyholderError::StepMissing("preparations of two keyholders, one of them this one,"));
         }
         Ok((participants.into_iter().collect(), excluded))
+    }
+
+    /// Nobody may have seen a longer charge log of this keyholder than it has now. The peer's words
+    /// may be old, as when an order is completed after a restart: the log only grows, so old words
+    /// never accuse a keyholder that kept its log.
+    fn check_own_ledger(&self, preparation: &pb::Preparation) -> Result<(), KeyholderError> {
+        let now = self.store().charge_sequence()?;
+        let own = u32::from(self.index().get());
+        let shown = preparation.seen.iter().filter(|length| length.keyholder == own);
+        let seen = shown.map(|length| length.charge_sequence).max().unwrap_or(0);
+        if seen > now {
+            tracing::error!(peer = preparation.keyholder, seen, now, "the privacy ledger is shorter than it was");
+            return Err(KeyholderError::Rollback { peer: preparation.keyholder, seen, now });
+        }
+        Ok(())
     }
 
     /// A revocation that arrived after the preparation still counts.
@@ -197,6 +217,10 @@ impl Keyholder {
         }
         Ok(())
     }
+}
+
+fn ledger_length((keyholder, charge_sequence): (u32, u64)) -> pb::LedgerLength {
+    pb::LedgerLength { keyholder, charge_sequence }
 }
 
 fn charge_of(member: &Member) -> MemberCharge {

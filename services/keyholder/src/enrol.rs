@@ -214,7 +214,7 @@ impl Keyholder {
         let view = self.view();
         let mut living = BTreeSet::new();
         for registration in view.registrations_on(&batch.registration.panel, u64::MAX) {
-            for (ordinal, leaf) in (0u32..).zip(&registration.leaves) {
+            for (ordinal, leaf) in (0u32..).zip(registration.leaves.iter()) {
                 if !view.is_revoked(registration.id, ordinal) {
                     living.insert(leaf.person);
                 }

@@ -53,16 +53,16 @@ pub(crate) enum KeyholderError {
     /// Parties see different things.
     #[error("keyholders disagree: {0}")]
     Disagreement(String),
-    /// A peer's ledger went back.
+    /// This keyholder's ledger went back.
     #[error(
-        "the privacy ledger of keyholder {peer} went back from {seen} to {now}: it was restored from an old copy and must not answer"
+        "the privacy ledger here has {now} answers but keyholder {peer} has seen {seen}: it was restored from an old copy and must not answer, restore the newest copy"
     )]
     Rollback {
-        /// Whose.
+        /// Who has seen more.
         peer: u32,
         /// Longest seen.
         seen: u64,
-        /// Shown now.
+        /// Length now.
         now: u64,
     },
     /// The noise keys are not agreed yet.

@@ -10,6 +10,8 @@ mod noise;
 mod start;
 mod statement;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use config::KeyholderConfig;
 pub use start::{KeyholderDeps, KeyholderHandle, KeyholderKeys, PreparedKeyholder, StartError, prepare, start};

@@ -147,8 +147,16 @@ pub struct PrepareAnswerRequest {
     #[prost(message, optional, tag = "1")]
     pub question: ::core::option::Option<Question>,
 }
-/// Slots of the panel that a keyholder leaves out of the cohort, and where its ledger stands.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// How long a keyholder's charge log was when it signed something.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LedgerLength {
+    #[prost(uint32, tag = "1")]
+    pub keyholder: u32,
+    #[prost(uint64, tag = "2")]
+    pub charge_sequence: u64,
+}
+/// Slots of the panel that a keyholder leaves out of the cohort, and where privacy ledgers stand.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Preparation {
     #[prost(uint32, tag = "1")]
     pub keyholder: u32,
@@ -157,13 +165,18 @@ pub struct Preparation {
     /// Registry slots, ascending: revoked at head or out of budget.
     #[prost(uint64, repeated, tag = "3")]
     pub excluded_slots: ::prost::alloc::vec::Vec<u64>,
-    /// Length of this keyholder's charge log: a later message with a smaller one shows a rollback.
+    /// Length of this keyholder's charge log.
     #[prost(uint64, tag = "4")]
     pub charge_sequence: u64,
     #[prost(bytes = "bytes", tag = "5")]
     pub signature: ::prost::bytes::Bytes,
+    /// The longest charge log that each of the others has shown this keyholder, ascending. A keyholder
+    /// whose own log is shorter was restored from an old copy, and refuses to answer. Messages that
+    /// arrive late say too little, never too much.
+    #[prost(message, repeated, tag = "6")]
+    pub seen: ::prost::alloc::vec::Vec<LedgerLength>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareAnswerResponse {
     #[prost(message, optional, tag = "1")]
     pub preparation: ::core::option::Option<Preparation>,

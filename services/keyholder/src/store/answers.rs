@@ -5,6 +5,7 @@ use locus_commitment::Digest32;
 use locus_wire::pb::keyholder::{AnswerCommitment, Preparation, ReleasedShare};
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use std::collections::BTreeMap;
 
 /// Order id to an encoded [`StoredAnswer`].
 const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
@@ -87,19 +88,29 @@ impl Store {
         Ok(())
     }
 
-    /// Notes how long a peer's charge log is. Returns the longest length seen before when the peer
-    /// now shows a shorter log: its ledger was rolled back.
-    pub(crate) fn observe_peer_sequence(&self, peer: u32, sequence: u64) -> Result<Result<(), u64>, StoreError> {
+    /// Notes how long a peer's charge log was when it signed something. Words that arrive late change
+    /// nothing.
+    pub(crate) fn note_peer_sequence(&self, peer: u32, sequence: u64) -> Result<(), StoreError> {
         let transaction = self.database.begin_write()?;
         {
             let mut table = transaction.open_table(PEER_SEQUENCES)?;
-            let seen = table.get(peer)?.map_or(0, |value| value.value());
-            if sequence < seen {
-                return Ok(Err(seen));
+            if table.get(peer)?.is_some_and(|seen| seen.value() >= sequence) {
+                return Ok(());
             }
             table.insert(peer, sequence)?;
         }
         transaction.commit()?;
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// The longest charge log that each peer has shown, by keyholder number.
+    pub(crate) fn peer_sequences(&self) -> Result<BTreeMap<u32, u64>, StoreError> {
+        let table = self.database.begin_read()?.open_table(PEER_SEQUENCES)?;
+        let mut sequences = BTreeMap::new();
+        for entry in table.iter()? {
+            let (peer, sequence) = entry?;
+            sequences.insert(peer.value(), sequence.value());
+        }
+        Ok(sequences)
     }
 }

@@ -236,15 +236,16 @@ fn a_sealed_batch_is_answered_again_only_with_the_same_or_many_other_members() {
 }
 
 #[test]
-fn a_peer_that_shows_a_shorter_charge_log_is_noticed_also_after_a_restart() {
+fn the_longest_charge_log_of_a_peer_is_remembered_also_after_a_restart() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path()).expect("it opens");
-    assert_eq!(store.observe_peer_sequence(2, 5).expect("it reads"), Ok(()));
+    assert!(store.peer_sequences().expect("it reads").is_empty());
+    store.note_peer_sequence(2, 5).expect("it writes");
     drop(store);
     let store = Store::open(dir.path()).expect("it opens");
-    assert_eq!(store.observe_peer_sequence(2, 4).expect("it reads"), Err(5));
-    assert_eq!(store.observe_peer_sequence(2, 5).expect("it reads"), Ok(()));
-    assert_eq!(store.observe_peer_sequence(3, 0).expect("it reads"), Ok(()));
+    store.note_peer_sequence(2, 4).expect("words that arrive late");
+    store.note_peer_sequence(3, 0).expect("it writes");
+    assert_eq!(store.peer_sequences().expect("it reads"), [(2, 5), (3, 0)].into());
 }
 
 /// A disk that stops working after a number of operations. What was synced survives; of what was

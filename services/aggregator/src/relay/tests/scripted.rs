@@ -68,7 +68,7 @@ impl Script {
             order_id: ORDER.0.0.to_vec().into(),
             excluded_slots: vec![4, 9],
             charge_sequence: 3,
-            signature: Default::default(),
+            ..Default::default()
         };
         match self.lie {
             Lie::PreparesForAnotherOrder => preparation.order_id = vec![0; 32].into(),
