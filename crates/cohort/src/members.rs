@@ -35,7 +35,7 @@ impl Member {
         price: Amount,
     ) -> impl Iterator<Item = Member> + '_ {
         let slots = registration.first_slot..;
-        (0u32..).zip(slots).zip(&registration.leaves).map(move |((ordinal, slot), leaf)| Member {
+        (0u32..).zip(slots).zip(registration.leaves.iter()).map(move |((ordinal, slot), leaf)| Member {
             registration: registration.id,
             ordinal,
             slot,

@@ -15,12 +15,10 @@ mod tests;
 pub use follow::{ViewFollower, ViewUnavailable};
 
 use crate::types::{CommitteeMember, DatasetLeaf, Offer, Order, OrderId, RegistrationId, Settlement};
+use imbl::{OrdMap, OrdSet, Vector};
 use locus_commitment::{Address, Digest32};
 use locus_genomics::PanelDigest;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Blocks read in one request for events.
 pub const EVENT_PAGE_BLOCKS: u64 = 2_000;
@@ -237,7 +235,7 @@ pub struct RegistrationRecord {
     /// Block that registered it.
     pub block: u64,
     /// Its datasets, by ordinal.
-    pub leaves: Vec<DatasetLeaf>,
+    pub leaves: Arc<[DatasetLeaf]>,
     /// Offers and withdrawals in order. The nonce of each is its place, from 1.
     offers: Vec<(u64, Option<Offer>)>,
 }
@@ -280,27 +278,27 @@ pub struct OrderRecord {
 }
 
 /// The market as far as the chain is final, plus every revocation ever seen.
+///
+/// A clone shares its parts with the original, and a change copies only the path to what changed:
+/// taking a snapshot costs the same however much is registered.
 #[derive(Debug, Clone, Default)]
 pub struct ChainView {
     finalized: Option<BlockRef>,
-    /// Place (block, log index) of the last final event folded in.
-    folded: Option<(u64, u64)>,
-    panels: BTreeMap<PanelDigest, PanelRecord>,
-    /// Shared between snapshots of the view, so that taking one is cheap.
-    registrations: BTreeMap<RegistrationId, Arc<RegistrationRecord>>,
-    by_panel: BTreeMap<PanelDigest, Vec<RegistrationId>>,
-    orders: BTreeMap<OrderId, OrderRecord>,
-    settlements: Vec<Settlement>,
-    claimed: BTreeMap<Address, u128>,
-    accreditors: BTreeMap<Address, bool>,
-    researchers: BTreeMap<Address, Vec<(u64, bool)>>,
-    committee: BTreeMap<u8, CommitteeMember>,
-    erased: BTreeMap<(RegistrationId, u32), BTreeSet<u8>>,
-    revoked: BTreeSet<(RegistrationId, u32)>,
+    panels: OrdMap<PanelDigest, PanelRecord>,
+    registrations: OrdMap<RegistrationId, Arc<RegistrationRecord>>,
+    by_panel: OrdMap<PanelDigest, Vector<RegistrationId>>,
+    orders: OrdMap<OrderId, Arc<OrderRecord>>,
+    settlements: Vector<Settlement>,
+    claimed: OrdMap<Address, u128>,
+    accreditors: OrdMap<Address, bool>,
+    researchers: OrdMap<Address, Vec<(u64, bool)>>,
+    committee: OrdMap<u8, CommitteeMember>,
+    erased: OrdMap<(RegistrationId, u32), BTreeSet<u8>>,
+    revoked: OrdSet<(RegistrationId, u32)>,
     /// Highest nonce up to which a registration's offers were ever seen withdrawn.
-    withdrawn: BTreeMap<RegistrationId, u64>,
+    withdrawn: OrdMap<RegistrationId, u64>,
     /// Registry slots taken on each panel.
-    slots: BTreeMap<PanelDigest, u64>,
+    slots: OrdMap<PanelDigest, u64>,
 }
 
 impl ChainView {
@@ -364,17 +362,23 @@ impl ChainView {
 
     /// An order.
     pub fn order(&self, id: &OrderId) -> Option<&OrderRecord> {
-        self.orders.get(id)
+        self.orders.get(id).map(Arc::as_ref)
     }
 
     /// All orders.
     pub fn orders(&self) -> impl Iterator<Item = (&OrderId, &OrderRecord)> {
-        self.orders.iter()
+        self.orders.iter().map(|(id, record)| (id, record.as_ref()))
     }
 
-    /// Settlements in order of their sequence.
-    pub fn settlements(&self) -> &[Settlement] {
-        &self.settlements
+    /// Number of settlements, which is the sequence number of the last one.
+    pub fn settlement_count(&self) -> u64 {
+        self.settlements.len() as u64
+    }
+
+    /// Settlements with sequence numbers from `first` (1 is the first ever) on, in order.
+    pub fn settlements_from(&self, first: u64) -> impl Iterator<Item = &Settlement> {
+        let skipped = usize::try_from(first.saturating_sub(1)).unwrap_or(usize::MAX).min(self.settlements.len());
+        self.settlements.focus().narrow(skipped..).into_iter()
     }
 
     /// Base units that an account has claimed.

@@ -65,7 +65,7 @@ impl Exchange {
         let view = self.refreshed().await?;
         let asked = &batch.registration;
         let Some(record) = find_batch(&view, asked.registrant, asked.batch_nonce) else { return Ok(None) };
-        if record.leaves != batch.leaves || record.panel != asked.panel || record.version != asked.version {
+        if *record.leaves != *batch.leaves || record.panel != asked.panel || record.version != asked.version {
             return Err(ExchangeError::BatchNonceUsed);
         }
         Ok(Some(pb::RegisterDatasetsResponse {

@@ -57,7 +57,7 @@ impl EventSource for Ledger {
             events.push(LocatedEvent { block, time_unix_s, log_index, event });
         }
         events.sort_by_key(|event| (event.block, event.log_index));
-        events.dedup_by_key(|event| (event.block, event.log_index));
+        events.dedup();
         Ok(events)
     }
 

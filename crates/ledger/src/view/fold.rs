@@ -55,30 +55,34 @@ impl ChainView {
         Ok(changed)
     }
 
-    /// Folds in the final events of the blocks `first` to `last`. Repeated events change nothing.
+    /// Folds in the final events of the blocks `first` to `last`: all of them, or only the
+    /// revocations among them when one does not follow from those before. Then the whole page is
+    /// read again, so that nothing is missed that was left out before the fault showed.
     fn fold_page<E: std::error::Error>(
         &mut self,
         first: u64,
         last: u64,
         mut events: Vec<LocatedEvent>,
     ) -> Result<bool, ViewError<E>> {
-        events.sort_by_key(|event| (event.block, event.log_index));
-        let mut changed = false;
+        let changed = events.iter().fold(false, |changed, event| self.see_revocation(event) | changed);
+        events.sort_by_key(place);
+        events.dedup();
+        let mut next = self.clone();
+        let mut before = None;
+        let is_empty = events.is_empty();
         for event in events {
-            changed |= self.see_revocation(&event);
-            let (block, place) = (event.block, (event.block, event.log_index));
-            if self.folded >= Some(place) {
-                continue;
-            }
+            let (block, place) = (event.block, place(&event));
             let inconsistent = |reason| ViewError::Inconsistent { block, reason };
             if block < first || block > last {
-                return Err(inconsistent("an event appears in a block that was read before"));
+                return Err(inconsistent("it holds an event that was not asked for"));
             }
-            self.apply(event).map_err(inconsistent)?;
-            self.folded = Some(place);
-            changed = true;
+            if before.replace(place) == Some(place) {
+                return Err(inconsistent("two events are in one place"));
+            }
+            next.apply(event).map_err(inconsistent)?;
         }
-        Ok(changed)
+        *self = next;
+        Ok(changed | !is_empty)
     }
 
     async fn check_continuity<S: EventSource>(
@@ -101,7 +105,8 @@ impl ChainView {
     fn see_revocation(&mut self, located: &LocatedEvent) -> bool {
         match &located.event {
             MarketEvent::DatasetsRevoked { registration, ordinals } => {
-                ordinals.iter().fold(false, |new, ordinal| self.revoked.insert((*registration, *ordinal)) | new)
+                let mut insert = |ordinal: &u32| self.revoked.insert((*registration, *ordinal)).is_none();
+                ordinals.iter().fold(false, |new, ordinal| insert(ordinal) | new)
             }
             MarketEvent::OfferWithdrawn { registration, nonce } => {
                 let seen = self.withdrawn.entry(*registration).or_insert(0);
@@ -130,7 +135,7 @@ impl ChainView {
             }
             MarketEvent::OrderOpened { order_id, order } => {
                 let record = OrderRecord { order, block, time_unix_s: located.time_unix_s, state: OrderState::Open };
-                if self.orders.insert(order_id, record).is_some() {
+                if self.orders.insert(order_id, Arc::new(record)).is_some() {
                     return Err("an order is opened twice");
                 }
             }
@@ -139,7 +144,7 @@ impl ChainView {
                     return Err("the numbers of settlements have a gap");
                 }
                 self.close_order(&settlement.order, OrderState::Settled(settlement))?;
-                self.settlements.push(settlement);
+                self.settlements.push_back(settlement);
             }
             MarketEvent::OrderRefunded { order_id } => self.close_order(&order_id, OrderState::Refunded)?,
             MarketEvent::PayoutClaimed { account, amount } => {
@@ -193,11 +198,11 @@ impl ChainView {
             first_slot,
             accreditor,
             block,
-            leaves,
+            leaves: leaves.into(),
             offers: Vec::new(),
         };
         self.registrations.insert(registration, Arc::new(record));
-        self.by_panel.entry(panel).or_default().push(registration);
+        self.by_panel.entry(panel).or_default().push_back(registration);
         Ok(())
     }
 
@@ -221,7 +226,7 @@ impl ChainView {
         if record.state != OrderState::Open {
             return Err("an order is closed twice");
         }
-        record.state = state;
+        Arc::make_mut(record).state = state;
         Ok(())
     }
 
@@ -230,6 +235,11 @@ impl ChainView {
         let known = ordinals.iter().all(|ordinal| u64::from(*ordinal) < count);
         if known { Ok(()) } else { Err("an event names an unknown dataset") }
     }
+}
+
+/// Where an event happened.
+fn place(event: &LocatedEvent) -> (u64, u64) {
+    (event.block, event.log_index)
 }
 
 /// Reads events from block `first` on: of at most a page, up to `last`, and of fewer blocks when the

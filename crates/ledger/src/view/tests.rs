@@ -129,6 +129,9 @@ struct Naive {
 impl Naive {
     async fn poll(&mut self, script: &Script) {
         let head = script.head().await.expect("the script answers").number;
+        if self.next > head {
+            return;
+        }
         for located in script.events(self.next, head).await.expect("the script answers") {
             match located.event {
                 MarketEvent::OrderOpened { order_id, .. } => {
@@ -195,7 +198,7 @@ async fn a_settlement_moved_by_a_reorganisation_pays_once() {
         script.finalize_all();
         poll(&mut view, &script).await;
         naive.poll(&script).await;
-        let paid: u128 = view.settlements().iter().map(|terms| terms.price.0).sum();
+        let paid: u128 = view.settlements_from(1).map(|terms| terms.price.0).sum();
         assert_eq!((paid, view.claimed(&ACCOUNT)), (40, 40), "depth {depth}");
         // Control: the naive follower has counted the same settlement twice.
         assert_eq!(naive.paid, 80, "depth {depth}");
@@ -279,7 +282,7 @@ async fn repeated_and_disordered_logs_count_once() {
     let (mut view, mut naive) = (ChainView::default(), Naive::default());
     assert!(poll(&mut view, &script).await);
     naive.poll(&script).await;
-    assert_eq!((view.claimed(&ACCOUNT), view.settlements().len()), (40, 1));
+    assert_eq!((view.claimed(&ACCOUNT), view.settlement_count()), (40, 1));
     assert_eq!(view.registrations_on(&PANEL, 11).count(), 1);
     assert_eq!(view.registrations_on(&PANEL, 10).count(), 0);
     assert!(!poll(&mut view, &script).await, "nothing is new");
@@ -350,6 +353,55 @@ async fn events_that_a_node_leaves_out_are_missed_by_their_numbers() {
         view.poll(&script).await.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(format!("{view:?}"), format!("{honest:?}"), "{what}");
     }
+}
+
+#[tokio::test]
+async fn what_a_node_left_out_before_its_fault_showed_is_read_after_all() {
+    let script = Script::new(1);
+    script.mine(vec![registered(1), opened(1)]);
+    let unnumbered = script.mine(vec![claimed(5)]);
+    script.mine(vec![settled(1, 1)]);
+    let numbered = script.mine(vec![offered(1, 1)]);
+    script.mine(vec![offered(1, 2)]);
+    script.finalize_all();
+    script.misbehave(Misbehaviour { hidden: [unnumbered, numbered].into(), ..Default::default() });
+    let mut view = ChainView::default();
+    view.poll(&script).await.expect_err("an offer is missing");
+    script.misbehave(Misbehaviour::default());
+    poll(&mut view, &script).await;
+    assert_eq!(view.claimed(&ACCOUNT), 5, "not only the event whose number was missed");
+    assert_eq!(view.settlement_count(), 1);
+}
+
+#[tokio::test]
+async fn two_events_in_one_place_stop_the_view() {
+    let script = Script::new(9);
+    let block = script.mine(vec![registered(1), claimed(1)]);
+    script.finalize_all();
+    let other = LocatedEvent { block, time_unix_s: block * 12, log_index: 1, event: claimed(2) };
+    script.misbehave(Misbehaviour { stray: vec![other], ..Default::default() });
+    let mut view = ChainView::default();
+    let error = view.poll(&script).await.expect_err("one of them is made up");
+    assert!(matches!(error, ViewError::Inconsistent { .. }), "{error}");
+    assert_eq!(view.claimed(&ACCOUNT), 0);
+}
+
+#[tokio::test]
+async fn a_snapshot_keeps_what_it_showed_while_the_view_goes_on() {
+    let script = Script::new(1);
+    let first = script.mine(vec![registered(1), offered(1, 1), opened(1)]);
+    script.finalize_all();
+    let mut view = ChainView::default();
+    poll(&mut view, &script).await;
+    let snapshot = view.clone();
+    let shown = format!("{snapshot:?}");
+    script.mine(vec![registered(2), offered(1, 2), settled(1, 1), revoked(1)]);
+    script.finalize_all();
+    poll(&mut view, &script).await;
+    assert_eq!(format!("{snapshot:?}"), shown);
+    assert_eq!(snapshot.order(&order(1)).unwrap().state, OrderState::Open);
+    assert_eq!(view.registration(RegistrationId(1)).unwrap().offer_as_of(first).unwrap().nonce, 1);
+    assert_eq!(view.registration(RegistrationId(1)).unwrap().next_offer_nonce(), 3);
 }
 
 #[tokio::test]

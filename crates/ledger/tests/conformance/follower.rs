@@ -34,7 +34,7 @@ pub(crate) async fn the_view_holds_what_the_chain_says(backend: &Backend) {
     let record = view.registration(batch.registration).expect("registered");
     assert_eq!((record.registrant, record.accreditor), (account(BIOBANK), Some(account(ACCREDITOR))));
     assert_eq!((record.version, record.first_slot, record.block), (1, 0, registered_at));
-    assert_eq!(record.leaves, (0..4).map(leaf).collect::<Vec<_>>());
+    assert_eq!(record.leaves.to_vec(), (0..4).map(leaf).collect::<Vec<_>>());
     assert_eq!(record.offer_as_of(registered_at), None);
     assert_eq!(record.offer_as_of(offered_at), Some(&offer));
     assert_eq!(record.offer_as_of(u64::MAX), Some(&newer));
@@ -71,7 +71,7 @@ pub(crate) async fn a_second_view_that_starts_late_agrees_with_the_first(backend
     let mut late = ChainView::default();
     poll(&mut late, &market).await;
     assert_eq!(format!("{:?}", *early), format!("{late:?}"));
-    assert_eq!(late.settlements().len(), 1);
+    assert_eq!(late.settlement_count(), 1);
 }
 
 /// Anvil calls a block final when two epochs follow it; with 32 blocks an epoch, 64 blocks may go.

@@ -83,7 +83,7 @@ impl Records {
     /// refused before they are asked.
     pub(crate) fn check_unregistered(&self, view: &ChainView, panel: &PanelDigest) -> Result<(), ArchiveError> {
         for registration in view.registrations() {
-            for (registered, leaf) in (0..).zip(&registration.leaves) {
+            for (registered, leaf) in (0..).zip(registration.leaves.iter()) {
                 let live = registration.panel == *panel && !view.is_revoked(registration.id, registered);
                 let repeated = unique_parts(leaf)
                     .filter(|(what, _)| live || *what != Commitment::Person)

@@ -115,7 +115,7 @@ impl Keyholder {
     /// Brings the payout table up to the last settlement on the chain that this keyholder knows the
     /// payees of.
     pub(crate) fn follow_settlements(&self) -> Result<(), KeyholderError> {
-        let settlements = self.view().settlements().to_vec();
+        let settlements: Vec<Settlement> = self.view().settlements_from(1).copied().collect();
         let mut table = self.store().payout_table()?;
         for settlement in settlements {
             if settlement.payout_sequence != table.sequence.saturating_add(1) {
