@@ -106,29 +106,10 @@ pub enum PrivacyError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A batch with an impossible number of members.
-    #[error("batch of {0} datasets is out of range; a batch holds 1 to 4096")]
-    BatchSize(u32),
-    /// An ordinal past the end of its batch.
-    #[error("ordinal {ordinal} is not in a batch of {batch_size}; use 0-based ordinals")]
-    OrdinalRange {
-        /// Ordinal asked for.
-        ordinal: u32,
-        /// Size of the batch.
-        batch_size: u32,
-    },
-    /// Members of one batch were compared with the history of a batch of another size.
-    #[error(
-        "members of a batch of {members} do not belong to a history of {history}; load the history of the same batch"
-    )]
-    BatchMismatch {
-        /// Size of the members' batch.
-        members: u32,
-        /// Size of the history's batch.
-        history: u32,
-    },
     /// Too few members for an exact answer.
-    #[error("{members} members are below the {members_min} that an exact answer needs; use another tier or batch")]
+    #[error(
+        "{members} members of a batch are below the {members_min} that an exact answer needs; use another tier or batch"
+    )]
     ExactTooFew {
         /// Members now.
         members: u32,

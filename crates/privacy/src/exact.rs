@@ -1,215 +1,234 @@
-//! When a sealed batch may be answered exactly.
+//! When people may be answered exactly.
+//!
+//! The history of exact answers belongs to people, not to batches or dataset versions: whoever was
+//! answered keeps a *group*, the people that every exact answer so far took together with them. See
+//! SPEC section 6.
 
 use crate::{
     error::PrivacyError,
-    parameters::{BATCH_SIZE_MAX, NetworkParameterValues, NetworkParameters},
+    parameters::{NetworkParameterValues, NetworkParameters},
 };
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Members of one sealed batch: a set of its ordinals.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchMembers {
-    is_member: Vec<bool>,
+/// People whom every exact answer so far took together or left out together, and who were first
+/// answered as members of the same sealed batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExactGroup {
+    /// The batch through which they were first answered.
+    pub batch: u64,
+    /// Number among the groups of that batch, from 1.
+    pub number: u16,
 }
 
-impl BatchMembers {
-    /// No member yet of a batch of `batch_size` datasets.
-    ///
-    /// # Errors
-    /// [`PrivacyError::BatchSize`] unless it is 1 to [`BATCH_SIZE_MAX`].
-    pub fn none_of(batch_size: u32) -> Result<Self, PrivacyError> {
-        Ok(Self { is_member: vec![false; checked_batch_size(batch_size)?] })
-    }
+impl ExactGroup {
+    /// Length of [`to_bytes`](Self::to_bytes).
+    pub const BYTES: usize = 10;
 
-    /// Every dataset of a batch of `batch_size`.
-    ///
-    /// # Errors
-    /// [`PrivacyError::BatchSize`] unless it is 1 to [`BATCH_SIZE_MAX`].
-    pub fn all_of(batch_size: u32) -> Result<Self, PrivacyError> {
-        Ok(Self { is_member: vec![true; checked_batch_size(batch_size)?] })
-    }
-
-    /// Adds the dataset with this ordinal; adding it again changes nothing.
-    ///
-    /// # Errors
-    /// [`PrivacyError::OrdinalRange`] when the batch has no such dataset.
-    pub fn insert(&mut self, ordinal: u32) -> Result<(), PrivacyError> {
-        self.set(ordinal, true)
-    }
-
-    /// Takes the dataset with this ordinal out, if it is in.
-    ///
-    /// # Errors
-    /// [`PrivacyError::OrdinalRange`] when the batch has no such dataset.
-    pub fn remove(&mut self, ordinal: u32) -> Result<(), PrivacyError> {
-        self.set(ordinal, false)
-    }
-
-    fn set(&mut self, ordinal: u32, is_member: bool) -> Result<(), PrivacyError> {
-        let batch_size = self.batch_size();
-        let place = usize::try_from(ordinal).ok().and_then(|index| self.is_member.get_mut(index));
-        *place.ok_or(PrivacyError::OrdinalRange { ordinal, batch_size })? = is_member;
-        Ok(())
-    }
-
-    /// Datasets of the batch, members or not.
-    pub fn batch_size(&self) -> u32 {
-        count_u32(self.is_member.len())
-    }
-
-    /// Number of members.
-    pub fn count(&self) -> u32 {
-        count_u32(self.is_member.iter().filter(|is_member| **is_member).count())
-    }
-}
-
-/// What exact answers have told apart in one sealed batch.
-///
-/// Every exact answer is a sum over some of the batch's members (and over other batches). Linear
-/// combinations of such sums can compute exactly the sums over *atoms*: groups of datasets that
-/// every answer so far took together or left out together. So the rule is that no atom which was
-/// ever answered is smaller than `exact_change_min`. It implies that a batch which lost or gained
-/// members is answered again only when at least `exact_change_min` of them differ, and it holds
-/// against any number of answers, not only against pairs of successive ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExactHistory {
-    /// The atom of each ordinal: 0 for never answered, others numbered by first ordinal.
-    atoms: Vec<u16>,
-}
-
-/// Atom of the datasets that no exact answer has used.
-const NEVER_ANSWERED: u16 = 0;
-/// Version of the encoding, its first byte.
-const VERSION: u8 = 1;
-
-impl ExactHistory {
-    /// The history of a batch that has not been answered.
-    ///
-    /// # Errors
-    /// [`PrivacyError::BatchSize`] unless it is 1 to [`BATCH_SIZE_MAX`].
-    pub fn new(batch_size: u32) -> Result<Self, PrivacyError> {
-        Ok(Self { atoms: vec![NEVER_ANSWERED; checked_batch_size(batch_size)?] })
-    }
-
-    /// Checks that an exact answer over `members` may be given. Asking for the set of an earlier
-    /// answer again is always admitted while it is large enough.
-    ///
-    /// # Errors
-    /// - [`PrivacyError::BatchMismatch`] when the members are of a batch of another size;
-    /// - [`PrivacyError::ExactTooFew`] when there are fewer than `exact_batch_min` members;
-    /// - [`PrivacyError::ExactIsolates`] when the answer, with all earlier ones, would set fewer than
-    ///   `exact_change_min` people apart.
-    pub fn admits(&self, members: &BatchMembers, parameters: &NetworkParameters) -> Result<(), PrivacyError> {
-        if members.is_member.len() != self.atoms.len() {
-            return Err(PrivacyError::BatchMismatch {
-                members: members.batch_size(),
-                history: count_u32(self.atoms.len()),
-            });
-        }
-        let NetworkParameterValues { exact_batch_min, exact_change_min, .. } = *parameters.values();
-        let member_count = members.count();
-        if member_count < exact_batch_min {
-            return Err(PrivacyError::ExactTooFew { members: member_count, members_min: exact_batch_min });
-        }
-        match self.smallest_split(members) {
-            Some(group) if group < exact_change_min => {
-                Err(PrivacyError::ExactIsolates { group, group_min: exact_change_min })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Records that an exact answer over `members` is about to be given. Store
-    /// [`to_bytes`](Self::to_bytes) durably before releasing it.
-    ///
-    /// # Errors
-    /// Those of [`admits`](Self::admits); the history is then unchanged.
-    pub fn record(&mut self, members: &BatchMembers, parameters: &NetworkParameters) -> Result<(), PrivacyError> {
-        self.admits(members, parameters)?;
-        // Refine: datasets stay together when both their atom and their membership agree.
-        let refined = self.atoms.iter().zip(&members.is_member);
-        self.atoms = numbered_by_first(refined.map(|(atom, is_member)| match (*atom, *is_member) {
-            (NEVER_ANSWERED, false) => None,
-            answered => Some(answered),
-        }));
-        Ok(())
-    }
-
-    /// The size of the smallest atom that the answer would create by splitting one, if it would.
-    fn smallest_split(&self, members: &BatchMembers) -> Option<u32> {
-        let atom_count = usize::from(self.atoms.iter().copied().max().unwrap_or(NEVER_ANSWERED)) + 1;
-        let mut inside = vec![0u32; atom_count];
-        let mut outside = vec![0u32; atom_count];
-        for (atom, is_member) in self.atoms.iter().zip(&members.is_member) {
-            let counts = if *is_member { &mut inside } else { &mut outside };
-            counts[usize::from(*atom)] += 1;
-        }
-        // What stays outside of the never answered atom is not set apart by any answer.
-        outside[usize::from(NEVER_ANSWERED)] = 0;
-        inside.into_iter().chain(outside).filter(|count| *count > 0).min()
-    }
-
-    /// Whether any exact answer was given.
-    pub fn is_answered(&self) -> bool {
-        self.atoms.iter().any(|atom| *atom != NEVER_ANSWERED)
-    }
-
-    /// The canonical encoding: version 1 (1 byte), batch size (4), then the atom of each ordinal (2).
-    /// Integers are little endian. Atom 0 was never answered; the others are numbered from 1 by
-    /// their first ordinal.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        bytes.extend(count_u32(self.atoms.len()).to_le_bytes());
-        bytes.extend(self.atoms.iter().flat_map(|atom| atom.to_le_bytes()));
+    /// Batch, then number, little endian.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.batch.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.number.to_le_bytes());
         bytes
     }
 
-    /// Parses [`to_bytes`](Self::to_bytes), and nothing else.
+    /// The group of [`to_bytes`](Self::to_bytes).
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let [b0, b1, b2, b3, b4, b5, b6, b7, n0, n1] = bytes;
+        Self { batch: u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]), number: u16::from_le_bytes([n0, n1]) }
+    }
+}
+
+/// A person in the cohort of an exact answer. A person occurs in a cohort once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExactMember {
+    /// The sealed batch of the dataset that speaks for them.
+    pub batch: u64,
+    /// Their group; `None` when no exact answer has taken them yet.
+    pub group: Option<ExactGroup>,
+}
+
+/// The cohort of an exact answer, held against the history.
+///
+/// Linear combinations of exact answers can compute exactly the sums over groups and unions of
+/// groups. So an answer is admitted when it takes, of every group, nobody, everybody, or so many
+/// that neither part is smaller than `exact_change_min`, and of people never answered before nobody
+/// or at least as many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExactCohort {
+    members: Vec<ExactMember>,
+    /// Size of every group that a member belongs to, members or not.
+    sizes: BTreeMap<ExactGroup, u32>,
+}
+
+/// What the history becomes by an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExactRefinement {
+    /// The new group of each member, in the order of the members.
+    pub groups: Vec<ExactGroup>,
+    /// Sizes of all groups that are new or became smaller.
+    pub sizes: BTreeMap<ExactGroup, u32>,
+}
+
+/// People who are answered together or not at all as far as one cohort is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unit {
+    /// Members of a group.
+    Answered(ExactGroup),
+    /// Members never answered before, by their batch.
+    Fresh(u64),
+    /// All members of a batch.
+    Batch(u64),
+}
+
+impl ExactCohort {
+    /// The cohort `members`; `sizes` says how many people each of their groups has in all.
     ///
     /// # Errors
-    /// [`PrivacyError::Encoding`] when the bytes are not canonical, [`PrivacyError::BatchSize`] when the
-    /// batch cannot be.
-    pub fn parse(bytes: &[u8]) -> Result<Self, PrivacyError> {
-        let (version, rest) = bytes.split_first().ok_or_else(|| broken("it is empty"))?;
-        if *version != VERSION {
-            return Err(broken("the version is not 1"));
+    /// [`PrivacyError::Encoding`] when a size is missing or smaller than the number of members.
+    pub fn try_new(members: Vec<ExactMember>, sizes: BTreeMap<ExactGroup, u32>) -> Result<Self, PrivacyError> {
+        let cohort = Self { members, sizes };
+        for (unit, inside) in cohort.count(&BTreeSet::new()) {
+            if let Unit::Answered(group) = unit
+                && cohort.sizes.get(&group).is_none_or(|size| *size < inside)
+            {
+                let reason = "a group is smaller than its members";
+                return Err(PrivacyError::Encoding { object: "exact history", reason });
+            }
         }
-        let (size, rest) = rest.split_first_chunk::<4>().ok_or_else(|| broken("it is cut short"))?;
-        let batch_size = checked_batch_size(u32::from_le_bytes(*size))?;
-        let (chunks, remainder) = rest.as_chunks::<2>();
-        if chunks.len() != batch_size || !remainder.is_empty() {
-            return Err(broken("its length does not match its batch size"));
+        Ok(cohort)
+    }
+
+    /// The members, in the order given.
+    pub fn members(&self) -> &[ExactMember] {
+        &self.members
+    }
+
+    /// Every batch that a member or its group belongs to.
+    pub fn batches(&self) -> BTreeSet<u64> {
+        let of_member = |member: &ExactMember| [Some(member.batch), member.group.map(|group| group.batch)];
+        self.members.iter().flat_map(of_member).flatten().collect()
+    }
+
+    /// Checks that the cohort may be answered exactly. A cohort that was answered stays admitted
+    /// while its batches are large enough.
+    ///
+    /// # Errors
+    /// - [`PrivacyError::ExactTooFew`] when a batch has fewer than `exact_batch_min` members;
+    /// - [`PrivacyError::ExactIsolates`] when the answer, with all earlier ones, would set fewer than
+    ///   `exact_change_min` people apart.
+    pub fn admits(&self, parameters: &NetworkParameters) -> Result<(), PrivacyError> {
+        let faults = self.faults(&BTreeSet::new(), parameters);
+        faults.into_iter().next().map_or(Ok(()), |(_, fault)| Err(fault))
+    }
+
+    /// Places of the members to leave out so that the rest is admitted: whole batches, whole groups,
+    /// and everybody in a batch who was never answered. May be all.
+    pub fn exclusions(&self, parameters: &NetworkParameters) -> BTreeSet<usize> {
+        let mut excluded = BTreeSet::new();
+        loop {
+            let faults: BTreeSet<Unit> = self.faults(&excluded, parameters).into_iter().map(|(unit, _)| unit).collect();
+            if faults.is_empty() {
+                return excluded;
+            }
+            // Everybody of a faulty unit is left out, so each round leaves out somebody more.
+            let is_faulty = |member: &ExactMember| units_of(member).iter().any(|unit| faults.contains(unit));
+            let places = self.members.iter().enumerate().filter(|(_, member)| is_faulty(member));
+            excluded.extend(places.map(|(place, _)| place));
         }
-        let atoms: Vec<u16> = chunks.iter().map(|chunk| u16::from_le_bytes(*chunk)).collect();
-        let canonical = numbered_by_first(atoms.iter().map(|atom| Some(*atom).filter(|atom| *atom != NEVER_ANSWERED)));
-        if atoms != canonical {
-            return Err(broken("its atoms are not numbered by their first ordinal"));
+    }
+
+    /// The history after an answer over this cohort. `last_numbers` holds, for every batch, the
+    /// largest number of a group in use; none when absent.
+    ///
+    /// # Errors
+    /// Those of [`admits`](Self::admits); [`PrivacyError::Encoding`] when a batch has too many groups.
+    pub fn refine(
+        &self,
+        last_numbers: &BTreeMap<u64, u16>,
+        parameters: &NetworkParameters,
+    ) -> Result<ExactRefinement, PrivacyError> {
+        self.admits(parameters)?;
+        let mut last_numbers = last_numbers.clone();
+        let mut next_of = |batch: u64| {
+            let last = last_numbers.entry(batch).or_insert(0);
+            let reason = "a batch has too many groups";
+            let next = last.checked_add(1).ok_or(PrivacyError::Encoding { object: "exact history", reason })?;
+            *last = next;
+            Ok::<_, PrivacyError>(ExactGroup { batch, number: next })
+        };
+        let mut renamed: BTreeMap<Unit, ExactGroup> = BTreeMap::new();
+        let mut sizes = BTreeMap::new();
+        for (unit, inside) in self.count(&BTreeSet::new()) {
+            match unit {
+                Unit::Fresh(batch) => {
+                    let group = next_of(batch)?;
+                    renamed.insert(unit, group);
+                    sizes.insert(group, inside);
+                }
+                Unit::Answered(group) => {
+                    let outside = self.sizes.get(&group).map_or(0, |size| size.saturating_sub(inside));
+                    if outside > 0 {
+                        let split = next_of(group.batch)?;
+                        renamed.insert(unit, split);
+                        sizes.insert(split, inside);
+                        sizes.insert(group, outside);
+                    }
+                }
+                Unit::Batch(_) => {}
+            }
         }
-        Ok(Self { atoms })
+        let new_group = |member: &ExactMember| {
+            let [unit, _] = units_of(member);
+            // Members of a group that was taken whole keep it.
+            renamed.get(&unit).copied().or(member.group)
+        };
+        let groups: Option<Vec<ExactGroup>> = self.members.iter().map(new_group).collect();
+        let reason = "a member has no group";
+        let groups = groups.ok_or(PrivacyError::Encoding { object: "exact history", reason })?;
+        Ok(ExactRefinement { groups, sizes })
+    }
+
+    /// Members of every unit, without those in `excluded`.
+    fn count(&self, excluded: &BTreeSet<usize>) -> BTreeMap<Unit, u32> {
+        let mut counts = BTreeMap::new();
+        for (_, member) in self.members.iter().enumerate().filter(|(place, _)| !excluded.contains(place)) {
+            for unit in units_of(member) {
+                *counts.entry(unit).or_insert(0) += 1;
+            }
+        }
+        counts
+    }
+
+    /// What forbids an answer over the members that are not in `excluded`.
+    fn faults(&self, excluded: &BTreeSet<usize>, parameters: &NetworkParameters) -> Vec<(Unit, PrivacyError)> {
+        let NetworkParameterValues { exact_batch_min, exact_change_min, .. } = *parameters.values();
+        let mut faults = Vec::new();
+        for (unit, inside) in self.count(excluded) {
+            let smallest = match unit {
+                Unit::Batch(_) => {
+                    if inside < exact_batch_min {
+                        let fault = PrivacyError::ExactTooFew { members: inside, members_min: exact_batch_min };
+                        faults.push((unit, fault));
+                    }
+                    continue;
+                }
+                Unit::Fresh(_) => inside,
+                Unit::Answered(group) => {
+                    let outside = self.sizes.get(&group).map_or(0, |size| size.saturating_sub(inside));
+                    if outside > 0 { inside.min(outside) } else { inside }
+                }
+            };
+            if smallest < exact_change_min {
+                let fault = PrivacyError::ExactIsolates { group: smallest, group_min: exact_change_min };
+                faults.push((unit, fault));
+            }
+        }
+        faults
     }
 }
 
-/// Numbers the distinct keys from 1 in order of first occurrence; no key is [`NEVER_ANSWERED`].
-fn numbered_by_first<K: Ord>(keys: impl Iterator<Item = Option<K>>) -> Vec<u16> {
-    let mut numbers = std::collections::BTreeMap::new();
-    keys.map(|key| {
-        let Some(key) = key else { return NEVER_ANSWERED };
-        let next = u16::try_from(numbers.len() + 1).expect("a batch has at most 4096 datasets, hence atoms");
-        *numbers.entry(key).or_insert(next)
-    })
-    .collect()
-}
-
-fn checked_batch_size(batch_size: u32) -> Result<usize, PrivacyError> {
-    match usize::try_from(batch_size) {
-        Ok(size) if (1..=BATCH_SIZE_MAX).contains(&batch_size) => Ok(size),
-        _ => Err(PrivacyError::BatchSize(batch_size)),
-    }
-}
-
-fn count_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("a batch has at most 4096 datasets")
-}
-
-fn broken(reason: &'static str) -> PrivacyError {
-    PrivacyError::Encoding { object: "exact history", reason }
+/// What a member is counted under: its group, or its batch among those never answered, and its batch.
+fn units_of(member: &ExactMember) -> [Unit; 2] {
+    [member.group.map_or(Unit::Fresh(member.batch), Unit::Answered), Unit::Batch(member.batch)]
 }

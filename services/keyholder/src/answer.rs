@@ -12,15 +12,15 @@ mod tests;
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{AnswerRecord, MemberCharge, StoredAnswer, UseRecord},
+    store::{AnswerRecord, ExactPerson, MemberCharge, StoredAnswer, UseRecord},
 };
 use locus_cohort::{AnswerPlan, Cohort, Member};
-use locus_commitment::Digest32;
-use locus_ledger::{OrderId, OrderState, RegistrationId};
-use locus_privacy::{BatchMembers, ChargeName, ChargeRequest, Tier};
+use locus_commitment::{Digest32, PersonTag};
+use locus_ledger::{OrderId, OrderState};
+use locus_privacy::{ChargeName, ChargeRequest, Tier};
 use locus_wire::{pb::keyholder as pb, relay};
 use question::Asked;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl Keyholder {
     /// First step: says which eligible slots this keyholder leaves out.
@@ -71,14 +71,14 @@ impl Keyholder {
         let answer = self.compute(&asked, &cohort, &plan, &participants).await?;
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
-        let exact_batches = if order.tier == Tier::Exact { batches_of(&asked, cohort.members())? } else { Vec::new() };
+        let exact_people = if order.tier == Tier::Exact { exact_people(&cohort) } else { Vec::new() };
         let now = self.now_unix_s();
         self.store().commit_answer(
             &AnswerRecord {
                 order: asked.order_id.0,
                 charge: charge_request(&plan, now),
                 members: &charges,
-                exact_batches: &exact_batches,
+                exact_people: &exact_people,
                 question: asked.question_key,
                 excluded_slots: &excluded,
                 use_record: UseRecord {
@@ -111,15 +111,15 @@ impl Keyholder {
         Ok(AnswerPlan::try_new(self.network(), asked.panel, &asked.selection, order.tier, order.rho, cohort)?)
     }
 
-    /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or in a
-    /// sealed batch that changed too little since its last exact answer.
+    /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or of people
+    /// whom an exact answer would set apart from too few others.
     ///
     /// A question that was answered before keeps the cohort it was answered with, so that it costs
     /// nothing and returns the same bytes.
     fn exclusions(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
         let mut excluded = asked.eligible.revoked_slots(&self.view(), asked.record.block);
         if asked.record.order.tier == Tier::Exact {
-            excluded.extend(self.stale_batches(asked, &excluded)?);
+            self.leave_out_of_exact(asked, &mut excluded)?;
         }
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
         let plan = self.plan(asked, &cohort)?;
@@ -141,19 +141,16 @@ impl Keyholder {
         Ok(excluded)
     }
 
-    /// Slots of sealed batches that may not be answered exactly with their present members.
-    fn stale_batches(&self, asked: &Asked, excluded: &BTreeSet<u64>) -> Result<BTreeSet<u64>, KeyholderError> {
-        let live: Vec<Member> =
-            asked.eligible.members.iter().filter(|member| !excluded.contains(&member.slot)).copied().collect();
-        let mut stale = BTreeSet::new();
-        for (registration, members) in batches_of(asked, &live)? {
-            let history = self.store().exact_history(registration, members.batch_size())?;
-            if history.admits(&members, self.parameters()).is_err() {
-                let of_batch = |member: &&Member| member.registration == registration;
-                stale.extend(asked.eligible.members.iter().filter(of_batch).map(|member| member.slot));
-            }
-        }
-        Ok(stale)
+    /// Leaves out people until an exact answer sets no small group of them apart. All slots of a
+    /// person go, so that no other dataset of the same person takes the place.
+    fn leave_out_of_exact(&self, asked: &Asked, excluded: &mut BTreeSet<u64>) -> Result<(), KeyholderError> {
+        let cohort = Cohort::try_new(&asked.eligible, excluded)?;
+        let places = self.store().exact_cohort(&exact_people(&cohort))?.exclusions(self.parameters());
+        let people: BTreeSet<PersonTag> =
+            places.into_iter().filter_map(|place| cohort.members().get(place)).map(|member| member.person).collect();
+        let of_people = |member: &&Member| people.contains(&member.person);
+        excluded.extend(asked.eligible.members.iter().filter(of_people).map(|member| member.slot));
+        Ok(())
     }
 
     /// Verifies the preparations and unites what they leave out.
@@ -231,21 +228,9 @@ fn charge_request(plan: &AnswerPlan, at_unix_s: u64) -> ChargeRequest {
     ChargeRequest { name: ChargeName::from(plan.digest()), tier: plan.tier(), cost: plan.cost(), at_unix_s }
 }
 
-/// The members of every sealed batch among `members`.
-fn batches_of(asked: &Asked, members: &[Member]) -> Result<Vec<(RegistrationId, BatchMembers)>, KeyholderError> {
-    let privacy = |error| KeyholderError::Store(crate::store::StoreError::Privacy(error));
-    let mut batches: BTreeMap<RegistrationId, BatchMembers> = BTreeMap::new();
-    for member in members {
-        let size = asked.batch_sizes.get(&member.registration).copied().unwrap_or(0);
-        let batch = match batches.entry(member.registration) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(BatchMembers::none_of(size).map_err(privacy)?)
-            }
-        };
-        batch.insert(member.ordinal).map_err(privacy)?;
-    }
-    Ok(batches.into_iter().collect())
+fn exact_people(cohort: &Cohort) -> Vec<ExactPerson> {
+    let person = |member: &Member| ExactPerson { batch: member.registration, person: member.person };
+    cohort.members().iter().map(person).collect()
 }
 
 /// The commitment of both planes of a share.

@@ -6,6 +6,7 @@
 mod answers;
 mod charges;
 mod datasets;
+mod exact;
 mod payouts;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod vault;
 pub(crate) use answers::{Payee, StoredAnswer};
 pub(crate) use charges::{AnswerRecord, MemberCharge, UseRecord};
 pub(crate) use datasets::{DatasetKey, PendingDataset};
+pub(crate) use exact::ExactPerson;
 pub(crate) use payouts::PayoutTable;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -127,5 +129,6 @@ fn create_tables(transaction: &redb::WriteTransaction) -> Result<(), StoreError>
     datasets::create_tables(transaction)?;
     charges::create_tables(transaction)?;
     answers::create_tables(transaction)?;
+    exact::create_tables(transaction)?;
     payouts::create_tables(transaction)
 }

@@ -4,13 +4,12 @@ use crate::{error::KeyholderError, keyholder::Keyholder};
 use locus_cohort::{Eligible, PanelShape, eligible};
 use locus_commitment::{Digest32, Sha3Writer};
 use locus_genomics::VariantSelection;
-use locus_ledger::{Order, OrderId, OrderRecord, QueryClass, RegistrationId};
+use locus_ledger::{Order, OrderId, OrderRecord, QueryClass};
 use locus_sharing::seal::SealingPublicKey;
 use locus_wire::{
     convert::{self, field},
     pb::keyholder as pb,
 };
-use std::collections::BTreeMap;
 
 const DST_QUESTION_KEY: &str = "locus/keyholder/question-key/v1";
 
@@ -22,8 +21,6 @@ pub(crate) struct Asked {
     pub(super) recipient: SealingPublicKey,
     pub(super) panel: PanelShape,
     pub(super) eligible: Eligible,
-    /// Size of the registrations that eligible members come from.
-    pub(super) batch_sizes: BTreeMap<RegistrationId, u32>,
     /// Names the question without its cohort.
     pub(super) question_key: Digest32,
 }
@@ -53,10 +50,6 @@ impl Keyholder {
             ));
         }
         let resolved = eligible(&view, self.parameters(), &order, &selection, record.block, record.time_unix_s);
-        let batch_sizes = view
-            .registrations_on(&order.panel, record.block)
-            .map(|registration| (registration.id, u32::try_from(registration.leaves.len()).unwrap_or(u32::MAX)))
-            .collect();
         Ok(Asked {
             order_id,
             panel: PanelShape { digest: order.panel, complete_calls: panel.complete_calls },
@@ -65,7 +58,6 @@ impl Keyholder {
             selection,
             recipient,
             eligible: resolved,
-            batch_sizes,
         })
     }
 }

@@ -21,7 +21,7 @@ fn charge(keyholder: &Keyholder, number: u8) {
         order: order(number).0,
         charge,
         members: &[],
-        exact_batches: &[],
+        exact_people: &[],
         question: Digest32([number; 32]),
         excluded_slots: &BTreeSet::new(),
         use_record: UseRecord::default(),

@@ -1,11 +1,8 @@
 //! Privacy budgets: one account a person, charged in the transaction that stores the answer.
 
-use super::{META, Store, StoreError, answers::StoredAnswer};
+use super::{META, Store, StoreError, answers::StoredAnswer, exact, exact::ExactPerson};
 use locus_commitment::{Digest32, PersonTag};
-use locus_ledger::RegistrationId;
-use locus_privacy::{
-    BatchMembers, ChargeName, ChargeOutcome, ChargeRequest, ExactHistory, NetworkParameters, PersonBudget,
-};
+use locus_privacy::{ChargeName, ChargeOutcome, ChargeRequest, NetworkParameters, PersonBudget};
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::collections::BTreeSet;
@@ -16,8 +13,6 @@ const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets
 const USES: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("uses");
 /// Question key to the slots left out when it was last answered, 8 bytes each.
 const EXCLUSIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("exclusions");
-/// Registration to an encoded exact-tier history.
-const EXACT: TableDefinition<u64, &[u8]> = TableDefinition::new("exact_histories");
 /// Name of the number of answers charged so far in the meta table.
 const SEQUENCE: &str = "charge_sequence";
 
@@ -25,7 +20,6 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreE
     transaction.open_table(BUDGETS)?;
     transaction.open_table(USES)?;
     transaction.open_table(EXCLUSIONS)?;
-    transaction.open_table(EXACT)?;
     Ok(())
 }
 
@@ -66,8 +60,8 @@ pub(crate) struct AnswerRecord<'a> {
     pub(crate) charge: ChargeRequest,
     /// The members.
     pub(crate) members: &'a [MemberCharge],
-    /// In the exact tier: who of each sealed batch is in the answer.
-    pub(crate) exact_batches: &'a [(RegistrationId, BatchMembers)],
+    /// In the exact tier: all members, once more; else nobody.
+    pub(crate) exact_people: &'a [ExactPerson],
     /// Key of the question without its cohort.
     pub(crate) question: Digest32,
     /// Slots left out.
@@ -104,7 +98,7 @@ impl Store {
                 }
             }
         }
-        record_exact_batches(&transaction, record.exact_batches, parameters)?;
+        exact::record(&transaction, record.exact_people, parameters)?;
         {
             let mut meta = transaction.open_table(META)?;
             let sequence = meta.get(SEQUENCE)?.map_or(0, |value| value.value());
@@ -180,38 +174,8 @@ impl Store {
         Ok(Some(slots.iter().map(|slot| u64::from_le_bytes(*slot)).collect()))
     }
 
-    /// What a sealed batch has answered exactly so far.
-    pub(crate) fn exact_history(
-        &self,
-        registration: RegistrationId,
-        batch_size: u32,
-    ) -> Result<ExactHistory, StoreError> {
-        let table = self.database.begin_read()?.open_table(EXACT)?;
-        match table.get(registration.0)? {
-            Some(bytes) => Ok(ExactHistory::parse(bytes.value())?),
-            None => Ok(ExactHistory::new(batch_size)?),
-        }
-    }
-
     /// Number of answers charged so far; it never goes down.
     pub(crate) fn charge_sequence(&self) -> Result<u64, StoreError> {
         Ok(self.meta(SEQUENCE)?.unwrap_or(0))
     }
-}
-
-fn record_exact_batches(
-    transaction: &WriteTransaction,
-    batches: &[(RegistrationId, BatchMembers)],
-    parameters: &NetworkParameters,
-) -> Result<(), StoreError> {
-    let mut table = transaction.open_table(EXACT)?;
-    for (registration, members) in batches {
-        let mut history = match table.get(registration.0)? {
-            Some(bytes) => ExactHistory::parse(bytes.value())?,
-            None => ExactHistory::new(members.batch_size())?,
-        };
-        history.record(members, parameters)?;
-        table.insert(registration.0, history.to_bytes().as_slice())?;
-    }
-    Ok(())
 }

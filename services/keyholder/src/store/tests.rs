@@ -6,7 +6,7 @@ use locus_commitment::{
     DatasetBodyDigest, DatasetCommitments, DatasetId, Digest32, GenotypeCommitment, PersonTag, ShareSetCommitment,
 };
 use locus_ledger::RegistrationId;
-use locus_privacy::{BatchMembers, ChargeName, ChargeRequest, NetworkParameters, Rho, RhoCost, Tier};
+use locus_privacy::{ChargeName, ChargeRequest, NetworkParameters, Rho, RhoCost, Tier};
 use locus_wire::pb::keyholder::AnswerCommitment;
 use redb::{Builder, StorageBackend};
 use std::{
@@ -62,7 +62,7 @@ fn commit(store: &Store, order: u8, members: &[MemberCharge], charge: ChargeRequ
             order: Digest32([order; 32]),
             charge,
             members,
-            exact_batches: &[],
+            exact_people: &[],
             question: Digest32([0x77; 32]),
             excluded_slots: &BTreeSet::from([9]),
             use_record: UseRecord::default(),
@@ -201,38 +201,72 @@ fn when_one_member_cannot_pay_nobody_is_charged_and_nothing_is_stored() {
     assert_eq!(exhausted.expect("it reads"), BTreeSet::from([2]));
 }
 
+/// An exact answer over these people of a batch.
+fn commit_exact(store: &Store, order: u8, batch: u64, people: impl IntoIterator<Item = u16>) -> Result<(), StoreError> {
+    let tag = |person: u16| {
+        let mut tag = [0x77; 32];
+        tag[..2].copy_from_slice(&person.to_le_bytes());
+        PersonTag(tag)
+    };
+    let people = people.into_iter().map(|person| ExactPerson { batch: RegistrationId(batch), person: tag(person) });
+    store.commit_answer(
+        &AnswerRecord {
+            order: Digest32([order; 32]),
+            charge: ChargeRequest { tier: Tier::Exact, ..charge(0, order) },
+            members: &[],
+            exact_people: &people.collect::<Vec<_>>(),
+            question: Digest32([1; 32]),
+            excluded_slots: &BTreeSet::new(),
+            use_record: UseRecord::default(),
+            answer: &StoredAnswer::default(),
+        },
+        &NetworkParameters::standard(),
+    )
+}
+
 #[test]
-fn a_sealed_batch_is_answered_again_only_with_the_same_or_many_other_members() {
+fn people_are_answered_exactly_again_only_together_or_with_many_others_apart() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path()).expect("it opens");
-    let parameters = NetworkParameters::standard();
-    let all = BatchMembers::all_of(1_200).expect("a batch");
-    let id = RegistrationId(1);
-    let record = |order: u8, batch: &BatchMembers| {
-        store.commit_answer(
-            &AnswerRecord {
-                order: Digest32([order; 32]),
-                charge: ChargeRequest { tier: Tier::Exact, ..charge(0, order) },
-                members: &[],
-                exact_batches: &[(id, batch.clone())],
-                question: Digest32([1; 32]),
-                excluded_slots: &BTreeSet::new(),
-                use_record: UseRecord::default(),
-                answer: &StoredAnswer::default(),
-            },
-            &parameters,
-        )
-    };
-    record(1, &all).expect("the first exact answer");
-    record(2, &all).expect("the same members again");
-    let mut one_less = all.clone();
-    one_less.remove(7).expect("in the batch");
-    assert!(record(3, &one_less).is_err(), "the difference would be one person");
-    let mut many_less = all;
-    for ordinal in 0..100 {
-        many_less.remove(ordinal).expect("in the batch");
+    commit_exact(&store, 1, 1, 0..1_200).expect("the first exact answer");
+    commit_exact(&store, 2, 1, 0..1_200).expect("the same members again");
+    assert!(commit_exact(&store, 3, 1, (0..1_200).filter(|person| *person != 7)).is_err(), "one person is apart");
+    assert!(store.answer(&Digest32([3; 32])).expect("it reads").is_none());
+    commit_exact(&store, 4, 1, 100..1_200).expect("the difference is a hundred people");
+}
+
+#[test]
+fn a_batch_registered_again_without_one_person_is_not_answered_exactly_also_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let again = || (0..1_200).filter(|person| *person != 7);
+    {
+        let store = Store::open(dir.path()).expect("it opens");
+        commit_exact(&store, 1, 1, 0..1_200).expect("the first version");
     }
-    record(4, &many_less).expect("the difference is a hundred people");
+    let store = Store::open(dir.path()).expect("it opens");
+    let refused = commit_exact(&store, 2, 2, again()).expect_err("the difference is person 7");
+    assert!(matches!(refused, StoreError::Privacy(locus_privacy::PrivacyError::ExactIsolates { group: 1, .. })));
+    // With a hundred new people beside them the old ones still lack one.
+    assert!(commit_exact(&store, 3, 2, again().chain(2_000..2_200)).is_err());
+    // Control: a keyholder that never answered the first version has nothing to compare with, and the
+    // same people in a new version are welcome here too.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    commit_exact(&Store::open(elsewhere.path()).expect("it opens"), 2, 2, again()).expect("a first answer");
+    commit_exact(&store, 4, 2, 0..1_200).expect("nobody is apart");
+}
+
+#[test]
+fn exact_answers_over_several_batches_keep_one_history() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path()).expect("it opens");
+    commit_exact(&store, 1, 1, 0..1_000).expect("a batch");
+    commit_exact(&store, 2, 2, 1_000..2_000).expect("another");
+    // A third batch of half of each: no half is small.
+    commit_exact(&store, 3, 3, 500..1_500).expect("two halves");
+    // All three are one union now; its parts are five hundred each.
+    let sizes = |people: std::ops::Range<u16>, batch| commit_exact(&store, 4, batch, people);
+    assert!(sizes(450..1_450, 4).is_err(), "fifty people of two groups would be apart");
+    commit_exact(&store, 5, 4, 0..2_000).expect("whole groups");
 }
 
 #[test]
