@@ -15,4 +15,7 @@ pub use genomics::{
 };
 pub use market::{NAMED_BUYERS_MAX, parse_rho};
 pub use network::NetworkInfo;
-pub use settlement::{PAYEES_MAX, Payee, SettlementSignature, parse_payees, parse_settlement_signatures};
+pub use settlement::{
+    EARNINGS_PAGE_MAX, Earning, PAYEES_MAX, Payee, SettlementSignature, parse_earnings, parse_payees,
+    parse_settlement_signatures,
+};

@@ -9,7 +9,7 @@ use crate::{
     error::AggregatorError,
     events::{Events, ReaderGone},
     question::{Answering, Asked, resolve},
-    relay::{Agreed, Committee, Expected, Released},
+    relay::{Agreed, Committee, Expected, Released, list_earnings},
     sum::sum_answer,
 };
 use locus_ledger::{OrderId, OrderState, Settlement};
@@ -154,6 +154,8 @@ async fn settle(
     loop {
         let expected = expected_settlement(aggregator, &asked.order_id).await?;
         let released = committee.release(&asked.order_id, agreed, answering, expected, &aggregator.answers).await?;
+        let page_after = |account| list_earnings(aggregator.exchange.clone(), account, patience);
+        committee.carry_payouts(page_after, &released.behind).await;
         events.report("settling", 0, 1);
         let refusal = match (released.settlement, expected) {
             (Some(settlement), Expected::OnChain(_)) => return Ok((settlement, released)),

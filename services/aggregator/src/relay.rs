@@ -4,10 +4,12 @@
 //! everything that passes, so that an answer on which anybody disagrees ends here, before a single
 //! share is released, with the name of who contradicts whom.
 
+mod payouts;
 mod release;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use payouts::list_earnings;
 pub(crate) use release::{Expected, Released};
 
 use crate::{

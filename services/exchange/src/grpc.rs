@@ -14,7 +14,7 @@ use locus_ledger::{
 use locus_privacy::BATCH_SIZE_MAX;
 use locus_service::{MESSAGE_BYTES_MAX, to_status};
 use locus_wire::{
-    convert::{FieldError, FieldErrorKind, field, parse_payees, parse_settlement_signatures},
+    convert::{Earning, FieldError, FieldErrorKind, field, parse_payees, parse_settlement_signatures},
     pb::exchange::{
         self as pb,
         exchange_service_server::{ExchangeService, ExchangeServiceServer},
@@ -112,6 +112,10 @@ impl ExchangeService for Grpc {
 
     async fn claim_payout(&self, request: Request<pb::ClaimPayoutRequest>) -> Answer<pb::ClaimPayoutResponse> {
         respond(self.claim(request.get_ref()).await)
+    }
+
+    async fn list_earnings(&self, request: Request<pb::ListEarningsRequest>) -> Answer<pb::ListEarningsResponse> {
+        respond(self.earnings(request.get_ref()).await)
     }
 
     async fn mint_test_tokens(
@@ -260,6 +264,20 @@ impl Grpc {
             earned: field::amount_text(state.earned),
             claimed: field::amount_text(state.claimed),
             permit_nonce: state.permit_nonce,
+        })
+    }
+
+    async fn earnings(&self, request: &pb::ListEarningsRequest) -> Result<pb::ListEarningsResponse, ExchangeError> {
+        let after = match request.after_account.is_empty() {
+            true => None,
+            false => Some(field::address("after_account", &request.after_account)?),
+        };
+        let page = self.0.earnings(after).await?;
+        let message = |(account, cumulative)| Earning { account, cumulative }.into();
+        Ok(pb::ListEarningsResponse {
+            payout_sequence: page.version.sequence,
+            earnings: page.earnings.into_iter().map(message).collect(),
+            is_last: page.is_last,
         })
     }
 

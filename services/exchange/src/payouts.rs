@@ -13,6 +13,7 @@ use locus_ledger::{Amount, OrderId, PayoutTree};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -63,6 +64,15 @@ macro_rules! from_redb {
 }
 from_redb!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
 
+/// Part of the table of one version.
+#[derive(Debug)]
+pub(crate) struct EarningsPage {
+    pub(crate) version: VersionKey,
+    /// Ascending by account.
+    pub(crate) earnings: Vec<(Address, Amount)>,
+    pub(crate) is_last: bool,
+}
+
 /// The payout table of one market.
 pub(crate) struct PayoutBook {
     database: Database,
@@ -99,6 +109,30 @@ impl PayoutBook {
         let read = self.database.begin_read()?;
         let earned = read.open_table(EARNINGS)?.get(&account.0)?.map_or(0, |earned| earned.value());
         Ok(Amount(earned))
+    }
+
+    /// At most `limit` accounts that earned something, after `after`, with the version that they are
+    /// of and whether no more follow.
+    pub(crate) fn page(&self, after: Option<Address>, limit: usize) -> Result<EarningsPage, PayoutError> {
+        let read = self.database.begin_read()?;
+        let current = read.open_table(CURRENT)?.get(())?.ok_or(PayoutError::Damaged)?;
+        let mut page =
+            EarningsPage { version: VersionKey::from_bytes(current.value()), earnings: Vec::new(), is_last: true };
+        let table = read.open_table(EARNINGS)?;
+        let start = after.map_or(Bound::Unbounded, |account| Bound::Excluded(account.0));
+        for entry in table.range::<&[u8; 20]>((start.as_ref(), Bound::Unbounded))? {
+            let (account, earned) = entry?;
+            // What a reorganisation took back leaves a zero.
+            if earned.value() == 0 {
+                continue;
+            }
+            if page.earnings.len() == limit {
+                page.is_last = false;
+                break;
+            }
+            page.earnings.push((Address(*account.value()), Amount(earned.value())));
+        }
+        Ok(page)
     }
 
     /// The current version as a tree to prove from.

@@ -3,12 +3,12 @@
 use crate::{
     error::ExchangeError,
     exchange::Exchange,
-    payouts::{PayoutBook, PayoutError, VersionKey},
+    payouts::{EarningsPage, PayoutBook, PayoutError, VersionKey},
 };
 use locus_commitment::Address;
 use locus_ledger::{Amount, Ledger, LedgerError, OrderState, PayoutTree, Settlement, SettlementSignatures, recover};
 use locus_service::blocking;
-use locus_wire::convert::SettlementSignature;
+use locus_wire::convert::{EARNINGS_PAGE_MAX, SettlementSignature};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Keyholders that must have signed.
@@ -153,6 +153,13 @@ impl Exchange {
             claimed: self.ledger().claimed(account).await?,
             permit_nonce: self.ledger().permit_nonce(account).await?,
         })
+    }
+
+    /// A page of the table behind the newest payout root.
+    pub(crate) async fn earnings(&self, after: Option<Address>) -> Result<EarningsPage, ExchangeError> {
+        self.follow_payouts().await?;
+        let book = self.inner().book.clone();
+        Ok(blocking(move || book.page(after, EARNINGS_PAGE_MAX)).await?)
     }
 
     /// Pays an account everything that it has earned and was not paid yet.

@@ -68,6 +68,19 @@ pub(crate) enum KeyholderError {
     /// The noise keys are not agreed yet.
     #[error("noise keys are not agreed yet: all keyholders must have been up once")]
     NoNoiseKeys,
+    /// A settlement was made without this keyholder.
+    #[error(
+        "settlement {sequence} was made while this keyholder was down: import the table of earnings of a later one"
+    )]
+    PayoutsMissing {
+        /// The settlement.
+        sequence: u64,
+        /// The last one whose payees are known.
+        known: u64,
+    },
+    /// A table of earnings is not the one on the chain.
+    #[error("the table of earnings does not give the payout root of settlement {0} on the chain: import another copy")]
+    PayoutRoot(u64),
     /// A step is missing.
     #[error("{0} must come first")]
     StepMissing(&'static str),
@@ -129,6 +142,8 @@ impl ServiceError for KeyholderError {
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
             Self::Disagreement(_) => "KEYHOLDERS_DISAGREE",
             Self::Rollback { .. } => "LEDGER_ROLLBACK",
+            Self::PayoutsMissing { .. } => "PAYOUTS_MISSING",
+            Self::PayoutRoot(_) => "PAYOUT_ROOT",
             Self::NoNoiseKeys => "NOISE_KEYS_MISSING",
             Self::StepMissing(_) => "STEP_MISSING",
             Self::NotRevoked(_) => "NOT_REVOKED",

@@ -10,6 +10,7 @@ use locus_wire::pb::keyholder::{
     self as pb,
     attest_datasets_request::Part as AttestPart,
     check_datasets_request::Part as CheckPart,
+    import_payouts_request::Part as ImportPart,
     keyholder_service_server::{KeyholderService, KeyholderServiceServer},
     release_answer_response::Part as ReleasePart,
 };
@@ -136,13 +137,37 @@ impl KeyholderService for Grpc {
         let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
         tokio::spawn(async move {
             let shares = release.shares.into_iter().map(ReleasePart::Share);
-            for part in shares.chain(release.settlement.map(ReleasePart::Settlement)) {
+            let missing = release.payouts_missing.map(|known_sequence| pb::PayoutsMissing { known_sequence });
+            let last = release.settlement.map(ReleasePart::Settlement).or(missing.map(ReleasePart::PayoutsMissing));
+            for part in shares.chain(last) {
                 if sender.send(Ok(pb::ReleaseAnswerResponse { part: Some(part) })).await.is_err() {
                     return;
                 }
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn import_payouts(
+        &self,
+        request: Request<Streaming<pb::ImportPayoutsRequest>>,
+    ) -> Result<Response<pb::ImportPayoutsResponse>, Status> {
+        let mut stream = request.into_inner();
+        let Some(ImportPart::Header(header)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the header must come first")));
+        };
+        let Some(mut import) = self.0.begin_import(header.payout_sequence).await.map_err(status)? else {
+            return Ok(Response::new(pb::ImportPayoutsResponse { known_sequence: header.payout_sequence }));
+        };
+        while let Some(message) = stream.message().await? {
+            let Some(ImportPart::Page(page)) = message.part else {
+                return Err(status(KeyholderError::Order("only pages may follow the header")));
+            };
+            import.take(&page.earnings).map_err(status)?;
+        }
+        let keyholder = self.0.clone();
+        let known_sequence = blocking(move || keyholder.finish_import(import)).await.map_err(status)?;
+        Ok(Response::new(pb::ImportPayoutsResponse { known_sequence }))
     }
 
     async fn erase_seeds(

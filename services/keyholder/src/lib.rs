@@ -7,6 +7,7 @@ mod error;
 mod grpc;
 mod keyholder;
 mod noise;
+mod payouts;
 mod start;
 mod statement;
 mod store;

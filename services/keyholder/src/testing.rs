@@ -4,23 +4,40 @@ use crate::{
     keyholder::{Inner, Keyholder},
     store::Store,
 };
-use locus_ledger::{
-    AccountKey, Chain, ChainConfig, CommitteeMember, Contracts, DeploymentConfig, EmbeddedChain, Ledger, SystemClock,
-    ViewFollower, deploy,
+use locus_commitment::{
+    Address, DatasetBodyDigest, DatasetCommitments, DatasetId, Digest32, GenotypeCommitment, PersonTag,
+    ShareSetCommitment,
 };
-use locus_privacy::NetworkParameterValues;
+use locus_genomics::PanelDigest;
+use locus_ledger::{
+    AccountKey, Amount, Chain, ChainConfig, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, EmbeddedChain,
+    Ledger, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, QueryClass, Registration, Settlement,
+    SettlementSignatures, SystemClock, ViewFollower, deploy, leaves_hash, order_id,
+};
+use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use locus_service::Clock;
 use locus_sharing::{KeyholderIndex, seal::SealingPrivateKey};
 use std::{path::Path, sync::Arc, time::Duration};
+
+/// Everything here can be done until then.
+const DEADLINE_UNIX_S: u64 = 4_000_000_000;
+const PANEL: PanelDigest = PanelDigest([0xaa; 32]);
+const ADMIN: u8 = 9;
 
 /// A deployed market without anybody in it.
 pub(crate) struct Committee {
     chain: EmbeddedChain,
     contracts: Contracts,
+    /// The admin's connection.
+    ledger: Ledger,
 }
 
 fn account(number: u8) -> AccountKey {
     AccountKey::from_bytes(&[number; 32]).expect("small constants are keys")
+}
+
+fn sign(key: &AccountKey, digest: &Digest32) -> Vec<u8> {
+    key.sign_digest(digest).expect("keys sign").to_bytes().to_vec()
 }
 
 fn sealing(index: KeyholderIndex) -> SealingPrivateKey {
@@ -47,9 +64,102 @@ impl Committee {
             researchers: Vec::new(),
             token: None,
         };
-        let admin = Chain::embedded(chain.clone(), Some(&account(9)));
+        let admin = Chain::embedded(chain.clone(), Some(&account(ADMIN)));
         let contracts = deploy(&admin, &config).await.expect("the contracts deploy");
-        Self { chain, contracts }
+        let ledger = Ledger::open(admin, contracts).await.expect("the market opens");
+        ledger.publish_panel(PANEL, "panel", 4_080, true).await.expect("the panel is published");
+        Self { chain, contracts, ledger }
+    }
+
+    /// Account number `number` registers one dataset, and so can earn.
+    pub(crate) async fn register(&self, number: u8) -> Address {
+        let word = |kind: u8| Digest32([kind; 32].map(|byte: u8| byte ^ number));
+        let leaf = DatasetLeaf {
+            dataset: DatasetId(word(0x10).0),
+            person: PersonTag(word(0x20).0),
+            commitments: DatasetCommitments {
+                bodies: DatasetBodyDigest(word(0x30)),
+                shares: ShareSetCommitment(word(0x40)),
+                genotypes: GenotypeCommitment(word(0x50)),
+            },
+        };
+        let registrant = account(number);
+        let registration = Registration {
+            registrant: registrant.address(),
+            panel: PANEL,
+            version: 1,
+            batch_nonce: 1,
+            accreditor: None,
+            deadline_unix_s: DEADLINE_UNIX_S,
+            leaves_hash: leaves_hash(&[leaf]),
+        };
+        let digest = self.contracts.registration_digest(&registration);
+        let epoch = self.ledger.committee_epoch().await.expect("the registry answers");
+        let attestation = self.contracts.attestation_signing_hash(&digest, epoch);
+        let attestations = [1, 2, 3].map(|keyholder| sign(&account(keyholder), &attestation));
+        let signature = sign(&registrant, &self.contracts.registration_signing_hash(&registration));
+        self.ledger
+            .register_datasets(&registration, &[leaf], &signature, &[], &attestations)
+            .await
+            .expect("it is registered");
+        registrant.address()
+    }
+
+    /// Puts an order for `price` base units on the chain.
+    pub(crate) async fn open_order(&self, nonce: u64, price: u128) -> OrderId {
+        let researcher = account(8);
+        let order = Order {
+            researcher: researcher.address(),
+            panel: PANEL,
+            selection_digest: Digest32([1; 32]),
+            predicate_digest: Digest32([0; 32]),
+            query_class: QueryClass::Counts,
+            purpose: 1,
+            condition_digest: Digest32([0; 32]),
+            tier: Tier::Open,
+            rho: Rho::from_nano(1_000_000),
+            max_price: Amount(price),
+            hpke_key_digest: Digest32([2; 32]),
+            deadline_unix_s: locus_ledger::Clock::unix_s(&SystemClock) + 3_600,
+            nonce,
+        };
+        self.ledger.mint(order.researcher, order.max_price).await.expect("the admin mints");
+        let permit_nonce = self.ledger.permit_nonce(order.researcher).await.expect("the token answers");
+        let terms = PermitTerms {
+            owner: order.researcher,
+            value: order.max_price,
+            nonce: permit_nonce,
+            deadline_unix_s: DEADLINE_UNIX_S,
+        };
+        let name = self.ledger.token_name().await.expect("the token answers");
+        let signed = researcher.sign_digest(&self.contracts.permit_signing_hash(&terms, &name)).expect("keys sign");
+        let permit = PermitSignature {
+            value: terms.value,
+            deadline_unix_s: terms.deadline_unix_s,
+            signature: signed.to_bytes(),
+        };
+        let signature = sign(&researcher, &self.contracts.order_signing_hash(&order));
+        self.ledger.open_order(&order, &signature, Some(&permit)).await.expect("the order opens");
+        order_id(&order)
+    }
+
+    /// Settles an order with the signatures of keyholders 1 and 3, after which these are everybody's
+    /// earnings.
+    pub(crate) async fn settle(&self, order: OrderId, sequence: u64, price: u128, earned: &[(Address, u128)]) {
+        let earned = earned.iter().map(|(account, amount)| (*account, Amount(*amount))).collect();
+        let settlement = Settlement {
+            order,
+            answer_digest: Digest32([3; 32]),
+            cohort_digest: Digest32([4; 32]),
+            cohort_size: 100,
+            price: Amount(price),
+            payout_sequence: sequence,
+            payout_root: PayoutTree::build(earned).root(),
+        };
+        let digest = self.contracts.settlement_signing_hash(&settlement);
+        let signatures = [1, 3].map(|keyholder| (keyholder, sign(&account(keyholder), &digest)));
+        let signatures = SettlementSignatures(signatures.into());
+        self.ledger.settle_order(&settlement, &signatures).await.expect("it is settled");
     }
 
     /// A keyholder with its storage in `dir`, which has read the chain.

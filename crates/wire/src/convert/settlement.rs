@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Most accounts that one settlement pays: one for each dataset of the largest cohort.
 pub const PAYEES_MAX: usize = 1 << 18;
+/// Most accounts on a page of the table of earnings.
+pub const EARNINGS_PAGE_MAX: usize = 4_096;
 /// Keyholders.
 const KEYHOLDERS: usize = 3;
 
@@ -127,6 +129,48 @@ pub fn parse_payees(
         return Err(FieldError::refused("payees.amount", reason));
     }
     Ok(payees)
+}
+
+/// What one account has earned in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earning {
+    /// The account.
+    pub account: Address,
+    /// Everything it has earned, claimed or not.
+    pub cumulative: Amount,
+}
+
+impl From<Earning> for pb::Earning {
+    fn from(earning: Earning) -> Self {
+        Self { account: Bytes::copy_from_slice(&earning.account.0), cumulative: field::amount_text(earning.cumulative) }
+    }
+}
+
+/// A page of the table of earnings, ascending by account and all after `last`, the last account of
+/// the page before.
+///
+/// # Errors
+/// [`FieldError`] for a malformed account or amount, an amount of zero, an account twice or out of
+/// order, and more than [`EARNINGS_PAGE_MAX`].
+pub fn parse_earnings(messages: &[pb::Earning], last: Option<Address>) -> Result<Vec<Earning>, FieldError> {
+    let (max, got) = (EARNINGS_PAGE_MAX, messages.len());
+    if got > max {
+        return Err(FieldError::new("earnings", FieldErrorKind::TooLong { max, got }));
+    }
+    let mut before = last;
+    let mut earnings = Vec::with_capacity(messages.len());
+    for message in messages {
+        let account = field::address("earnings.account", &message.account)?;
+        let cumulative = field::amount("earnings.cumulative", &message.cumulative)?;
+        if before.replace(account).is_some_and(|before| before >= account) {
+            return Err(FieldError::new("earnings.account", FieldErrorKind::NotAscending));
+        }
+        if cumulative == Amount::ZERO {
+            return Err(FieldError::refused("earnings.cumulative", "an account that earned nothing is not listed"));
+        }
+        earnings.push(Earning { account, cumulative });
+    }
+    Ok(earnings)
 }
 
 #[cfg(test)]

@@ -374,6 +374,33 @@ pub struct GetAccountResponse {
     pub permit_nonce: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListEarningsRequest {
+    /// 20 bytes, the last account of the page before; empty for the first page.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub after_account: ::prost::bytes::Bytes,
+}
+/// What an account has earned in all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Earning {
+    /// 20 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub account: ::prost::bytes::Bytes,
+    /// Token base units, decimal, not zero.
+    #[prost(string, tag = "2")]
+    pub cumulative: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListEarningsResponse {
+    /// The settlement that the page is as of; another one than the page before means: start again.
+    #[prost(uint64, tag = "1")]
+    pub payout_sequence: u64,
+    /// At most 4,096, ascending by account.
+    #[prost(message, repeated, tag = "2")]
+    pub earnings: ::prost::alloc::vec::Vec<Earning>,
+    #[prost(bool, tag = "3")]
+    pub is_last: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClaimPayoutRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub account: ::prost::bytes::Bytes,
@@ -916,6 +943,34 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// The table of cumulative earnings behind the newest payout root, a page at a time by ascending
+        /// account: whoever reads all pages of one sequence can check them against the root on the chain.
+        pub async fn list_earnings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListEarningsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEarningsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.exchange.v1.ExchangeService/ListEarnings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("locus.exchange.v1.ExchangeService", "ListEarnings"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Pays an account everything it has earned and not yet claimed. Anyone may ask.
         pub async fn claim_payout(
             &mut self,
@@ -1107,6 +1162,15 @@ pub mod exchange_service_server {
             request: tonic::Request<super::GetAccountRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetAccountResponse>,
+            tonic::Status,
+        >;
+        /// The table of cumulative earnings behind the newest payout root, a page at a time by ascending
+        /// account: whoever reads all pages of one sequence can check them against the root on the chain.
+        async fn list_earnings(
+            &self,
+            request: tonic::Request<super::ListEarningsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListEarningsResponse>,
             tonic::Status,
         >;
         /// Pays an account everything it has earned and not yet claimed. Anyone may ask.
@@ -1823,6 +1887,51 @@ pub mod exchange_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAccountSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.exchange.v1.ExchangeService/ListEarnings" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListEarningsSvc<T: ExchangeService>(pub Arc<T>);
+                    impl<
+                        T: ExchangeService,
+                    > tonic::server::UnaryService<super::ListEarningsRequest>
+                    for ListEarningsSvc<T> {
+                        type Response = super::ListEarningsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEarningsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ExchangeService>::list_earnings(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListEarningsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

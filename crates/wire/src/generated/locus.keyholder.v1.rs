@@ -242,7 +242,7 @@ pub struct ReleasedShare {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseAnswerResponse {
-    #[prost(oneof = "release_answer_response::Part", tags = "1, 2")]
+    #[prost(oneof = "release_answer_response::Part", tags = "1, 2, 3")]
     pub part: ::core::option::Option<release_answer_response::Part>,
 }
 /// Nested message and enum types in `ReleaseAnswerResponse`.
@@ -253,7 +253,51 @@ pub mod release_answer_response {
         Share(super::ReleasedShare),
         #[prost(message, tag = "2")]
         Settlement(super::SettlementSignature),
+        /// Instead of a signature, from a keyholder that does not know who earlier settlements paid.
+        #[prost(message, tag = "3")]
+        PayoutsMissing(super::PayoutsMissing),
     }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PayoutsMissing {
+    /// The last settlement whose payees it knows; 0 for none.
+    #[prost(uint64, tag = "1")]
+    pub known_sequence: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportPayoutsRequest {
+    #[prost(oneof = "import_payouts_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<import_payouts_request::Part>,
+}
+/// Nested message and enum types in `ImportPayoutsRequest`.
+pub mod import_payouts_request {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Header {
+        /// The settlement that the table is as of.
+        #[prost(uint64, tag = "1")]
+        pub payout_sequence: u64,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Page {
+        /// At most 4,096, ascending by account over all pages.
+        #[prost(message, repeated, tag = "1")]
+        pub earnings: ::prost::alloc::vec::Vec<
+            super::super::super::exchange::v1::Earning,
+        >,
+    }
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Header(Header),
+        #[prost(message, tag = "2")]
+        Page(Page),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportPayoutsResponse {
+    /// The last settlement whose payees it knows now.
+    #[prost(uint64, tag = "1")]
+    pub known_sequence: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SettlementSignature {
@@ -633,6 +677,41 @@ pub mod keyholder_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Takes in the table of cumulative earnings as of a settlement that this keyholder had no part in,
+        /// so that it can sign later ones. It believes the payout root on the chain, not the sender.
+        /// Errors: FAILED_PRECONDITION (the table gives another root), NOT_FOUND (the settlement is not
+        /// final for this keyholder yet).
+        pub async fn import_payouts(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::ImportPayoutsRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportPayoutsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/ImportPayouts",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "ImportPayouts",
+                    ),
+                );
+            self.inner.client_streaming(req, path, codec).await
+        }
         /// Destroys the key seeds of revoked datasets; returns a signed receipt. Idempotent.
         pub async fn erase_seeds(
             &mut self,
@@ -778,6 +857,17 @@ pub mod keyholder_service_server {
             request: tonic::Request<super::ReleaseAnswerRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::ReleaseAnswerStream>,
+            tonic::Status,
+        >;
+        /// Takes in the table of cumulative earnings as of a settlement that this keyholder had no part in,
+        /// so that it can sign later ones. It believes the payout root on the chain, not the sender.
+        /// Errors: FAILED_PRECONDITION (the table gives another root), NOT_FOUND (the settlement is not
+        /// final for this keyholder yet).
+        async fn import_payouts(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::ImportPayoutsRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportPayoutsResponse>,
             tonic::Status,
         >;
         /// Destroys the key seeds of revoked datasets; returns a signed receipt. Idempotent.
@@ -1197,6 +1287,54 @@ pub mod keyholder_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/ImportPayouts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportPayoutsSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::ClientStreamingService<super::ImportPayoutsRequest>
+                    for ImportPayoutsSvc<T> {
+                        type Response = super::ImportPayoutsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ImportPayoutsRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::import_payouts(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportPayoutsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -30,6 +30,8 @@ pub(crate) struct Released {
     pub(crate) settlement: Option<Settlement>,
     /// Who signed it, ascending.
     pub(crate) signatures: Vec<(KeyholderIndex, Bytes)>,
+    /// Who could not sign for not knowing who earlier settlements paid.
+    pub(crate) behind: Vec<KeyholderIndex>,
 }
 
 /// The settlement that the keyholders are expected to sign.
@@ -73,15 +75,25 @@ impl Committee {
             let job = ReleaseJob { committee: self, member, order, agreed, answering, expected, answers };
             job.run(shares)
         });
-        let signed: Vec<_> = try_join_all(calls).await?.into_iter().flatten().collect();
+        let outcomes = try_join_all(calls).await?;
+        let behind = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Behind(keyholder) => Some(*keyholder),
+            Outcome::Signed(_) | Outcome::Unsigned => None,
+        });
+        let behind: Vec<_> = behind.collect();
+        let signed = outcomes.into_iter().filter_map(|outcome| match outcome {
+            Outcome::Signed(signed) => Some(signed),
+            Outcome::Behind(_) | Outcome::Unsigned => None,
+        });
+        let signed: Vec<_> = signed.collect();
         let Some(&(first, settlement, _)) = signed.first() else {
-            return Ok(Released { settlement: None, signatures: Vec::new() });
+            return Ok(Released { settlement: None, signatures: Vec::new(), behind });
         };
         if let Some(&(second, ..)) = signed.iter().find(|(_, other, _)| *other != settlement) {
             return Err(AggregatorError::Disagreement { first, second, what: "payout roots" });
         }
         let signatures = signed.into_iter().map(|(keyholder, _, signature)| (keyholder, signature)).collect();
-        Ok(Released { settlement: Some(settlement), signatures })
+        Ok(Released { settlement: Some(settlement), signatures, behind })
     }
 }
 
@@ -107,8 +119,18 @@ struct ReleaseJob<'a> {
 
 type Signed = (KeyholderIndex, Settlement, Bytes);
 
+/// What came with a keyholder's shares.
+enum Outcome {
+    /// Its signature of the settlement.
+    Signed(Signed),
+    /// It does not know who earlier settlements paid.
+    Behind(KeyholderIndex),
+    /// It cannot sign yet.
+    Unsigned,
+}
+
 impl ReleaseJob<'_> {
-    async fn run(self, shares: BTreeSet<ShareIndex>) -> Result<Option<Signed>, AggregatorError> {
+    async fn run(self, shares: BTreeSet<ShareIndex>) -> Result<Outcome, AggregatorError> {
         let keyholder = self.member.index;
         let patience = Duration::from_secs(self.committee.limits.release_wait_s);
         let payout_sequence = match self.expected {
@@ -124,14 +146,17 @@ impl ReleaseJob<'_> {
         let mut stream = present(keyholder, patience, client.release_answer(request)).await?;
         let mut missing = missing_shares(&self.answering.plan, &shares);
         let mut buffered = Vec::new();
-        let mut signed = None;
+        let mut outcome = Outcome::Unsigned;
         loop {
             let next = async { stream.message().await.map(tonic::Response::new) };
             let Some(message) = present(keyholder, patience, next).await? else { break };
             match message.part {
                 Some(Part::Share(share)) => buffered.push(self.accept_share(share, &mut missing)?),
-                Some(Part::Settlement(settlement)) if signed.is_none() => {
-                    signed = Some(self.accept_settlement(&settlement)?);
+                Some(Part::Settlement(settlement)) if matches!(outcome, Outcome::Unsigned) => {
+                    outcome = Outcome::Signed(self.accept_settlement(&settlement)?);
+                }
+                Some(Part::PayoutsMissing(_)) if matches!(outcome, Outcome::Unsigned) => {
+                    outcome = Outcome::Behind(keyholder);
                 }
                 _ => return Err(self.wrong("a message that has no place in a release")),
             }
@@ -143,7 +168,7 @@ impl ReleaseJob<'_> {
         if !missing.is_empty() {
             return Err(self.wrong("too few shares"));
         }
-        Ok(signed)
+        Ok(outcome)
     }
 
     fn accept_share(

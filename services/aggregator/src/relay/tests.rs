@@ -274,6 +274,36 @@ async fn a_keyholder_that_cannot_sign_yet_still_releases() {
 }
 
 #[tokio::test]
+async fn a_keyholder_that_missed_settlements_is_sent_the_table_of_earnings_page_by_page() {
+    use locus_wire::pb::{
+        exchange::{Earning, ListEarningsResponse},
+        keyholder::import_payouts_request::{Header, Page, Part},
+    };
+    let stage = Stage::with(1, Lie::MissedSettlements).await;
+    let (_, released) = stage.run().await.expect("shares are complete");
+    assert_eq!(released.behind.iter().map(|keyholder| keyholder.get()).collect::<Vec<_>>(), [1]);
+    assert_eq!(released.signatures.len(), 2);
+
+    let earning = |account: u8| Earning { account: vec![account; 20].into(), cumulative: "5".to_owned() };
+    let table = [1, 2, 3, 4, 5].map(earning);
+    let pages = |after: bytes::Bytes| {
+        let rest: Vec<Earning> = table.iter().filter(|earning| earning.account > after).cloned().collect();
+        let page = ListEarningsResponse { payout_sequence: 9, is_last: rest.len() <= 2, earnings: rest };
+        std::future::ready(Ok(ListEarningsResponse {
+            earnings: page.earnings[..page.earnings.len().min(2)].to_vec(),
+            ..page
+        }))
+    };
+    stage.committee.carry_payouts(pages, &released.behind).await;
+    let received = |place: usize| stage.scripts[place].imported.lock().expect("no test panics inside").clone();
+    let page =
+        |accounts: &[u8]| Part::Page(Page { earnings: accounts.iter().map(|account| earning(*account)).collect() });
+    let header = Part::Header(Header { payout_sequence: 9 });
+    assert_eq!(received(0), [header, page(&[1, 2]), page(&[3, 4]), page(&[5])]);
+    assert!(received(1).is_empty() && received(2).is_empty(), "the others know it");
+}
+
+#[tokio::test]
 async fn a_participant_that_goes_away_is_named() {
     let stage = Stage::with(2, Lie::GoneAtCommit).await;
     match stage.run().await {

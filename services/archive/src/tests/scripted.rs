@@ -207,6 +207,13 @@ impl KeyholderService for Service {
         Ok(Response::new(pb::EraseSeedsResponse { keyholder: u32::from(self.0.index.get()), signature }))
     }
 
+    async fn import_payouts(
+        &self,
+        _: Request<Streaming<pb::ImportPayoutsRequest>>,
+    ) -> Result<Response<pb::ImportPayoutsResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
     async fn get_keyholder(
         &self,
         _: Request<pb::GetKeyholderRequest>,

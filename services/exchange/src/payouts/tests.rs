@@ -170,3 +170,24 @@ fn versions_read_back_as_written_and_damage_is_seen() {
         assert!(cut == 36 || shorter.is_none());
     }
 }
+
+#[test]
+fn the_pages_of_the_table_hold_every_earner_once_in_order() {
+    let dir = folder();
+    let book = open(&dir);
+    settle(&book, 1, &[(1, 5), (2, 7), (3, 0), (4, 1)]);
+    let second = settle(&book, 2, &[(5, 9), (2, 1)]);
+    let mut seen = Vec::new();
+    loop {
+        let page = book.page(seen.last().map(|&(account, _)| account), 2).expect("read");
+        assert_eq!(page.version, second);
+        assert!(page.earnings.len() <= 2);
+        seen.extend(page.earnings);
+        if page.is_last {
+            break;
+        }
+    }
+    let expected = payees(&[(1, 5), (2, 8), (4, 1), (5, 9)]);
+    assert_eq!(seen, expected.clone().into_iter().collect::<Vec<_>>(), "nobody who earned nothing");
+    assert_eq!(PayoutTree::build(expected).root(), second.root);
+}

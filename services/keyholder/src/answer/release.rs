@@ -1,21 +1,19 @@
 //! Third step: compare with the other holders, then let go.
 
-use crate::{
-    error::KeyholderError,
-    keyholder::Keyholder,
-    store::{PayoutTable, StoredAnswer},
-};
-use locus_commitment::{Address, Digest32};
-use locus_ledger::{Amount, OrderId, OrderState, PayoutTree, Settlement};
+use crate::{error::KeyholderError, keyholder::Keyholder, payouts::payees_of, store::StoredAnswer};
+use locus_commitment::Digest32;
+use locus_ledger::{Amount, OrderId, OrderState, Settlement};
 use locus_sharing::{KeyholderIndex, holders_of, release_plan, shares_of};
 use locus_wire::{convert::field, pb::keyholder as pb, relay};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What a release consists of.
 pub(crate) struct Release {
     pub(crate) shares: Vec<pb::ReleasedShare>,
-    /// `None` while this keyholder does not know all settlements before this one.
+    /// `None` while this keyholder cannot sign the settlement that was asked for.
     pub(crate) settlement: Option<pb::SettlementSignature>,
+    /// When the reason is that it does not know who earlier settlements paid: the last it knows.
+    pub(crate) payouts_missing: Option<u64>,
 }
 
 impl Keyholder {
@@ -33,7 +31,11 @@ impl Keyholder {
         if let Err(error) = &settlement {
             tracing::warn!(order = %order_id, %error, "answer released without a settlement signature");
         }
-        Ok(Release { shares: released, settlement: settlement.ok() })
+        let payouts_missing = match &settlement {
+            Err(KeyholderError::PayoutsMissing { known, .. }) => Some(*known),
+            _ => None,
+        };
+        Ok(Release { shares: released, settlement: settlement.ok(), payouts_missing })
     }
 
     /// Every participant's commitment must be there, signed, and equal to ours wherever both know.
@@ -97,7 +99,7 @@ impl Keyholder {
             return Err(KeyholderError::Disagreement(text));
         }
         let damaged = || crate::store::StoreError::Damaged("answer");
-        let next = table.with(&payees_of(stored).ok_or_else(damaged)?).ok_or_else(damaged)?;
+        let next = table.with(&payees_of(stored)?).ok_or_else(damaged)?;
         let digest = |bytes: &[u8]| bytes.try_into().map(Digest32).map_err(|_| damaged());
         let settlement = Settlement {
             order,
@@ -106,38 +108,10 @@ impl Keyholder {
             cohort_size: own.cohort_size,
             price: Amount(stored.price.parse().map_err(|_| damaged())?),
             payout_sequence,
-            payout_root: PayoutTree::build(amounts(&next)).root(),
+            payout_root: next.root(),
         };
         let signature = self.sign(&self.contracts().settlement_signing_hash(&settlement))?;
         Ok(pb::SettlementSignature { settlement: Some((&settlement).into()), signature })
-    }
-
-    /// Brings the payout table up to the last settlement on the chain that this keyholder knows the
-    /// payees of.
-    pub(crate) fn follow_settlements(&self) -> Result<(), KeyholderError> {
-        let settlements: Vec<Settlement> = self.view().settlements_from(1).copied().collect();
-        let mut table = self.store().payout_table()?;
-        for settlement in settlements {
-            if settlement.payout_sequence != table.sequence.saturating_add(1) {
-                continue;
-            }
-            let Some(stored) = self.store().answer(&settlement.order.0)? else {
-                return Err(KeyholderError::Disagreement(format!(
-                    "settlement {} was made while this keyholder was down: import the payout table",
-                    settlement.payout_sequence
-                )));
-            };
-            let payees = payees_of(&stored).ok_or(crate::store::StoreError::Damaged("answer"))?;
-            let next = table.with(&payees).ok_or(crate::store::StoreError::Damaged("answer"))?;
-            if PayoutTree::build(amounts(&next)).root() != settlement.payout_root {
-                return Err(KeyholderError::Disagreement(
-                    "the chain's payout root is not the one computed here".into(),
-                ));
-            }
-            self.store().put_payout_table(&next)?;
-            table = next;
-        }
-        Ok(())
     }
 }
 
@@ -177,15 +151,4 @@ fn check_agreement(
         }
     }
     Ok(())
-}
-
-fn payees_of(stored: &StoredAnswer) -> Option<BTreeMap<Address, u128>> {
-    let parse = |payee: &crate::store::Payee| -> Option<(Address, u128)> {
-        Some((Address(payee.account.as_ref().try_into().ok()?), payee.amount.parse().ok()?))
-    };
-    stored.payees.iter().map(parse).collect()
-}
-
-fn amounts(table: &PayoutTable) -> BTreeMap<Address, Amount> {
-    table.earned.iter().map(|(account, amount)| (*account, Amount(*amount))).collect()
 }

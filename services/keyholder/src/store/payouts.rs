@@ -1,7 +1,8 @@
 //! The cumulative payout table: what every account has earned up to the last settlement.
 
 use super::{META, Store, StoreError};
-use locus_commitment::Address;
+use locus_commitment::{Address, Digest32};
+use locus_ledger::{Amount, PayoutTree};
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
 
@@ -34,6 +35,12 @@ impl PayoutTable {
             *earned = earned.checked_add(*amount)?;
         }
         Some(next)
+    }
+
+    /// Its payout root, as the chain has it after the settlement.
+    pub(crate) fn root(&self) -> Digest32 {
+        let earned = self.earned.iter().map(|(account, amount)| (*account, Amount(*amount)));
+        PayoutTree::build(earned.collect()).root()
     }
 }
 

@@ -78,3 +78,21 @@ fn signatures_name_different_keyholders() {
     unsigned.signature = Bytes::new();
     assert_eq!(keyholders(&[unsigned]), Err("signatures.signature"));
 }
+
+#[test]
+fn a_table_of_earnings_is_ascending_over_all_its_pages_and_lists_nobody_with_nothing() {
+    let earning = |account: u8, base: u128| -> pb::Earning {
+        Earning { account: Address([account; 20]), cumulative: Amount(base) }.into()
+    };
+    let refused = |page: &[pb::Earning], last: Option<u8>| {
+        parse_earnings(page, last.map(|account| Address([account; 20]))).err().map(|error| error.field)
+    };
+    let page = [earning(2, 5), earning(3, 1)];
+    let parsed = parse_earnings(&page, Some(Address([1; 20]))).expect("it ascends");
+    assert_eq!(parsed[1], Earning { account: Address([3; 20]), cumulative: Amount(1) });
+    assert_eq!(refused(&page, Some(2)), Some("earnings.account"));
+    assert_eq!(refused(&[earning(3, 1), earning(2, 5)], None), Some("earnings.account"));
+    assert_eq!(refused(&[earning(2, 1), earning(2, 5)], None), Some("earnings.account"));
+    assert_eq!(refused(&[earning(2, 0)], None), Some("earnings.cumulative"));
+    assert_eq!(refused(&vec![earning(2, 1); EARNINGS_PAGE_MAX + 1], None), Some("earnings"));
+}

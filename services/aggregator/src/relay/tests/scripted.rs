@@ -6,6 +6,7 @@ use locus_wire::pb::keyholder::{
     keyholder_service_server::{KeyholderService, KeyholderServiceServer},
     release_answer_response::Part,
 };
+use std::sync::Mutex;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -36,6 +37,7 @@ pub(super) enum Lie {
     SettlesWithAnotherRoot,
     UnsignedSettlement,
     CannotSettleYet,
+    MissedSettlements,
 }
 
 /// One keyholder's part.
@@ -46,11 +48,20 @@ pub(super) struct Script {
     prepares: AtomicU32,
     /// Calls of the release step.
     pub(super) releases: AtomicU32,
+    /// Tables of earnings that it was sent.
+    pub(super) imported: Mutex<Vec<pb::import_payouts_request::Part>>,
 }
 
 impl Script {
     pub(super) fn new(index: KeyholderIndex, lie: Lie, answering: Answering) -> Self {
-        Self { index, lie, answering, prepares: AtomicU32::new(0), releases: AtomicU32::new(0) }
+        Self {
+            index,
+            lie,
+            answering,
+            prepares: AtomicU32::new(0),
+            releases: AtomicU32::new(0),
+            imported: Mutex::default(),
+        }
     }
 
     fn sign(&self, digest: &Digest32) -> bytes::Bytes {
@@ -153,7 +164,7 @@ impl Script {
             Lie::SettlesForMore => settlement.price = Amount(settlement.price.0 + 1),
             Lie::SettlesOutOfTurn => settlement.payout_sequence += 1,
             Lie::SettlesWithAnotherRoot => settlement.payout_root = Digest32([6; 32]),
-            Lie::CannotSettleYet => return None,
+            Lie::CannotSettleYet | Lie::MissedSettlements => return None,
             _ => {}
         }
         let mut signature = self.sign(&contracts().settlement_signing_hash(&settlement));
@@ -228,12 +239,26 @@ impl KeyholderService for ScriptedKeyholder {
     ) -> Result<Response<Self::ReleaseAnswerStream>, Status> {
         self.0.releases.fetch_add(1, Ordering::SeqCst);
         let shares = self.0.shares(request.get_ref()).into_iter().map(Part::Share);
-        let parts: Vec<Part> = shares.chain(self.0.settlement(request.get_ref()).map(Part::Settlement)).collect();
+        let mut parts: Vec<Part> = shares.chain(self.0.settlement(request.get_ref()).map(Part::Settlement)).collect();
+        if self.0.lie == Lie::MissedSettlements {
+            parts.push(Part::PayoutsMissing(pb::PayoutsMissing { known_sequence: 4 }));
+        }
         let (sender, receiver) = tokio::sync::mpsc::channel(parts.len().max(1));
         for part in parts {
             sender.try_send(Ok(pb::ReleaseAnswerResponse { part: Some(part) })).expect("the channel has room");
         }
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn import_payouts(
+        &self,
+        request: Request<Streaming<pb::ImportPayoutsRequest>>,
+    ) -> Result<Response<pb::ImportPayoutsResponse>, Status> {
+        let mut stream = request.into_inner();
+        while let Some(message) = stream.message().await? {
+            self.0.imported.lock().expect("no test panics inside").extend(message.part);
+        }
+        Ok(Response::new(pb::ImportPayoutsResponse { known_sequence: 7 }))
     }
 
     async fn get_keyholder(
