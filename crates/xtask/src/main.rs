@@ -25,7 +25,7 @@ enum Task {
     },
     /// Install what the tests need, check generated files and run every test.
     Test {
-        /// Leave out the steps that need npm packages (contracts and Anvil).
+        /// Leave out installing npm packages and the contracts' own checks; Anvil must be there.
         #[arg(long)]
         no_npm: bool,
     },

@@ -5,6 +5,7 @@ use locus_ledger::{AccountKey, Chain, ChainConfig, Clock, EmbeddedChain};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -18,6 +19,9 @@ pub(crate) const CHAIN_ID: u64 = 31_337;
 pub(crate) const START_UNIX_S: u64 = 1_900_000_000;
 /// Names the Anvil program to use.
 const ANVIL_VARIABLE: &str = "LOCUS_ANVIL";
+
+/// Whether a missing Anvil is a failure.
+const REQUIRED_VARIABLE: &str = "LOCUS_ANVIL_REQUIRED";
 
 /// A clock that a test moves.
 #[derive(Debug)]
@@ -61,10 +65,21 @@ impl Backend {
         Self::Embedded { chain, clock }
     }
 
+    /// The embedded chain whose journal is `path`, fresh or as it was left.
+    pub(crate) fn embedded_at(path: &Path) -> Self {
+        let clock = Arc::new(ManualClock(AtomicU64::new(START_UNIX_S)));
+        let chain = EmbeddedChain::open(path, &ChainConfig::new(CHAIN_ID), clock.clone()).expect("the journal opens");
+        Self::Embedded { chain, clock }
+    }
+
     /// A fresh Anvil, or `None` when the environment names none. A block is final when `lag` epochs
     /// of `epoch_blocks` blocks follow it (Anvil: two).
     pub(crate) fn anvil(epoch_blocks: u64) -> Option<Self> {
         let Some(program) = std::env::var_os(ANVIL_VARIABLE) else {
+            assert!(
+                std::env::var_os(REQUIRED_VARIABLE).is_none(),
+                "{REQUIRED_VARIABLE} is set, but {ANVIL_VARIABLE} does not name an Anvil program"
+            );
             eprintln!("not run on Anvil: {ANVIL_VARIABLE} does not name an Anvil program");
             return None;
         };

@@ -7,7 +7,9 @@ use crate::{
 };
 use locus_commitment::Digest32;
 use locus_genomics::PanelDigest;
-use locus_ledger::{Amount, LedgerError, Order, OrderStatus, Settlement, SettlementSignatures, order_id};
+use locus_ledger::{
+    Amount, LedgerError, Order, OrderStatus, RegistrationId, Settlement, SettlementSignatures, order_id,
+};
 use locus_privacy::{Rho, Tier};
 
 const BAD_SIGNATURE: &str = "QueryEscrowBadSignature";
@@ -50,6 +52,39 @@ pub(crate) async fn an_order_is_the_researchers_alone_and_opens_once(backend: &B
     assert_eq!(market.balance(account(RESEARCHER)).await, 900);
     // A used permit does no harm: the rest of the allowance is there.
     market.open_signed(&market.order(2, 100), Some(&permit)).await.expect("opened");
+}
+
+pub(crate) async fn orders_and_settlements_are_signed_for_one_market_and_one_method(backend: &Backend) {
+    let market = Market::deploy(backend).await;
+    let other = Market::deploy(backend).await;
+    let order = market.order(1, 100);
+    for place in [&market, &other] {
+        place.ledger.mint(account(RESEARCHER), Amount(100)).await.expect("minted");
+    }
+    let (permit, permit_there) = (market.permit(100).await, other.permit(100).await);
+    let there = sign(&key(RESEARCHER), &other.contracts().order_signing_hash(&order));
+    assert_eq!(refusal(market.ledger.open_order(&order, &there, Some(&permit)).await), BAD_SIGNATURE, "another market");
+    let method = sign(&key(RESEARCHER), &market.contracts().withdrawal_signing_hash(RegistrationId(1), 1));
+    assert_eq!(
+        refusal(market.ledger.open_order(&order, &method, Some(&permit)).await),
+        BAD_SIGNATURE,
+        "another method"
+    );
+    // A permit for the other market's token or escrow moves no money here.
+    let here = sign(&key(RESEARCHER), &market.contracts().order_signing_hash(&order));
+    let unpaid = refusal(market.ledger.open_order(&order, &here, Some(&permit_there)).await);
+    assert_eq!(unpaid, "ERC20InsufficientAllowance");
+    // Control: each signature is good where it belongs, and orders of one market are named alike in both.
+    other.ledger.open_order(&order, &there, Some(&permit_there)).await.expect("opened in the other market");
+    market.ledger.open_order(&order, &here, Some(&permit)).await.expect("opened");
+
+    let tree = earnings(&[(BIOBANK, 40)]);
+    let terms = market.settlement(order_id(&order), 1, 40, &tree);
+    let elsewhere = other.endorse(&terms, &[1, 2]);
+    let crossed = market.ledger.settle_order(&terms, &elsewhere).await;
+    assert_eq!(refusal(crossed), BAD_KEYHOLDER_SIGNATURE, "another market");
+    other.ledger.settle_order(&terms, &elsewhere).await.expect("settled in the other market");
+    market.settle(&terms).await.expect("settled");
 }
 
 pub(crate) async fn an_order_outside_the_rules_is_refused(backend: &Backend) {

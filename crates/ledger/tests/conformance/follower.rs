@@ -2,9 +2,9 @@
 
 use crate::{
     backend::{Backend, account, key},
-    market::{ACCREDITOR, BIOBANK, KEYHOLDERS, Market, PANEL, PERSON, RESEARCHER, earnings, leaf, sign},
+    market::{ACCREDITOR, ADMIN, BIOBANK, KEYHOLDERS, Market, PANEL, PERSON, RESEARCHER, earnings, leaf, sign},
 };
-use locus_ledger::{ChainView, EventSource, OrderState, ViewFollower};
+use locus_ledger::{Amount, ChainView, EventSource, Ledger, OrderState, ViewError, ViewFollower};
 use std::time::Duration;
 
 /// Most blocks that a reorganisation takes back.
@@ -119,6 +119,46 @@ async fn anvil_takes_back_sixty_four_blocks_and_no_grant_was_relied_on() {
     anvil.mine(2 * REORGANISATION_MAX).await;
     poll(&mut view, &market).await;
     assert!(view.registration(again).is_some());
+}
+
+/// The embedded chain never takes a block back by itself, so this is what its worst day looks like: an
+/// older copy of the journal is put in its place, 64 blocks are gone, and others are made.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_chain_put_back_by_sixty_four_blocks_stops_the_view() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, older) = (folder.path().join("journal"), folder.path().join("older"));
+    let backend = Backend::embedded_at(&journal);
+    let market = Market::deploy(&backend).await;
+    let registration = market.register(PERSON, 0, 2).await.registration;
+    let contracts = *market.contracts();
+    let height = market.ledger.head().await.unwrap().number;
+    std::fs::copy(&journal, &older).unwrap();
+
+    let order = market.open(1, 100).await;
+    let deadline = market.deadline();
+    let signature = sign(&key(PERSON), &contracts.revocation_signing_hash(registration, &[1], deadline));
+    market.ledger.revoke_datasets(registration, &[1], deadline, &signature).await.expect("revoked");
+    while market.ledger.head().await.unwrap().number < height + REORGANISATION_MAX {
+        market.ledger.mint(account(RESEARCHER), Amount(1)).await.expect("minted");
+    }
+    let mut view = ChainView::default();
+    poll(&mut view, &market).await;
+    assert!(view.order(&order).is_some() && view.is_revoked(registration, 1));
+    drop((market, backend));
+
+    std::fs::copy(&older, &journal).unwrap();
+    let backend = Backend::embedded_at(&journal);
+    let ledger = Ledger::open(backend.connect(&key(ADMIN)).await, contracts).await.expect("the market opens");
+    // Control: the chain itself sees nothing wrong.
+    assert!(!ledger.is_revoked(registration, 1).await.unwrap());
+    let error = view.poll(&ledger).await.expect_err("64 final blocks are gone");
+    assert!(matches!(error, ViewError::FinalizedWentBack { seen, now } if seen == now + REORGANISATION_MAX), "{error}");
+    for _ in 0..=REORGANISATION_MAX {
+        ledger.mint(account(PERSON), Amount(2)).await.expect("minted");
+    }
+    let error = view.poll(&ledger).await.expect_err("they were replaced by others");
+    assert!(matches!(error, ViewError::FinalizedChanged { .. }), "{error}");
+    assert!(view.is_revoked(registration, 1), "and what was revoked stays revoked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,9 @@
 //! The same market on the embedded chain and on Anvil.
 //!
 //! Every scenario runs on the embedded chain. When the environment variable `LOCUS_ANVIL` names an
-//! Anvil program it also runs there, over HTTP; a program that does not work fails the tests.
+//! Anvil program it also runs there, over HTTP; a program that does not work fails the tests. The
+//! test command (`cargo xtask test`) sets `LOCUS_ANVIL_REQUIRED` as well, and then a missing program
+//! fails them too.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -65,6 +67,7 @@ on_both_chains! {
     ],
     escrow: [
         an_order_is_the_researchers_alone_and_opens_once,
+        orders_and_settlements_are_signed_for_one_market_and_one_method,
         an_order_outside_the_rules_is_refused,
         anyone_returns_the_escrow_after_the_deadline_and_nobody_before,
         a_settlement_needs_two_keyholders_who_signed_exactly_it,
@@ -76,6 +79,8 @@ on_both_chains! {
     races: [
         of_sixty_four_offers_with_one_nonce_exactly_one_is_posted,
         of_sixty_four_claims_of_one_payout_exactly_one_is_paid,
+        of_sixty_four_openings_of_one_order_exactly_one_takes_money,
+        of_sixty_four_settlements_with_one_number_exactly_one_is_made,
         one_account_sends_sixty_four_transactions_at_once,
     ],
     follower: [

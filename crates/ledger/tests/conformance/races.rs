@@ -2,7 +2,7 @@
 
 use crate::{
     backend::{Backend, account, key},
-    market::{BIOBANK, Market, PERSON, STRANGER, earnings, sign},
+    market::{BIOBANK, Market, PERSON, RESEARCHER, STRANGER, earnings, sign},
 };
 use locus_ledger::{Amount, Ledger, LedgerError};
 use std::collections::BTreeMap;
@@ -67,6 +67,50 @@ pub(crate) async fn of_sixty_four_claims_of_one_payout_exactly_one_is_paid(backe
     }
     assert_eq!(winners(outcomes, "QueryEscrowNothingToClaim"), 1);
     assert_eq!(market.balance(account(BIOBANK)).await, 10);
+}
+
+pub(crate) async fn of_sixty_four_openings_of_one_order_exactly_one_takes_money(backend: &Backend) {
+    let market = Market::deploy(backend).await;
+    let order = market.order(1, 100);
+    market.ledger.mint(account(RESEARCHER), Amount(100 * u128::from(RACERS))).await.expect("minted");
+    // The allowance would pay for all of them.
+    let permit = market.permit(100 * u128::from(RACERS)).await;
+    let signature = sign(&key(RESEARCHER), &market.contracts().order_signing_hash(&order));
+    let mut tasks = Vec::new();
+    for ledger in racers(backend, &market).await {
+        let (permit, signature) = (permit.clone(), signature.clone());
+        tasks.push(tokio::spawn(async move { ledger.open_order(&order, &signature, Some(&permit)).await }));
+    }
+    let mut outcomes = Vec::new();
+    for task in tasks {
+        outcomes.push(task.await.expect("no racer panics"));
+    }
+    assert_eq!(winners(outcomes, "QueryEscrowOrderExists"), 1);
+    assert_eq!(market.balance(market.contracts().escrow).await, 100);
+    assert_eq!(market.balance(account(RESEARCHER)).await, 100 * (u128::from(RACERS) - 1));
+}
+
+pub(crate) async fn of_sixty_four_settlements_with_one_number_exactly_one_is_made(backend: &Backend) {
+    let market = Market::deploy(backend).await;
+    let tree = earnings(&[(BIOBANK, 10)]);
+    let mut tasks = Vec::new();
+    // Different orders that keyholders were made to sign as the same settlement number.
+    let mut settlements = Vec::new();
+    for nonce in 1..=u64::from(RACERS) {
+        let order = market.open(nonce, 10).await;
+        settlements.push(market.settlement(order, 1, 10, &tree));
+    }
+    for (terms, ledger) in settlements.into_iter().zip(racers(backend, &market).await) {
+        let signatures = market.endorse(&terms, &[1, 3]);
+        tasks.push(tokio::spawn(async move { ledger.settle_order(&terms, &signatures).await }));
+    }
+    let mut outcomes = Vec::new();
+    for task in tasks {
+        outcomes.push(task.await.expect("no racer panics"));
+    }
+    assert_eq!(winners(outcomes, "QueryEscrowBadSequence"), 1);
+    assert_eq!(market.ledger.payout_sequence().await.unwrap(), 1);
+    assert_eq!(market.ledger.payout_root().await.unwrap(), tree.root());
 }
 
 pub(crate) async fn one_account_sends_sixty_four_transactions_at_once(backend: &Backend) {
