@@ -13,6 +13,7 @@ use locus_ledger::{
     RegistrationId, TierSet, ViewFollower,
 };
 use std::{
+    collections::BTreeMap,
     fs,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -132,16 +133,25 @@ fn offered(registration: u64, nonce: u64) -> MarketEvent {
     }
 }
 
-/// What changes in update number `update` of a market of `registrations`.
-fn change(update: u64, registrations: u64, batch_size: u64) -> MarketEvent {
+/// What an update does.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Offer,
+    Revocation,
+    Registration,
+}
+
+/// Update number `update` of this kind.
+fn change(view: &ChainView, kind: Kind, update: u64, batch_size: u64) -> MarketEvent {
+    let registrations = view.registration_count();
     let somebody = RegistrationId(update.wrapping_mul(7_919) % registrations + 1);
-    match update % 3 {
-        0 => offered(somebody.0, 1),
-        1 => MarketEvent::DatasetsRevoked {
-            registration: somebody,
-            ordinals: vec![u32::try_from(update % batch_size).unwrap_or(0)],
-        },
-        _ => registered(registrations + update / 3 + 1, batch_size),
+    match kind {
+        Kind::Offer => offered(somebody.0, view.registration(somebody).map_or(1, |record| record.next_offer_nonce())),
+        Kind::Revocation => {
+            let ordinals = vec![u32::try_from(update % batch_size).unwrap_or(0)];
+            MarketEvent::DatasetsRevoked { registration: somebody, ordinals }
+        }
+        Kind::Registration => registered(registrations + 1, batch_size),
     }
 }
 
@@ -169,19 +179,9 @@ async fn measure(datasets: u64, batch_size: u64) -> Result<(), Box<dyn std::erro
     println!("{datasets} datasets in {registrations} registrations:");
     println!("  first read             {building:.2?}, {} MB resident", built.saturating_sub(before) / 1_000_000);
 
-    let mut kept: Vec<Arc<ChainView>> = Vec::new();
-    let mut slowest = Duration::ZERO;
-    let began = Instant::now();
-    for update in 0..UPDATES {
-        script.replace(vec![change(update, registrations, batch_size)]);
-        let began = Instant::now();
-        kept.push(follower.refreshed().await?);
-        slowest = slowest.max(began.elapsed());
+    for kind in [Kind::Offer, Kind::Revocation, Kind::Registration] {
+        measure_updates(&script, &follower, kind, batch_size).await?;
     }
-    let elapsed = began.elapsed();
-    let grown = resident_bytes().saturating_sub(built);
-    println!("  {UPDATES} updates           {:.2?} each, slowest {slowest:.2?}", elapsed / 1_000);
-    println!("  {} snapshots kept    {} bytes each", kept.len(), grown / UPDATES);
 
     let began = Instant::now();
     let newest = follower.snapshot();
@@ -190,9 +190,47 @@ async fn measure(datasets: u64, batch_size: u64) -> Result<(), Box<dyn std::erro
     Ok(())
 }
 
+/// Many updates of a kind, while every snapshot so far is still held.
+async fn measure_updates(
+    script: &Script,
+    follower: &ViewFollower,
+    kind: Kind,
+    batch_size: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let before = resident_bytes();
+    let mut kept: Vec<Arc<ChainView>> = Vec::new();
+    let (mut elapsed, mut slowest) = (Duration::ZERO, Duration::ZERO);
+    for update in 0..UPDATES {
+        script.replace(vec![change(&follower.snapshot(), kind, update, batch_size)]);
+        let began = Instant::now();
+        kept.push(follower.refreshed().await?);
+        elapsed += began.elapsed();
+        slowest = slowest.max(began.elapsed());
+    }
+    let bytes = resident_bytes().saturating_sub(before) / UPDATES;
+    let mean = elapsed / u32::try_from(UPDATES)?;
+    let name = format!("{kind:?}");
+    println!("  update: {name:<14} {mean:.1?} on average, slowest {slowest:.1?}, {bytes} bytes for a snapshot kept");
+    Ok(())
+}
+
+/// What an update would cost with a map that is copied for every snapshot.
+fn measure_copy(registrations: u64) {
+    let shared = Arc::new(());
+    let map: BTreeMap<u64, Arc<()>> = (0..registrations).map(|id| (id, shared.clone())).collect();
+    let before = resident_bytes();
+    let began = Instant::now();
+    let copy = map.clone();
+    let elapsed = began.elapsed();
+    let megabytes = resident_bytes().saturating_sub(before) / 1_000_000;
+    println!("  a plain map of {} references, copied: {elapsed:.1?}, {megabytes} MB", copy.len());
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let datasets = std::env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
     measure(datasets, 4_000).await?;
-    measure(datasets, 1).await
+    measure(datasets, 1).await?;
+    measure_copy(datasets);
+    Ok(())
 }

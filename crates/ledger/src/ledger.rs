@@ -72,10 +72,11 @@ impl Chain {
         Self::over(RpcClient::new(EmbeddedTransport(chain), true), sender)
     }
 
-    /// Connects to a chain node over HTTP.
+    /// Connects to a chain node over HTTP, without TLS.
     pub fn http(url: &str, sender: Option<&AccountKey>) -> Result<Self, LedgerError> {
-        let url = url.parse().map_err(|_| LedgerError::BadUrl(url.to_owned()))?;
-        Ok(Self::over(RpcClient::new_http(url), sender))
+        let parsed: Option<url::Url> = url.parse().ok();
+        let node = parsed.filter(|node| node.scheme() == "http").ok_or_else(|| LedgerError::BadUrl(url.to_owned()))?;
+        Ok(Self::over(RpcClient::new_http(node), sender))
     }
 
     fn over(client: RpcClient, sender: Option<&AccountKey>) -> Self {

@@ -322,6 +322,11 @@ impl ChainView {
         self.registrations.get(&id).map(Arc::as_ref)
     }
 
+    /// Number of registrations, which is the number of the last one.
+    pub fn registration_count(&self) -> u64 {
+        self.registrations.len() as u64
+    }
+
     /// All registrations in order.
     pub fn registrations(&self) -> impl Iterator<Item = &RegistrationRecord> {
         self.registrations.values().map(Arc::as_ref)

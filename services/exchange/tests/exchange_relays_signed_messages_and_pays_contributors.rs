@@ -66,6 +66,17 @@ async fn an_order_is_escrowed_settled_and_paid_out_once() {
     // The same settlement again is answered without another transaction.
     let again = market.exchange.settle_order(request).await.expect("settled before").into_inner();
     assert!(again.tx_hash.is_empty());
+    // Anybody can rebuild the table of earnings and hold it against the root that was settled.
+    let after = |account: &[u8]| pb::ListEarningsRequest { after_account: account.to_vec().into() };
+    let page = market.exchange.list_earnings(after(&[])).await.expect("a page").into_inner();
+    let parsed = locus_wire::convert::parse_earnings(&page.earnings, None).expect("well formed");
+    let earned = parsed.iter().map(|earning| (earning.account, earning.cumulative)).collect();
+    assert_eq!(locus_ledger::PayoutTree::build(earned).root(), settlement.payout_root);
+    assert_eq!((page.payout_sequence, page.is_last), (1, true));
+    let rest = market.exchange.list_earnings(after(&one.0)).await.expect("a page").into_inner();
+    assert_eq!(rest.earnings, page.earnings[1..]);
+    let refused = market.exchange.list_earnings(after(&one.0[1..])).await.expect_err("19 bytes");
+    assert_eq!(refused.code(), Code::InvalidArgument);
     assert_eq!(account(&mut market, one).await, (0, PRICE - 3, 0));
     assert_eq!(claim(&mut market, one).await, PRICE - 3);
     assert_eq!(claim(&mut market, one).await, 0, "nothing is paid twice");

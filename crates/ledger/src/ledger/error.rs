@@ -8,8 +8,8 @@ use locus_commitment::Digest32;
 /// Why the ledger refuses or cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The endpoint is not a URL.
-    #[error("{0:?} is not a URL: write for example http://127.0.0.1:8545")]
+    /// The endpoint is not a URL that this client can use.
+    #[error("{0:?} is not an http:// URL: write for example http://127.0.0.1:8545, and reach other hosts by a tunnel")]
     BadUrl(String),
     /// A contract refused; nothing changed.
     #[error("the contract refuses: {reason}")]
