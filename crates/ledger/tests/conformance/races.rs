@@ -78,7 +78,7 @@ pub(crate) async fn of_sixty_four_openings_of_one_order_exactly_one_takes_money(
     let signature = sign(&key(RESEARCHER), &market.contracts().order_signing_hash(&order));
     let mut tasks = Vec::new();
     for ledger in racers(backend, &market).await {
-        let (permit, signature) = (permit.clone(), signature.clone());
+        let (permit, signature) = (permit, signature.clone());
         tasks.push(tokio::spawn(async move { ledger.open_order(&order, &signature, Some(&permit)).await }));
     }
     let mut outcomes = Vec::new();

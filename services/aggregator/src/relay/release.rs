@@ -82,7 +82,7 @@ impl Committee {
         });
         let behind: Vec<_> = behind.collect();
         let signed = outcomes.into_iter().filter_map(|outcome| match outcome {
-            Outcome::Signed(signed) => Some(signed),
+            Outcome::Signed(signed) => Some(*signed),
             Outcome::Behind(_) | Outcome::Unsigned => None,
         });
         let signed: Vec<_> = signed.collect();
@@ -122,7 +122,7 @@ type Signed = (KeyholderIndex, Settlement, Bytes);
 /// What came with a keyholder's shares.
 enum Outcome {
     /// Its signature of the settlement.
-    Signed(Signed),
+    Signed(Box<Signed>),
     /// It does not know who earlier settlements paid.
     Behind(KeyholderIndex),
     /// It cannot sign yet.
@@ -153,7 +153,7 @@ impl ReleaseJob<'_> {
             match message.part {
                 Some(Part::Share(share)) => buffered.push(self.accept_share(share, &mut missing)?),
                 Some(Part::Settlement(settlement)) if matches!(outcome, Outcome::Unsigned) => {
-                    outcome = Outcome::Signed(self.accept_settlement(&settlement)?);
+                    outcome = Outcome::Signed(Box::new(self.accept_settlement(&settlement)?));
                 }
                 Some(Part::PayoutsMissing(_)) if matches!(outcome, Outcome::Unsigned) => {
                     outcome = Outcome::Behind(keyholder);
