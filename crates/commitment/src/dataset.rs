@@ -17,32 +17,29 @@ const CHECK_BYTES: usize = 128;
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Blinding(pub [u8; 32]);
 
-/// Digest of one body. The check slots are hashed apart from the rest, so that they can be shown
-/// with 32 more bytes instead of the whole body.
+/// Digest of one body. The check slots are hashed once more beside the hash of the whole, so that
+/// they can be shown with 32 more bytes instead of the whole body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BodyDigest(pub Digest32);
 
 impl BodyDigest {
     /// The digest of a whole body.
     pub fn of_body(body: &[u8; BODY_BYTES]) -> Self {
-        let (check_slots, rest) = body.split_at(CHECK_BYTES);
-        let mut check = [0; CHECK_BYTES];
-        check.copy_from_slice(check_slots);
-        Self::of_parts(&check, &Self::rest_digest_of(rest))
+        let mut check_slots = [0; CHECK_BYTES];
+        check_slots.copy_from_slice(&body[..CHECK_BYTES]);
+        Self::of_parts(&check_slots, &Self::whole_hash(body))
     }
 
-    /// BLAKE3 of everything after the check slots: what opens the check slots against the digest.
-    pub fn rest_digest(body: &[u8; BODY_BYTES]) -> Digest32 {
-        Self::rest_digest_of(&body[CHECK_BYTES..])
+    /// BLAKE3 of the whole body: what opens the check slots against the digest.
+    pub fn whole_hash(body: &[u8; BODY_BYTES]) -> Digest32 {
+        Digest32(*blake3::hash(body).as_bytes())
     }
 
-    /// The digest from the check slots and the digest of the rest.
-    pub fn of_parts(check_slots: &[u8; CHECK_BYTES], rest: &Digest32) -> Self {
-        Self(sha3_256(DST_BODY, &[check_slots, &rest.0]))
-    }
-
-    fn rest_digest_of(rest: &[u8]) -> Digest32 {
-        Digest32(*blake3::hash(rest).as_bytes())
+    /// The digest from the check slots and the hash of the whole body. That the check slots are
+    /// those of the body is seen by whoever computes [`of_body`](Self::of_body): no body has the
+    /// digest of check slots that are not its own.
+    pub fn of_parts(check_slots: &[u8; CHECK_BYTES], whole: &Digest32) -> Self {
+        Self(sha3_256(DST_BODY, &[check_slots, &whole.0]))
     }
 }
 
@@ -132,11 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn check_slots_open_without_the_rest_of_the_body() {
+    fn check_slots_open_without_the_body() {
         let body = [3u8; BODY_BYTES];
-        let rest = BodyDigest::rest_digest(&body);
-        assert_eq!(BodyDigest::of_parts(&[3; CHECK_BYTES], &rest), BodyDigest::of_body(&body));
-        assert_ne!(BodyDigest::of_parts(&[4; CHECK_BYTES], &rest), BodyDigest::of_body(&body));
+        let whole = BodyDigest::whole_hash(&body);
+        assert_eq!(BodyDigest::of_parts(&[3; CHECK_BYTES], &whole), BodyDigest::of_body(&body));
+        assert_ne!(BodyDigest::of_parts(&[4; CHECK_BYTES], &whole), BodyDigest::of_body(&body));
     }
 
     #[test]

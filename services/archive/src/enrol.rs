@@ -143,7 +143,7 @@ impl Batch {
                 .iter()
                 .map(|opening| pb::BodyOpening {
                     check_slots: Bytes::copy_from_slice(&opening.check_slots),
-                    rest_digest: Bytes::copy_from_slice(&opening.rest.0),
+                    body_hash: Bytes::copy_from_slice(&opening.whole.0),
                 })
                 .collect(),
         });

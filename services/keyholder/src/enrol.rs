@@ -344,8 +344,8 @@ fn open_bodies(bodies: &[pb::BodyOpening], columns: usize, leaf: &DatasetLeaf) -
     let mut checks = Vec::with_capacity(columns);
     for body in bodies {
         let check_slots: &[u8; 128] = body.check_slots.as_ref().try_into().ok()?;
-        let rest: &[u8; 32] = body.rest_digest.as_ref().try_into().ok()?;
-        digests.push(BodyDigest::of_parts(check_slots, &Digest32(*rest)));
+        let whole: &[u8; 32] = body.body_hash.as_ref().try_into().ok()?;
+        digests.push(BodyDigest::of_parts(check_slots, &Digest32(*whole)));
         let mut values = [0u64; 16];
         for (value, word) in values.iter_mut().zip(check_slots.as_chunks::<8>().0) {
             *value = u64::from_le_bytes(*word);

@@ -37,8 +37,8 @@ const _: () = assert!(BODY_LENGTH as usize == BODY_BYTES && DIGEST_LENGTH as usi
 pub struct BodyOpening {
     /// The first 128 bytes of the body.
     pub check_slots: [u8; 128],
-    /// BLAKE3 of the rest of the body.
-    pub rest: Digest32,
+    /// BLAKE3 of the whole body.
+    pub whole: Digest32,
 }
 
 impl BodyOpening {
@@ -46,12 +46,12 @@ impl BodyOpening {
     pub fn of_body(body: &BodyBytes) -> Self {
         let mut check_slots = [0; 128];
         check_slots.copy_from_slice(&body[..128]);
-        Self { check_slots, rest: BodyDigest::rest_digest(body) }
+        Self { check_slots, whole: BodyDigest::whole_hash(body) }
     }
 
     /// The digest of the body it opens.
     pub fn digest(&self) -> BodyDigest {
-        BodyDigest::of_parts(&self.check_slots, &self.rest)
+        BodyDigest::of_parts(&self.check_slots, &self.whole)
     }
 }
 

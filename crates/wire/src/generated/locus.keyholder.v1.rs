@@ -16,9 +16,9 @@ pub struct BodyOpening {
     /// 128 bytes: the 16 check slots.
     #[prost(bytes = "bytes", tag = "1")]
     pub check_slots: ::prost::bytes::Bytes,
-    /// 32 bytes: BLAKE3 of the rest.
+    /// 32 bytes: BLAKE3 of the whole body.
     #[prost(bytes = "bytes", tag = "2")]
-    pub rest_digest: ::prost::bytes::Bytes,
+    pub body_hash: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrolHeader {

@@ -36,7 +36,7 @@ impl OpeningSpool {
         let mut bytes = Vec::with_capacity(openings.len() * OPENING_BYTES);
         for opening in openings {
             bytes.extend_from_slice(&opening.check_slots);
-            bytes.extend_from_slice(&opening.rest.0);
+            bytes.extend_from_slice(&opening.whole.0);
         }
         self.seek(column, first_ordinal)?;
         self.file.write_all(&bytes)
@@ -65,10 +65,10 @@ impl OpeningSpool {
 
 fn parse_opening(bytes: &[u8; OPENING_BYTES]) -> BodyOpening {
     let mut check_slots = [0; CHECK_BYTES];
-    let mut rest = [0; 32];
+    let mut whole = [0; 32];
     check_slots.copy_from_slice(&bytes[..CHECK_BYTES]);
-    rest.copy_from_slice(&bytes[CHECK_BYTES..]);
-    BodyOpening { check_slots, rest: Digest32(rest) }
+    whole.copy_from_slice(&bytes[CHECK_BYTES..]);
+    BodyOpening { check_slots, whole: Digest32(whole) }
 }
 
 /// Byte strings in the order they were written, for example check values on their way from one
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn opening(byte: u8) -> BodyOpening {
-        BodyOpening { check_slots: [byte; CHECK_BYTES], rest: Digest32([byte; 32]) }
+        BodyOpening { check_slots: [byte; CHECK_BYTES], whole: Digest32([byte; 32]) }
     }
 
     #[test]
