@@ -2,46 +2,51 @@
 
 use crate::{
     error::EngineError,
-    kernel::{BodySum, Kernel, zero_sum},
-    plan::PartPlan,
+    kernel::Kernel,
+    object::{Checking, ObjectSum, SelectedPart, sum_object},
     registered::RegisteredBodies,
+    tag::Tag,
+    tags::{FreshTag, RowTags},
 };
 use locus_commitment::DatasetBodyDigest;
-use locus_store::{BodyRun, Column, Manifest, PanelStore, Part, PartDigests, PartReader, SlotSet, StoreError};
+use locus_store::{BodySum, Column, Manifest, PanelStore, Part, SlotSet};
 use std::{num::NonZeroUsize, sync::Arc};
 use tokio::task::{JoinError, JoinSet};
 
-/// Most objects that are summed at the same time by default; each needs about 4 MiB.
+/// Most objects that are summed at the same time by default; each needs about 1 MiB.
 const TASKS_MAX: usize = 8;
-/// Bodies that are hashed and then summed while they are in the processor's cache.
-const BODIES_IN_CACHE: usize = 4;
+/// Objects whose tags wait to be kept together: 64 blocks of tags are 3 MiB.
+const UNKEPT_OBJECTS_MAX: usize = 64;
 
-/// Sums ciphertext bodies. Holds no data; cheap to clone.
-#[derive(Debug, Clone, Copy)]
+/// Sums ciphertext bodies. Cheap to clone; clones share their tags.
+#[derive(Debug, Clone)]
 pub struct Engine {
     kernel: Kernel,
     tasks_max: NonZeroUsize,
+    tags: Arc<RowTags>,
 }
 
-impl Default for Engine {
-    /// An engine with the fastest kernel and as many tasks as there are processors, at most 8.
-    fn default() -> Self {
-        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { kernel: Kernel::detect(), tasks_max: processors.min(NonZeroUsize::MIN.saturating_add(TASKS_MAX - 1)) }
-    }
+/// What is summed.
+#[derive(Clone, Copy)]
+struct Query<'a> {
+    panel: &'a PanelStore,
+    manifest: &'a Manifest,
+    selection: &'a SlotSet,
+    registered: &'a dyn RegisteredBodies,
 }
-
-/// A part of which some rows are selected, with digests that agree with the chain.
-struct SelectedPart {
-    reader: PartReader,
-    digests: PartDigests,
-    plan: PartPlan,
-}
-
-/// Index of a column in the query, and the sum over the selected rows of one of its objects.
-type ObjectSum = Result<(usize, Box<BodySum>), EngineError>;
 
 impl Engine {
+    /// An engine that keeps tags in `tags`, with the fastest kernel and as many tasks as there are
+    /// processors, at most 8.
+    pub fn new(tags: RowTags) -> Self {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self {
+            kernel: Kernel::detect(),
+            tasks_max: processors.min(NonZeroUsize::MIN.saturating_add(TASKS_MAX - 1)),
+            tags: Arc::new(tags),
+        }
+    }
+
     /// This engine with another bound on the objects it sums at the same time.
     #[must_use]
     pub fn with_tasks(self, tasks_max: NonZeroUsize) -> Self {
@@ -74,9 +79,9 @@ impl Engine {
     /// The sums over the selected slots of several columns, in their order. The sum over no slots
     /// is zero.
     ///
-    /// Every selected dataset is held against its registered digest, every body that is read
-    /// against its own digest, every stored sum against the manifest, which binds it to the digests
-    /// of the bodies it was computed from. At most half of an object's bodies are read.
+    /// Every sum is that of bodies with the registered digests: bodies that are read for the first
+    /// time are hashed and tagged, and every sum is held against the tags of its rows, whatever
+    /// stored sums and bodies it was made from (SPEC clauses 1 and 4).
     ///
     /// # Errors
     /// [`EngineError::Withdrawn`], [`EngineError::NotStored`], [`EngineError::NotRegistered`] for
@@ -94,42 +99,107 @@ impl Engine {
             panel.shape().position(column).map_err(|_| EngineError::UnknownColumn(column))?;
         }
         check_selection(manifest, selection)?;
-        let mut sums = Sums { kernel: self.kernel, sums: columns.iter().map(|_| zero_sum()).collect() };
+        let query = Query { panel, manifest, selection, registered };
+        let (mut sums, wrong) = self.sum_columns(query, columns, Checking::Unknown).await?;
+        if wrong.is_empty() {
+            return Ok(sums);
+        }
+        tracing::warn!(columns = wrong.len(), "sums do not agree with their rows: every row is hashed again");
+        let again: Vec<Column> = wrong.iter().map(|&index| columns[index]).collect();
+        let (right, still_wrong) = self.sum_columns(query, &again, Checking::All).await?;
+        if let Some(&index) = still_wrong.first() {
+            return Err(EngineError::Unverified(again[index]));
+        }
+        for (index, sum) in wrong.into_iter().zip(right) {
+            sums[index] = sum;
+        }
+        Ok(sums)
+    }
+
+    /// Sums `columns`, and says which sums (by index) do not have the tag they must have.
+    async fn sum_columns(
+        &self,
+        query: Query<'_>,
+        columns: &[Column],
+        checking: Checking,
+    ) -> Result<(Vec<Vec<u64>>, Vec<usize>), EngineError> {
+        let mut sums = Sums::new(self.tags.clone(), query.panel, columns);
         let mut running = JoinSet::new();
-        for part in manifest.parts() {
-            let Some(selected) = select_part(panel, part, columns, selection, registered).await? else { continue };
+        for part in query.manifest.parts() {
+            let Some(selected) = select_part(query, part, columns).await? else { continue };
             let selected = Arc::new(selected);
             for (index, &column) in columns.iter().enumerate() {
                 if running.len() >= self.tasks_max.get() {
-                    sums.add(running.join_next().await)?;
+                    sums.add(running.join_next().await).await?;
                 }
-                let (kernel, selected) = (self.kernel, selected.clone());
-                running.spawn(async move { Ok((index, sum_object(kernel, &selected, column).await?)) });
+                let (kernel, tags, selected) = (self.kernel, self.tags.clone(), selected.clone());
+                running
+                    .spawn(async move { Ok((index, sum_object(kernel, &tags, &selected, column, checking).await?)) });
             }
         }
         while !running.is_empty() {
-            sums.add(running.join_next().await)?;
+            sums.add(running.join_next().await).await?;
         }
-        Ok(sums.sums.into_iter().map(|sum| sum.to_vec()).collect())
+        sums.finish().await
     }
 }
 
-/// The sums so far.
+/// What a task ends with: the index of a column, and the sum over one of its objects.
+type Ended = Result<(usize, ObjectSum), EngineError>;
+
+/// The sums so far, and what their tags must be.
 struct Sums {
-    kernel: Kernel,
-    sums: Vec<Box<BodySum>>,
+    tags: Arc<RowTags>,
+    panel: PanelStore,
+    columns: Vec<Column>,
+    sums: Vec<(Box<BodySum>, Tag)>,
+    unkept: Vec<(Column, Vec<FreshTag>)>,
 }
 
 impl Sums {
-    /// Adds what a task has summed: the index of its column, and the sum over one object.
-    fn add(&mut self, ended: Option<Result<ObjectSum, JoinError>>) -> Result<(), EngineError> {
-        let (index, sum) = match ended {
+    fn new(tags: Arc<RowTags>, panel: &PanelStore, columns: &[Column]) -> Self {
+        let sums = columns.iter().map(|_| (BodySum::zero(), Tag::ZERO)).collect();
+        Self { tags, panel: panel.clone(), columns: columns.to_vec(), sums, unkept: Vec::new() }
+    }
+
+    /// Adds what a task has summed.
+    async fn add(&mut self, ended: Option<Result<Ended, JoinError>>) -> Result<(), EngineError> {
+        let (index, object) = match ended {
             Some(ended) => ended.map_err(|_| EngineError::Interrupted)??,
             None => return Ok(()),
         };
-        self.kernel.add_sum(&mut self.sums[index], &sum);
-        Ok(())
+        let (sum, tag) = &mut self.sums[index];
+        sum.add(&object.sum);
+        *tag = tag.plus(object.tag);
+        if !object.fresh.is_empty() {
+            self.unkept.push((self.columns[index], object.fresh));
+        }
+        if self.unkept.len() >= UNKEPT_OBJECTS_MAX { self.keep().await } else { Ok(()) }
     }
+
+    async fn keep(&mut self) -> Result<(), EngineError> {
+        let (tags, panel, unkept) = (self.tags.clone(), self.panel.panel(), std::mem::take(&mut self.unkept));
+        blocking(move || tags.keep(panel, &unkept)).await?
+    }
+
+    /// The sums, and the indexes of those that are wrong.
+    async fn finish(mut self) -> Result<(Vec<Vec<u64>>, Vec<usize>), EngineError> {
+        if !self.unkept.is_empty() {
+            self.keep().await?;
+        }
+        let (tags, sums) = (self.tags, self.sums);
+        blocking(move || {
+            let is_wrong = |(sum, tag): &(Box<BodySum>, Tag)| tags.key.tag_of_sum(sum) != Some(*tag);
+            let wrong = sums.iter().enumerate().filter(|(_, sum)| is_wrong(sum)).map(|(index, _)| index).collect();
+            (sums.into_iter().map(|(sum, _)| sum.words.to_vec()).collect(), wrong)
+        })
+        .await
+    }
+}
+
+/// Runs `work`, which takes more than about 500 microseconds, off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Interrupted)
 }
 
 /// Refuses slots that the manifest does not have or that must not be used.
@@ -143,80 +213,18 @@ fn check_selection(manifest: &Manifest, selection: &SlotSet) -> Result<(), Engin
     }
 }
 
-/// Opens a part and checks the selected datasets against the chain; `None` when none is selected.
-async fn select_part(
-    panel: &PanelStore,
-    part: &Part,
-    columns: &[Column],
-    selection: &SlotSet,
-    registered: &dyn RegisteredBodies,
-) -> Result<Option<SelectedPart>, EngineError> {
-    let slots = part.slots().iter().flat_map(|range| range.iter()).filter(|&slot| selection.contains(slot));
-    let expected: Vec<(u32, DatasetBodyDigest)> = slots
+/// Opens a part of which slots are selected; `None` when none is.
+async fn select_part(query: Query<'_>, part: &Part, columns: &[Column]) -> Result<Option<SelectedPart>, EngineError> {
+    let slots = part.slots().iter().flat_map(|range| range.iter()).filter(|&slot| query.selection.contains(slot));
+    let datasets: Vec<(u32, DatasetBodyDigest)> = slots
         .map(|slot| {
-            registered.body_digest(slot).map(|digest| (slot, digest)).ok_or(EngineError::NotRegistered { slot })
+            let digest = query.registered.body_digest(slot);
+            digest.map(|digest| (slot, digest)).ok_or(EngineError::NotRegistered { slot })
         })
         .collect::<Result<_, _>>()?;
-    if expected.is_empty() {
+    if datasets.is_empty() {
         return Ok(None);
     }
-    let reader = panel.open(part).await?;
-    let mut registered_rows = Vec::with_capacity(expected.len());
-    for (slot, digest) in expected {
-        // An opened part has all slots that the manifest says it has.
-        let position = reader.position(slot).ok_or(EngineError::Interrupted)?;
-        registered_rows.push((position, digest));
-    }
-    let digests = reader.digests(columns, &registered_rows).await?;
-    let selected: Vec<u32> = registered_rows.iter().map(|(position, _)| *position).collect();
-    let plan = PartPlan::new(&selected, reader.row_count());
-    Ok(Some(SelectedPart { reader, digests, plan }))
-}
-
-/// The sum over the selected rows of one object.
-async fn sum_object(kernel: Kernel, part: &Arc<SelectedPart>, column: Column) -> Result<Box<BodySum>, EngineError> {
-    let windows = &part.plan.windows;
-    let mut read_sum = zero_sum();
-    let mut ahead = match windows.first() {
-        Some(first) => part.reader.read(column, first).await?,
-        None => Vec::new(),
-    };
-    // While one window is hashed and summed, the next one is read.
-    for next in 1..=windows.len() {
-        let runs = std::mem::take(&mut ahead);
-        let adding = add_checked(kernel, part.clone(), column, read_sum, runs);
-        read_sum = match windows.get(next) {
-            Some(window) => {
-                let (sum, read) = futures::join!(adding, part.reader.read(column, window));
-                ahead = read?;
-                sum?
-            }
-            None => adding.await?,
-        };
-    }
-    if !part.plan.from_total {
-        return Ok(read_sum);
-    }
-    let mut total = part.reader.total(column).await?;
-    kernel.subtract_sum(&mut total, &read_sum);
-    Ok(total)
-}
-
-/// Adds bodies to `sum` after checking each.
-async fn add_checked(
-    kernel: Kernel,
-    part: Arc<SelectedPart>,
-    column: Column,
-    mut sum: Box<BodySum>,
-    runs: Vec<BodyRun>,
-) -> Result<Box<BodySum>, EngineError> {
-    let work = move || -> Result<Box<BodySum>, StoreError> {
-        let digests = part.digests.column(column).unwrap_or_default();
-        for run in runs {
-            run.visit_checked(digests, BODIES_IN_CACHE, |bodies| kernel.add(&mut sum, bodies))?;
-        }
-        Ok(sum)
-    };
-    let sum = tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Interrupted)??;
-    Ok(sum)
+    let reader = query.panel.open(part).await?;
+    SelectedPart::new(query.panel.panel(), reader, columns, datasets).map(Some)
 }

@@ -1,5 +1,6 @@
 //! Why a sum could not be computed.
 
+use crate::tags::TagStorageError;
 use locus_store::{Column, StoreError};
 use thiserror::Error;
 
@@ -33,6 +34,12 @@ pub enum EngineError {
     /// Stored data are missing, damaged or other data, or storage failed.
     #[error("stored ciphertexts cannot be summed")]
     Store(#[from] StoreError),
+    /// The reader's own tags cannot be read or kept.
+    #[error("row tags cannot be kept; check the disk of this process")]
+    Tags(#[source] TagStorageError),
+    /// A sum of rows that were all hashed does not have the tag of these rows.
+    #[error("sum at block {} plane {} does not add up; check the memory of this machine", .0.block.0, .0.plane.code())]
+    Unverified(Column),
     /// A background task stopped before it was done.
     #[error("summing was interrupted; try again")]
     Interrupted,

@@ -3,10 +3,15 @@
 mod engine;
 mod error;
 mod kernel;
+mod object;
 mod plan;
 mod registered;
+mod tag;
+mod tags;
 
 pub use engine::Engine;
 pub use error::EngineError;
-pub use kernel::{BodySum, Kernel};
+pub use kernel::Kernel;
 pub use registered::RegisteredBodies;
+pub use tag::{Tag, TagKey};
+pub use tags::{RowTags, TAG_BLOCK_BYTES, TagBlockName, TagStorage, TagStorageError};

@@ -2,8 +2,8 @@
 //! holds (T18: other cohort, stale manifest, withdrawn member, swapped, flipped or missing rows).
 
 use futures::TryStreamExt;
-use locus_commitment::DatasetBodyDigest;
-use locus_engine::{Engine, EngineError, Kernel};
+use locus_commitment::{DatasetBodyDigest, sha3_256};
+use locus_engine::{Engine, EngineError, Kernel, RowTags, TagBlockName, TagKey, TagStorage, TagStorageError};
 use locus_genomics::{PanelBlockIndex, PanelDigest, Plane};
 use locus_store::{
     Column, GarbagePolicy, Manifest, PanelShape, PanelStore, SlotRange, SlotSet, Store, StoreError,
@@ -14,11 +14,16 @@ use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::SystemTime,
 };
 
 type Registered = BTreeMap<u32, DatasetBodyDigest>;
+
+/// An engine that has seen no body yet.
+fn engine() -> Engine {
+    Engine::new(RowTags::in_memory(TagKey::expand(&[9; 32])))
+}
 
 /// A panel with batches in shards 0 to 2, some compacted, some not, one part trimmed, and one slot
 /// withdrawn and erased.
@@ -84,9 +89,27 @@ impl World {
     }
 
     async fn sum(&self, selection: &SlotSet) -> Result<Vec<Vec<u64>>, EngineError> {
+        self.sum_by(&engine(), selection).await
+    }
+
+    async fn sum_by(&self, engine: &Engine, selection: &SlotSet) -> Result<Vec<Vec<u64>>, EngineError> {
         // A fresh view, as after a restart.
         let panel = open(&self.store);
-        Engine::default().sum_many(&panel, &self.manifest, &columns(), selection, &self.registered).await
+        engine.sum_many(&panel, &self.manifest, &columns(), selection, &self.registered).await
+    }
+
+    /// An engine that has read and tagged all live bodies once.
+    async fn experienced(&self) -> Engine {
+        let engine = engine();
+        self.sum_by(&engine, &self.manifest.live()).await.expect("the store is sound");
+        engine
+    }
+
+    /// Where the first column's body of `slot` is in `object`.
+    fn place(&self, object: &[u8], slot: u32) -> usize {
+        let (batch, row) = self.slots[&slot];
+        let body = batch.body(columns()[0], row);
+        object.windows(64).position(|window| window == &body[..64]).expect("the body is in its object")
     }
 
     async fn object(&self, within: &str, suffix: &str) -> Path {
@@ -126,13 +149,13 @@ proptest! {
             let selection = slots(live.into_iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(slot, _)| slot));
             for kernel in Kernel::available() {
                 let tasks = NonZeroUsize::new(tasks).expect("at least one");
-                let engine = Engine::default().with_tasks(tasks).with_kernel(kernel);
-                let sums = engine
-                    .sum_many(&world.panel, &world.manifest, &columns(), &selection, &world.registered)
-                    .await
-                    .expect("live slots can be summed");
-                for (column, sum) in columns().into_iter().zip(sums) {
-                    assert_eq!(sum, world.expected(column, &selection), "{column:?} {}", kernel.name());
+                let engine = engine().with_tasks(tasks).with_kernel(kernel);
+                // First from hashed rows, then from tagged rows and stored sums.
+                for _ in 0..2 {
+                    let sums = world.sum_by(&engine, &selection).await.expect("live slots can be summed");
+                    for (column, sum) in columns().into_iter().zip(sums) {
+                        assert_eq!(sum, world.expected(column, &selection), "{column:?} {}", kernel.name());
+                    }
                 }
             }
         });
@@ -140,8 +163,9 @@ proptest! {
 }
 
 #[tokio::test]
-async fn all_slots_of_sound_parts_are_summed_from_stored_sums_alone() {
+async fn all_slots_of_tagged_parts_are_summed_from_stored_sums_alone() {
     let world = World::new().await;
+    let engine = world.experienced().await;
     // Batch 3 is one part, all of it selected: its bodies can be gone.
     let selection = slots(1100..1109);
     for column in columns() {
@@ -149,9 +173,11 @@ async fn all_slots_of_sound_parts_are_summed_from_stored_sums_alone() {
         let name = world.object(&within, ".parquet").await;
         world.store.delete(&name).await.expect("memory deletes");
     }
-    let sums = world.sum(&selection).await.expect("no body is needed");
+    let sums = world.sum_by(&engine, &selection).await.expect("no body is needed");
     assert_eq!(sums[0], world.expected(columns()[0], &selection));
-    let partly = world.sum(&slots(1100..1108)).await.expect_err("the positive control: one body is needed");
+    assert!(world.sum(&selection).await.is_err(), "an engine that never saw the bodies needs them");
+    let partly = world.sum_by(&engine, &slots(1100..1108)).await;
+    let partly = partly.expect_err("the positive control: one body is needed");
     assert!(matches!(partly, EngineError::Store(StoreError::MissingObject { .. })), "{partly:?}");
 }
 
@@ -160,7 +186,7 @@ async fn the_sum_over_no_slots_is_zero_and_reads_nothing() {
     let world = World::new().await;
     let empty = open(&(Arc::new(InMemory::new()) as Arc<dyn ObjectStore>));
     let manifest = empty.latest().await.expect("an empty panel has a manifest");
-    let sum = Engine::default().sum(&empty, &manifest, columns()[0], &SlotSet::new(), &world.registered).await;
+    let sum = engine().sum(&empty, &manifest, columns()[0], &SlotSet::new(), &world.registered).await;
     assert_eq!(sum.expect("nothing to sum"), vec![0; 4096]);
     assert_eq!(world.sum(&SlotSet::new()).await.expect("nothing to sum"), vec![vec![0; 4096]; 4]);
 }
@@ -170,9 +196,8 @@ async fn a_query_can_be_run_on_any_thread() {
     let world = World::new().await;
     let selection = slots([1]);
     let expected = world.expected(columns()[1], &selection);
-    let query = async move {
-        Engine::default().sum(&world.panel, &world.manifest, columns()[1], &selection, &world.registered).await
-    };
+    let query =
+        async move { engine().sum(&world.panel, &world.manifest, columns()[1], &selection, &world.registered).await };
     assert_eq!(tokio::spawn(query).await.expect("task ends").expect("summed"), expected);
 }
 
@@ -200,7 +225,7 @@ async fn slots_that_must_not_be_summed_are_named() {
     let error = world.sum(&slots([0, 1014])).await.expect_err("the chain does not know the slot");
     assert!(matches!(error, EngineError::NotRegistered { slot: 1014 }), "{error:?}");
     let column = Column { block: PanelBlockIndex(2), plane: Plane::Calls };
-    let error = Engine::default().sum(&world.panel, &world.manifest, column, &slots([0]), &world.registered).await;
+    let error = engine().sum(&world.panel, &world.manifest, column, &slots([0]), &world.registered).await;
     assert!(matches!(error, Err(EngineError::UnknownColumn(_))), "{error:?}");
 }
 
@@ -224,55 +249,69 @@ async fn a_dataset_other_than_the_registered_one_is_refused() {
     }
 }
 
-/// Damages the objects of shard 0 in the first column in every way, and sums few and most slots.
+/// Damages the objects of shard 0 in the first column in every way, and sums few and most slots,
+/// with an engine that reads the bodies for the first time and with one that has tags of all.
 #[tokio::test]
 async fn flipped_swapped_and_missing_rows_never_give_a_sum() {
-    const FLIPPED: u32 = 3;
-    for which in [0, 1] {
+    for (which, tagged) in [(0, false), (1, false), (0, true), (1, true)] {
         let world = World::new().await;
+        let engine = if tagged { world.experienced().await } else { engine() };
+        let sum = |selection| {
+            // Without tags of all, every sum is by an engine that knows no body.
+            let engine = if tagged { engine.clone() } else { self::engine() };
+            let world = &world;
+            async move { world.sum_by(&engine, &selection).await }
+        };
         let selection = few_and_most(&world)[which].clone();
-        let right = world.sum(&selection).await.expect("the positive control");
+        let right = sum(selection.clone()).await.expect("the positive control");
         let name = world.object("block=0000/plane=0/shard=00000", ".parquet").await;
         let sound = world.bytes(&name).await;
-        // A row that is read: a selected one, or an unselected one.
-        let place = |slot: u32| {
-            let (batch, row) = world.slots[&slot];
-            let body = batch.body(columns()[0], row);
-            sound.windows(64).position(|window| window == &body[..64]).expect("the body is in its object")
-        };
-        // Slots 3 and 30 are read in both cases: 30 = 9 * 3 + 3.
-        let (left, other) = (place(FLIPPED), place(30));
+        // A selected row, and one that is not; engines with tags read only one kind.
+        let (inside, outside) = if which == 0 { (3, 5) } else { (4, 3) };
+        let (left, other) = (world.place(&sound, inside), world.place(&sound, outside));
 
-        let mut flipped = sound.clone();
-        flipped[left + 12_345] ^= 0x80;
-        world.put(&name, flipped).await;
-        let error = world.sum(&selection).await.expect_err("a bit is flipped");
-        assert!(matches!(error, EngineError::Store(StoreError::BodyMismatch { row: FLIPPED, .. })), "{error:?}");
+        // Rows that are not read may be anything: most slots are the stored sum minus the others.
+        let reads_selected = !(tagged && which == 1);
+        for (place, is_selected) in [(left, true), (other, false)] {
+            let mut flipped = sound.clone();
+            flipped[place + 12_345] ^= 0x80;
+            world.put(&name, flipped).await;
+            match sum(selection.clone()).await {
+                Err(EngineError::Store(StoreError::BodyMismatch { row, .. })) => {
+                    assert!(is_selected && reads_selected && row == inside);
+                }
+                Ok(sums) => assert!(sums == right && !(is_selected && reads_selected)),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
 
         let mut swapped = sound.clone();
         for offset in 0..locus_store::BODY_BYTES {
             swapped.swap(left + offset, other + offset);
         }
         world.put(&name, swapped).await;
-        let error = world.sum(&selection).await.expect_err("rows are swapped");
-        assert!(matches!(error, EngineError::Store(StoreError::BodyMismatch { row: FLIPPED, .. })), "{error:?}");
+        match sum(selection.clone()).await {
+            Err(EngineError::Store(StoreError::BodyMismatch { row, .. })) => assert_eq!(row, inside),
+            other => panic!("rows are swapped: {other:?}"),
+        }
 
-        world.put(&name, sound[..left].to_vec()).await;
-        assert!(matches!(world.sum(&selection).await, Err(EngineError::Store(_))), "rows are missing");
+        world.put(&name, sound[..left.min(other)].to_vec()).await;
+        assert!(matches!(sum(selection.clone()).await, Err(EngineError::Store(_))), "rows are missing");
 
         world.store.delete(&name).await.expect("memory deletes");
-        let error = world.sum(&selection).await.expect_err("the object is missing");
+        let error = sum(selection.clone()).await.expect_err("the object is missing");
         assert!(matches!(&error, EngineError::Store(StoreError::MissingObject { .. })), "{error:?}");
         assert!(error.is_stale());
 
         world.put(&name, sound.clone()).await;
-        assert_eq!(world.sum(&selection).await.expect("sound again"), right);
+        assert_eq!(sum(selection).await.expect("sound again"), right);
     }
 }
 
 #[tokio::test]
 async fn a_forged_stored_sum_never_gives_a_sum() {
     let world = World::new().await;
+    let engine = world.experienced().await;
     let [_, most] = few_and_most(&world);
     let name = world.object("block=0000/plane=0/shard=00000", ".total").await;
     let sound = world.bytes(&name).await;
@@ -281,7 +320,8 @@ async fn a_forged_stored_sum_never_gives_a_sum() {
     flipped[777] ^= 1;
     for (forged, what) in [(flipped, "flipped"), (other, "of another block"), (sound[1..].to_vec(), "cut")] {
         world.put(&name, forged).await;
-        let error = world.sum(&most).await.expect_err(what);
+        assert!(world.sum(&most).await.is_ok(), "hashed rows need no stored sum");
+        let error = world.sum_by(&engine, &most).await.expect_err(what);
         let typed =
             matches!(error, EngineError::Store(StoreError::DigestMismatch { .. } | StoreError::Malformed { .. }));
         assert!(typed, "{what}: {error:?}");
@@ -293,8 +333,143 @@ async fn a_forged_stored_sum_never_gives_a_sum() {
     let forged = format!("{}{}{}", &text[..at], "0".repeat(64), &text[at + 64..]);
     world.put(&name, sound).await;
     world.put(&index, forged.into_bytes()).await;
-    let error = world.sum(&most).await.expect_err("the index is forged");
+    let error = world.sum_by(&engine, &most).await.expect_err("the index is forged");
     assert!(matches!(error, EngineError::Store(StoreError::DigestMismatch { .. })), "{error:?}");
+}
+
+/// Changes that leave the sum as it is are not seen by an engine that has tags, and do no harm: the
+/// answer is the one of the registered bodies. Whoever reads for the first time sees them.
+#[tokio::test]
+async fn changes_that_cancel_out_leave_the_right_sum() {
+    let world = World::new().await;
+    let engine = world.experienced().await;
+    let selection = slots([1, 2, 3, 30, 69]);
+    let right = world.sum_by(&engine, &selection).await.expect("the positive control");
+    let name = world.object("block=0000/plane=0/shard=00000", ".parquet").await;
+    let sound = world.bytes(&name).await;
+    let add = |object: &mut Vec<u8>, slot: u32, amount: u64| {
+        let at = world.place(&sound, slot) + 800;
+        let word: &mut [u8; 8] = (&mut object[at..at + 8]).try_into().expect("eight bytes");
+        *word = u64::from_le_bytes(*word).wrapping_add(amount).to_le_bytes();
+    };
+    let mut cancelling = sound.clone();
+    // Without a carry the integers cancel, too.
+    let word = |slot: u32| u64::from_le_bytes(sound[world.place(&sound, slot) + 800..][..8].try_into().expect("eight"));
+    let (up, down) = if word(2) < 1 << 63 { (2, 30) } else { (30, 2) };
+    let amount = word(down).min(u64::MAX - word(up)) / 2 + 1;
+    add(&mut cancelling, up, amount);
+    add(&mut cancelling, down, amount.wrapping_neg());
+    world.put(&name, cancelling.clone()).await;
+    assert_eq!(world.sum_by(&engine, &selection).await.expect("the sum is right"), right);
+    let error = world.sum(&selection).await.expect_err("read for the first time");
+    assert!(matches!(error, EngineError::Store(StoreError::BodyMismatch { row: 2, .. })), "{error:?}");
+    // One more in one place, and it does not cancel.
+    add(&mut cancelling, 30, 1);
+    world.put(&name, cancelling).await;
+    let error = world.sum_by(&engine, &selection).await.expect_err("the sum is wrong by one");
+    assert!(matches!(error, EngineError::Store(StoreError::BodyMismatch { row: 2, .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn objects_put_in_the_place_of_others_never_give_a_sum() {
+    let world = World::new().await;
+    let engine = world.experienced().await;
+    let name = world.object("block=0000/plane=0/shard=00000", ".parquet").await;
+    let sound = world.bytes(&name).await;
+    // The object of another column, and what an older backup of the same rows could hold.
+    let other = world.bytes(&world.object("block=0001/plane=1/shard=00000", ".parquet").await).await;
+    let mut older = sound.clone();
+    let body = world.place(&sound, 30);
+    older[body..body + locus_store::BODY_BYTES]
+        .copy_from_slice(&SyntheticBatch { seed: 77, rows: 1 }.body(columns()[0], 0));
+    for replaced in [other, older] {
+        world.put(&name, replaced).await;
+        for engine in [engine.clone(), self::engine()] {
+            let error = world.sum_by(&engine, &slots([3, 30])).await.expect_err("another object");
+            assert!(matches!(error, EngineError::Store(StoreError::BodyMismatch { .. })), "{error:?}");
+        }
+    }
+}
+
+/// The writer of the manifest decides which digest a stored sum must have; the tags of the rows it
+/// is made of decide whether it is right.
+#[tokio::test]
+async fn a_stored_sum_forged_up_to_the_manifest_changes_no_answer() {
+    let world = World::new().await;
+    let engine = world.experienced().await;
+    let [_, most] = few_and_most(&world);
+    let right = world.sum_by(&engine, &most).await.expect("the positive control");
+    let total = world.object("block=0000/plane=0/shard=00000", ".total").await;
+    let mut forged = world.bytes(&total).await;
+    forged[777] ^= 1;
+    let index_name = world.object("shard=00000/gen=1", ".index.json").await;
+    let index = String::from_utf8(world.bytes(&index_name).await).expect("JSON");
+    let field = |name: &str| {
+        let at = index.find(&format!("{name}\":\"")).expect("index has sums") + name.len() + 3;
+        index[at..at + 64].to_owned()
+    };
+    let rows_digest: Vec<u8> = (0..32)
+        .map(|byte| u8::from_str_radix(&field("rows_digest")[2 * byte..2 * byte + 2], 16).expect("hex"))
+        .collect();
+    let digest = |bytes: &[u8]| sha3_256("locus/store/part-index/v1", &[bytes]).to_string();
+    let total_digest = sha3_256("locus/store/column-total/v1", &[&rows_digest, &forged]).to_string();
+    let forged_index = index.replacen(&field("total_digest"), &total_digest, 1);
+    let manifest_name = world.object("/manifest/", &format!("{}.json", world.manifest.version())).await;
+    let manifest = String::from_utf8(world.bytes(&manifest_name).await).expect("JSON");
+    let forged_manifest = manifest.replace(&digest(index.as_bytes()), &digest(forged_index.as_bytes()));
+    assert_ne!(forged_manifest, manifest);
+    world.put(&total, forged).await;
+    world.put(&index_name, forged_index.into_bytes()).await;
+    world.put(&manifest_name, forged_manifest.into_bytes()).await;
+    let panel = open(&world.store);
+    let manifest = panel.latest().await.expect("the forged manifest is consistent");
+    let summed = engine.sum_many(&panel, &manifest, &columns(), &most, &world.registered).await;
+    assert_eq!(summed.expect("summed from its rows"), right);
+    // Without the right tags the forgery would have been believed.
+    let part = manifest.parts().iter().find(|part| part.slots()[0].first == 0).expect("shard 0");
+    let stored = panel.open(part).await.expect("consistent").total(columns()[0]).await.expect("consistent");
+    let rest = slots(part.slots().iter().flat_map(|range| range.iter())).difference(&most);
+    let believed: Vec<u64> = stored
+        .words
+        .iter()
+        .zip(world.expected(columns()[0], &rest))
+        .map(|(all, rest)| all.wrapping_sub(rest))
+        .collect();
+    assert_ne!(believed, right[0]);
+}
+
+/// Tags that are lost or damaged cost time, never the answer.
+#[tokio::test]
+async fn damaged_tags_change_no_answer() {
+    #[derive(Clone, Default)]
+    struct Damaged(Arc<Mutex<BTreeMap<TagBlockName, Vec<u8>>>>);
+    impl TagStorage for Damaged {
+        fn load(&self, name: &TagBlockName) -> Result<Option<Vec<u8>>, TagStorageError> {
+            Ok(self.0.lock().expect("one thread").get(name).cloned())
+        }
+        fn store(&self, blocks: &[(TagBlockName, Vec<u8>)]) -> Result<(), TagStorageError> {
+            self.0.lock().expect("one thread").extend(blocks.iter().cloned());
+            Ok(())
+        }
+    }
+    let world = World::new().await;
+    let kept = Damaged::default();
+    let engine = Engine::new(RowTags::new(TagKey::expand(&[9; 32]), Box::new(kept.clone())));
+    let all = world.manifest.live();
+    let right = world.sum_by(&engine, &all).await.expect("sound");
+    let changes: [fn(&mut Vec<u8>); 3] = [|block| block[3 * 48 + 32] ^= 1, |block| block[3 * 48] ^= 1, Vec::clear];
+    for change in changes {
+        kept.0.lock().expect("one thread").values_mut().for_each(change);
+        assert_eq!(world.sum_by(&engine, &all).await.expect("from its rows"), right);
+        let repaired = world.sum_by(&engine, &all).await.expect("from stored sums");
+        assert_eq!(repaired, right);
+    }
+    // A tag belongs to one registered dataset: the slot's next owner does not inherit it.
+    let mut reused = world.registered.clone();
+    let other = reused[&2050];
+    reused.insert(3, other);
+    let error = engine.sum_many(&world.panel, &world.manifest, &columns(), &all, &reused).await;
+    assert!(matches!(error, Err(EngineError::Store(StoreError::DatasetMismatch { row: 3 }))), "{error:?}");
 }
 
 #[tokio::test]
@@ -305,7 +480,7 @@ async fn an_old_manifest_gives_its_own_sum_or_an_error() {
     let mut registered = world.registered.clone();
     registered.extend((3000..).zip(later.datasets(shape())));
     let selection = slots([0, 3001]);
-    let engine = Engine::default();
+    let engine = engine();
     let column = columns()[0];
     let error = engine.sum(&world.panel, &world.manifest, column, &selection, &registered).await;
     let error = error.expect_err("slot 3001 is newer than the manifest");
@@ -335,7 +510,7 @@ async fn withdrawing_and_erasing_a_member_takes_exactly_this_member_out() {
     let all = world.sum(&before).await.expect("summed");
     let policy = GarbagePolicy { superseded_before: None, abandoned_before: SystemTime::UNIX_EPOCH };
     let erased = world.panel.erase(&slots([30]), policy).await.expect("erased").manifest;
-    let engine = Engine::default();
+    let engine = engine();
     let error = engine.sum(&world.panel, &erased, columns()[0], &before, &world.registered).await;
     assert!(matches!(error, Err(EngineError::Withdrawn { slot: 30 })), "{error:?}");
     let rest = before.difference(&slots([30]));

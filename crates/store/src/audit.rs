@@ -4,16 +4,11 @@ use crate::{
     backend::blocking,
     error::StoreError,
     manifest::Manifest,
-    object::{
-        encode::{add_body, zero_total},
-        layout::{Footer, footer_digest},
-    },
+    object::layout::{Footer, footer_digest},
     panel_store::PanelStore,
-    part::{
-        index::total_bytes,
-        reader::{PartReader, check_digest, read_windows},
-    },
-    shape::{BODY_WORDS, Column, PAGE_ROWS},
+    part::reader::{PartReader, check_digest, read_windows},
+    shape::{Column, PAGE_ROWS},
+    sum::BodySum,
 };
 use locus_commitment::BodyDigest;
 use std::ops::Range;
@@ -76,13 +71,13 @@ async fn audit_bodies(reader: &PartReader, column: Column, report: &mut AuditRep
     let digests = reader.digests(&[column], &[]).await?;
     let digests: Vec<BodyDigest> = digests.column(column).unwrap_or_default().to_vec();
     let positions: Vec<u32> = (0..reader.row_count()).collect();
-    let mut total = zero_total();
+    let mut total = BodySum::zero();
     for window in read_windows(&positions) {
         let runs = reader.read(column, &window).await?;
         let digests = digests.clone();
-        total = blocking(move || -> Result<Box<[u64; BODY_WORDS]>, StoreError> {
+        total = blocking(move || -> Result<Box<BodySum>, StoreError> {
             for run in runs {
-                run.visit_checked(&digests, 1, |bodies| bodies.iter().for_each(|body| add_body(&mut total, body)))?;
+                run.visit_checked(&digests, 1, |bodies| bodies.iter().for_each(|body| total.add_body(body)))?;
             }
             Ok(total)
         })
@@ -91,7 +86,7 @@ async fn audit_bodies(reader: &PartReader, column: Column, report: &mut AuditRep
     }
     let stored = reader.total(column).await?;
     report.totals += 1;
-    if total_bytes(&stored) != total_bytes(&total) {
+    if stored != total {
         let name = reader.names().total(reader.part().name, column);
         return Err(StoreError::malformed(&name, "stored sum is not the sum of the stored bodies"));
     }

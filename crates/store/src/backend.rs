@@ -4,8 +4,8 @@ use crate::error::StoreError;
 use bytes::Bytes;
 use locus_genomics::PanelDigest;
 use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, aws::AmazonS3ConfigKey, azure::AzureConfigKey,
-    gcp::GoogleConfigKey, local::LocalFileSystem, memory::InMemory, path::Path,
+    GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, aws::AmazonS3ConfigKey,
+    azure::AzureConfigKey, gcp::GoogleConfigKey, local::LocalFileSystem, memory::InMemory, path::Path,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -160,6 +160,18 @@ impl Store {
     pub(crate) async fn read_range(&self, name: &Path, range: Range<u64>) -> Result<Bytes, StoreError> {
         let mut found = self.read_ranges(name, std::slice::from_ref(&range)).await?;
         found.pop().ok_or_else(|| StoreError::malformed(name, "object is shorter than its index says"))
+    }
+
+    /// The file that holds object `name`, when the store is a local directory.
+    pub(crate) async fn open_file(&self, name: &Path) -> Result<Option<std::fs::File>, StoreError> {
+        if self.local_root.is_none() {
+            return Ok(None);
+        }
+        let found = self.inner.get(name).await.map_err(|error| StoreError::backend(name, error))?;
+        match found.payload {
+            GetResultPayload::File(file, _) => Ok(Some(file)),
+            GetResultPayload::Stream(_) => Ok(None),
+        }
     }
 
     /// Length and age of object `name`.

@@ -1,11 +1,8 @@
 //! What this crate needs from a storage back end, as a function that runs on any of them.
 
 use crate::{
-    BODY_BYTES, BatchId, BodyBytes, Column, GarbagePolicy, Manifest, PanelShape, PanelStore, RegistrationCommit,
-    SCAN_NEEDLE_BYTES, SlotRange, SlotSet, Store, StoreError,
-    object::encode::{add_body, zero_total},
-    part::index::total_bytes,
-    read_windows,
+    BODY_BYTES, BatchId, BodyBytes, BodySum, Column, GarbagePolicy, Manifest, PanelShape, PanelStore,
+    RegistrationCommit, SCAN_NEEDLE_BYTES, SlotRange, SlotSet, Store, StoreError, read_windows,
 };
 use bytes::Bytes;
 use locus_commitment::{BodyDigest, DatasetBodyDigest};
@@ -169,19 +166,19 @@ async fn stored_data_reads_back(panel: &PanelStore) -> Result<(), ConformanceFai
         let digests = reader.digests(&columns, &registered).await?;
         let positions: Vec<u32> = (0..reader.row_count()).collect();
         for column in columns {
-            let mut sum = zero_total();
+            let mut sum = BodySum::zero();
             let mut rows = 0;
             for window in read_windows(&positions) {
                 for run in reader.read(column, &window).await? {
                     run.visit_checked(digests.column(column).unwrap_or_default(), 4, |bodies| {
                         rows += bodies.len();
-                        bodies.iter().for_each(|body| add_body(&mut sum, body));
+                        bodies.iter().for_each(|body| sum.add_body(body));
                     })?;
                 }
             }
             require(rows == 70, "every body is read once")?;
             let total = reader.total(column).await?;
-            require(total_bytes(&total) == total_bytes(&sum), "the stored sum is the sum of the bodies")?;
+            require(total == sum, "the stored sum is the sum of the bodies")?;
         }
     }
     require(panel.audit(&manifest).await?.faults.is_empty(), "an audit of sound data finds nothing")

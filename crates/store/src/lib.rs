@@ -18,6 +18,7 @@ mod part;
 mod scan;
 mod shape;
 mod slots;
+mod sum;
 
 pub use audit::AuditReport;
 pub use backend::{Store, open_store};
@@ -29,6 +30,7 @@ pub use manifest::{Manifest, ManifestPin, Part};
 pub use names::{Origin, PartName};
 pub use object::encode::BodyOpening;
 pub use panel_store::{PanelStore, RegistrationCommit};
+pub use part::column::{BodyVisitor, ColumnReader, OpenColumn};
 pub use part::reader::{BodyRun, PartDigests, PartReader, ReadWindow, read_windows};
 pub use scan::SCAN_NEEDLE_BYTES;
 pub use shape::{
@@ -36,3 +38,4 @@ pub use shape::{
     PANEL_BLOCKS_MAX, PanelShape, SHARD_SLOTS,
 };
 pub use slots::{SLOT_LIMIT, SlotRange, SlotSet};
+pub use sum::BodySum;

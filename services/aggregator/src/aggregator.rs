@@ -2,7 +2,7 @@
 
 use crate::{answers::Answers, config::Limits, error::AggregatorError};
 use locus_cohort as cohort;
-use locus_engine::Engine;
+use locus_engine::{Engine, RowTags};
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_ledger::{ChainView, Ledger, OrderId, PanelRecord, ViewFollower};
 use locus_privacy::NetworkParameters;
@@ -52,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) view: ViewFollower,
     pub(crate) parameters: NetworkParameters,
     pub(crate) answers: Answers,
+    pub(crate) tags: RowTags,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) keyholders: [KeyholderClient; 3],
@@ -73,12 +74,12 @@ impl Drop for Turn {
 
 impl Aggregator {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { ledger, view, parameters, answers, limits, clock, keyholders, exchange, store } = parts;
+        let Parts { ledger, view, parameters, answers, tags, limits, clock, keyholders, exchange, store } = parts;
         Self {
             ledger,
             view,
             parameters,
-            engine: Engine::default(),
+            engine: Engine::new(tags),
             answers,
             limits,
             clock,

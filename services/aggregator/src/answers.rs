@@ -15,6 +15,9 @@ use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 type Bytes32 = [u8; 32];
 
+/// Memory for pages of the database; the library's own default grows to a gigabyte.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// Order to the preparations that its answer is computed from.
 const PREPARATIONS: TableDefinition<'_, &Bytes32, &[u8]> = TableDefinition::new("preparations");
 /// Order to the digest of the answer whose sums are complete.
@@ -33,7 +36,8 @@ pub(crate) struct Answers(Arc<Database>);
 impl Answers {
     /// Opens or creates the database file.
     pub(crate) fn open(file: &Path) -> Result<Self, AggregatorError> {
-        let answers = Self(Arc::new(Database::create(file).map_err(redb::Error::from)?));
+        let answers =
+            Self(Arc::new(Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(redb::Error::from)?));
         answers.write(|write| {
             write.open_table(PREPARATIONS)?;
             write.open_table(SUMMED)?;

@@ -141,6 +141,9 @@ pub enum AggregatorError {
     /// The local database failed.
     #[error("aggregator database: {0}")]
     Database(#[from] Box<redb::Error>),
+    /// The operating system gives no randomness.
+    #[error("no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
     /// A local record is not what was written.
     #[error("aggregator database holds a damaged {0} record: restore it from a backup")]
     DamagedRecord(&'static str),
@@ -206,9 +209,12 @@ impl ServiceError for AggregatorError {
             Self::Chain(_) | Self::Ledger(LedgerError::Transport(_)) => ErrorCode::Unavailable,
             Self::Store(StoreError::Backend { .. } | StoreError::Interrupted) => ErrorCode::Unavailable,
             Self::Store(StoreError::MissingObject { .. } | StoreError::UnknownVersion(_)) => ErrorCode::Conflict,
-            Self::Engine(_) | Self::Ledger(_) | Self::Store(_) | Self::Database(_) | Self::DamagedRecord(_) => {
-                ErrorCode::Internal
-            }
+            Self::Engine(_)
+            | Self::Ledger(_)
+            | Self::Store(_)
+            | Self::Database(_)
+            | Self::Randomness(_)
+            | Self::DamagedRecord(_) => ErrorCode::Internal,
         }
     }
 
@@ -240,7 +246,7 @@ impl ServiceError for AggregatorError {
             Self::Slot(_) => "SLOT_LIMIT",
             Self::Chain(_) | Self::Ledger(_) => "CHAIN_UNAVAILABLE",
             Self::Store(_) => "STORE",
-            Self::Database(_) | Self::DamagedRecord(_) => "DATABASE",
+            Self::Database(_) | Self::Randomness(_) | Self::DamagedRecord(_) => "DATABASE",
         }
     }
 }

@@ -12,6 +12,7 @@ mod quote;
 mod relay;
 mod start;
 mod sum;
+mod tags;
 
 pub use config::{AggregatorConfig, Limits};
 pub use error::AggregatorError;

@@ -5,7 +5,7 @@ use crate::{
     answers::Answers,
     config::{AggregatorConfig, Limits},
     error::AggregatorError,
-    grpc,
+    grpc, tags,
 };
 use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
 use locus_service::{
@@ -25,6 +25,7 @@ const CHAIN_PERIOD: Duration = Duration::from_secs(1);
 /// How often old answers are forgotten.
 const FORGET_PERIOD: Duration = Duration::from_secs(24 * 3600);
 const DATABASE_FILE: &str = "aggregator.redb";
+const TAGS_FILE: &str = "tags.redb";
 
 /// Why an aggregator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,7 @@ pub async fn start_with(
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
         ledger,
         answers: Answers::open(&data_dir.join(DATABASE_FILE))?,
+        tags: tags::open(&data_dir.join(TAGS_FILE))?,
         limits: deps.limits,
         clock: deps.clock,
         keyholders: [keyholder_client(first)?, keyholder_client(second)?, keyholder_client(third)?],

@@ -20,6 +20,9 @@ const PROGRESS: TableDefinition<'_, &str, u64> = TableDefinition::new("progress"
 /// Registrations up to this one were offered for publication.
 const PUBLISHED_UP_TO: &str = "published_up_to";
 
+/// Memory for pages of the database; the library's own default grows to a gigabyte.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// Where the bodies of an upload are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BatchPlace {
@@ -98,7 +101,7 @@ impl StagedBatch {
 impl StagedBatches {
     /// Opens or creates the database file.
     pub(crate) fn open(file: &Path) -> Result<Self, ArchiveError> {
-        let database = Database::create(file).map_err(redb::Error::from)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(redb::Error::from)?;
         let write = database.begin_write().map_err(redb::Error::from)?;
         write.open_table(OPEN).map_err(redb::Error::from)?;
         write.open_table(STAGED).map_err(redb::Error::from)?;

@@ -29,6 +29,9 @@ const CURRENT: TableDefinition<(), &[u8; VersionKey::BYTES]> = TableDefinition::
 /// one settlement each) that services must survive.
 const HISTORY_MAX: u64 = 256;
 
+/// Memory for pages of the database; the library's own default grows to a gigabyte.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// What can go wrong with the payout table.
 #[derive(Debug, thiserror::Error)]
 pub enum PayoutError {
@@ -83,7 +86,7 @@ pub(crate) struct PayoutBook {
 impl PayoutBook {
     /// Opens the table kept in `file`, or starts an empty one.
     pub(crate) fn open(file: &Path) -> Result<Self, PayoutError> {
-        let database = Database::create(file)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(file)?;
         let write = database.begin_write()?;
         {
             write.open_table(EARNINGS)?;

@@ -28,6 +28,9 @@ use vault::WrappingKey;
 /// Small facts by name.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
+/// Memory for pages of the database; the library's own default grows to a gigabyte.
+const CACHE_BYTES: usize = 64 << 20;
+
 /// What can go wrong with a keyholder's storage.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -86,7 +89,7 @@ impl Store {
     /// Opens the storage in `dir`, or starts an empty one.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
-        Self::with_database(Database::create(dir.join("keyholder.redb"))?, dir)
+        Self::with_database(Database::builder().set_cache_size(CACHE_BYTES).create(dir.join("keyholder.redb"))?, dir)
     }
 
     /// The storage in `database`, with the wrapping key in `dir`.

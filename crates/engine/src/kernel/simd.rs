@@ -8,8 +8,7 @@
 //! are safe code: slices and fixed arrays, no pointers, no alignment assumed.
 #![allow(unsafe_code)]
 
-use super::BodySum;
-use locus_store::BodyBytes;
+use locus_store::{BodyBytes, BodySum};
 
 /// An instruction set that this processor has; see the module's safety argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,18 +109,21 @@ fn add_one_avx2(sum: &mut BodySum, body: &BodyBytes) {
 fn add_four_any(sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
     let [first, second, third, fourth] = bodies.each_ref().map(|body| body.as_chunks::<8>().0);
     let words = first.iter().zip(second).zip(third.iter().zip(fourth));
-    for (total, ((first, second), (third, fourth))) in sum.iter_mut().zip(words) {
-        *total = total
-            .wrapping_add(u64::from_le_bytes(*first))
-            .wrapping_add(u64::from_le_bytes(*second))
-            .wrapping_add(u64::from_le_bytes(*third))
-            .wrapping_add(u64::from_le_bytes(*fourth));
+    for ((total, high), ((first, second), (third, fourth))) in sum.words.iter_mut().zip(&mut sum.high_halves).zip(words)
+    {
+        let [first, second, third, fourth] = [first, second, third, fourth].map(|word| u64::from_le_bytes(*word));
+        *total = total.wrapping_add(first).wrapping_add(second).wrapping_add(third).wrapping_add(fourth);
+        // Four halves stay far below 2^64.
+        let halves = (first >> 32).wrapping_add(second >> 32).wrapping_add(third >> 32).wrapping_add(fourth >> 32);
+        *high = high.wrapping_add(halves);
     }
 }
 
 #[inline(always)]
 fn add_one_any(sum: &mut BodySum, body: &BodyBytes) {
-    for (total, word) in sum.iter_mut().zip(body.as_chunks::<8>().0) {
-        *total = total.wrapping_add(u64::from_le_bytes(*word));
+    for ((total, high), word) in sum.words.iter_mut().zip(&mut sum.high_halves).zip(body.as_chunks::<8>().0) {
+        let word = u64::from_le_bytes(*word);
+        *total = total.wrapping_add(word);
+        *high = high.wrapping_add(word >> 32);
     }
 }

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    shape::{BODY_BYTES, BODY_WORDS, BodyBytes, DIGEST_BYTES, GROUP_ROWS, PAGE_ROWS},
+    shape::{BODY_BYTES, BodyBytes, DIGEST_BYTES, GROUP_ROWS, PAGE_ROWS},
+    sum::BodySum,
 };
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, UInt32Array};
 use arrow_buffer::Buffer;
@@ -55,22 +56,6 @@ impl BodyOpening {
     }
 }
 
-/// Wrapping sum of bodies.
-pub(crate) type Total = Box<[u64; BODY_WORDS]>;
-
-/// The sum of no bodies.
-pub(crate) fn zero_total() -> Total {
-    Box::new([0; BODY_WORDS])
-}
-
-/// Adds `body` to `total`, modulo 2^64.
-pub(crate) fn add_body(total: &mut [u64; BODY_WORDS], body: &BodyBytes) {
-    let (words, _) = body.as_chunks::<8>();
-    for (sum, word) in total.iter_mut().zip(words) {
-        *sum = sum.wrapping_add(u64::from_le_bytes(*word));
-    }
-}
-
 /// Everything known about an object after its last byte.
 pub(crate) struct Encoded {
     /// Where its bodies are.
@@ -78,7 +63,7 @@ pub(crate) struct Encoded {
     /// Digest of every body, in row order.
     pub(crate) digests: Vec<BodyDigest>,
     /// Sum of all bodies.
-    pub(crate) total: Total,
+    pub(crate) total: Box<BodySum>,
     /// Bytes still to be stored.
     pub(crate) tail: Bytes,
 }
@@ -91,7 +76,7 @@ pub(crate) struct Encoder {
     row_ids: Arc<[u32]>,
     group: BytesMut,
     digests: Vec<BodyDigest>,
-    total: Total,
+    total: Box<BodySum>,
     drained_bytes: u64,
 }
 
@@ -108,7 +93,7 @@ impl Encoder {
             .map_err(|error| StoreError::parquet(&name, error))?;
         let group = BytesMut::with_capacity(GROUP_ROWS as usize * BODY_BYTES);
         let digests = Vec::with_capacity(row_ids.len());
-        Ok(Self { name, writer, schema, row_ids, group, digests, total: zero_total(), drained_bytes: 0 })
+        Ok(Self { name, writer, schema, row_ids, group, digests, total: BodySum::zero(), drained_bytes: 0 })
     }
 
     /// Rows still missing.
@@ -128,7 +113,7 @@ impl Encoder {
             let opening = BodyOpening::of_body(body);
             self.digests.push(opening.digest());
             openings.push(opening);
-            add_body(&mut self.total, body);
+            self.total.add_body(body);
             self.group.extend_from_slice(body);
             if self.group.len() == GROUP_ROWS as usize * BODY_BYTES {
                 self.flush_group().map_err(|error| StoreError::parquet(&self.name, error))?;

@@ -5,7 +5,7 @@ use crate::{
     domain::{DST_COLUMN_ROWS, DST_COLUMN_TOTAL, DST_PART_INDEX},
     error::StoreError,
     object::layout::Layout,
-    shape::{BODY_BYTES, BODY_WORDS, DIGEST_BYTES, PanelShape, SHARD_SLOTS},
+    shape::{DIGEST_BYTES, PanelShape, SHARD_SLOTS},
     slots::{SlotRange, SlotSet},
 };
 use locus_commitment::{BodyDigest, Digest32, Sha3Writer, sha3_256};
@@ -56,13 +56,8 @@ pub(crate) fn column_rows_digest(digests: &[BodyDigest]) -> Digest32 {
 }
 
 /// Digest that binds a stored sum to the rows it was computed from.
-pub(crate) fn column_total_digest(rows_digest: Digest32, total: &[u8; BODY_BYTES]) -> Digest32 {
+pub(crate) fn column_total_digest(rows_digest: Digest32, total: &[u8]) -> Digest32 {
     sha3_256(DST_COLUMN_TOTAL, &[&rows_digest.0, total])
-}
-
-/// A sum as it is stored: little-endian words.
-pub(crate) fn total_bytes(total: &[u64; BODY_WORDS]) -> Vec<u8> {
-    total.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 impl PartIndex {

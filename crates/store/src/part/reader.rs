@@ -10,7 +10,8 @@ use crate::{
     error::StoreError,
     manifest::Part,
     names::Names,
-    shape::{BODY_BYTES, BODY_WORDS, BodyBytes, Column, DIGEST_BYTES, GROUP_ROWS, PAGE_ROWS, PanelShape},
+    shape::{BODY_BYTES, BodyBytes, Column, DIGEST_BYTES, GROUP_ROWS, PAGE_ROWS, PanelShape},
+    sum::{BodySum, SUM_BYTES},
 };
 use bytes::Bytes;
 use locus_commitment::{BodyDigest, DatasetBodyDigest, Digest32};
@@ -90,16 +91,6 @@ pub struct BodyRun {
 }
 
 impl BodyRun {
-    /// Position of the first body.
-    pub fn first_position(&self) -> u32 {
-        self.first
-    }
-
-    /// The bodies, whatever they are: only for measuring what checking costs.
-    pub fn unchecked(&self) -> &[BodyBytes] {
-        self.bytes.as_chunks::<BODY_BYTES>().0
-    }
-
     pub(crate) fn into_bytes(self) -> Bytes {
         self.bytes
     }
@@ -117,7 +108,7 @@ impl BodyRun {
         mut visit: impl FnMut(&[BodyBytes]),
     ) -> Result<(), StoreError> {
         let mut position = self.first as usize;
-        for bodies in self.unchecked().chunks(at_once.max(1)) {
+        for bodies in self.bytes.as_chunks::<BODY_BYTES>().0.chunks(at_once.max(1)) {
             for body in bodies {
                 if digests.get(position) != Some(&BodyDigest::of_body(body)) {
                     let row = self.row_ids.get(position).copied().unwrap_or(u32::MAX);
@@ -218,17 +209,13 @@ impl PartReader {
     ///
     /// # Errors
     /// [`StoreError::DigestMismatch`] when it is not the sum that was stored.
-    pub async fn total(&self, column: Column) -> Result<Box<[u64; BODY_WORDS]>, StoreError> {
+    pub async fn total(&self, column: Column) -> Result<Box<BodySum>, StoreError> {
         let entry = self.index.columns[self.shape.position(column)?];
         let name = self.names.total(self.part.name, column);
-        let bytes = self.store.read_whole(&name, BODY_BYTES as u64).await?;
-        let body: &BodyBytes =
-            bytes.as_ref().try_into().map_err(|_| StoreError::malformed(&name, "total is not one body long"))?;
-        let found = column_total_digest(entry.rows_digest.into(), body);
+        let bytes = self.store.read_whole(&name, SUM_BYTES as u64).await?;
+        let found = column_total_digest(entry.rows_digest.into(), &bytes);
         check_digest(&name, entry.total_digest.into(), found)?;
-        let mut total = crate::object::encode::zero_total();
-        crate::object::encode::add_body(&mut total, body);
-        Ok(total)
+        BodySum::parse(&bytes).ok_or_else(|| StoreError::malformed(&name, "total is not two bodies long"))
     }
 
     /// Reads the bodies of one window of `column`. Nothing is checked yet but the lengths.
@@ -253,6 +240,14 @@ impl PartReader {
 
     pub(crate) fn index(&self) -> &PartIndex {
         &self.index
+    }
+
+    pub(crate) fn shared_index(&self) -> Arc<PartIndex> {
+        self.index.clone()
+    }
+
+    pub(crate) fn row_ids(&self) -> Arc<[u32]> {
+        self.row_ids.clone()
     }
 
     pub(crate) fn shape(&self) -> PanelShape {

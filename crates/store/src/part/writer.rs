@@ -1,6 +1,6 @@
 //! Writing a part column by column.
 
-use super::index::{ColumnIndex, PART_FORMAT, PartIndex, column_rows_digest, column_total_digest, total_bytes};
+use super::index::{ColumnIndex, PART_FORMAT, PartIndex, column_rows_digest, column_total_digest};
 use crate::{
     backend::{Store, blocking},
     error::StoreError,
@@ -79,12 +79,9 @@ impl PartWriter {
         if self.layout.get_or_insert_with(|| layout.clone()) != &layout {
             return Err(StoreError::malformed(&body_name, "layout differs from that of the other columns"));
         }
-        let total = total_bytes(&total);
+        let total = total.to_bytes();
         let rows_digest = column_rows_digest(&digests);
-        let total_digest = match total.as_slice().try_into() {
-            Ok(bytes) => column_total_digest(rows_digest, bytes),
-            Err(_) => return Err(StoreError::malformed(&body_name, "total is not one body long")),
-        };
+        let total_digest = column_total_digest(rows_digest, &total);
         let total_name = self.names.total(self.part, column);
         self.store.create(&total_name, total).await?;
         self.written.extend([body_name, total_name]);
