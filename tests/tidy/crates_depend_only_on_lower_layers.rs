@@ -24,6 +24,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("locus-keyholder", 3),
     ("locus", 4),
     ("locus-tests", 5),
+    ("locus-bench", 5),
     ("locus-xtask", 5),
 ];
 

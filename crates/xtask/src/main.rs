@@ -1,5 +1,6 @@
 //! Project tasks: code generation, checks of generated files, the test command.
 
+mod bench;
 mod codegen;
 mod test;
 
@@ -23,6 +24,15 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measure the product against its goals and its peers.
+    Bench {
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// Measure only these rows.
+        #[arg(long, value_name = "ID", value_delimiter = ',')]
+        only: Vec<String>,
+    },
     /// Install what the tests need, check generated files and run every test.
     Test {
         /// Leave out installing npm packages and the contracts' own checks; Anvil must be there.
@@ -34,6 +44,7 @@ enum Task {
 fn main() -> Result<()> {
     let root = workspace_root();
     match Arguments::parse().task {
+        Task::Bench { json, only } => bench::run(&root, json, &only),
         Task::Codegen { check } => codegen::run(&root, check),
         Task::Test { no_npm } => test::run(&root, no_npm),
     }

@@ -1,0 +1,140 @@
+//! A row of the table, and what rows share.
+
+use crate::{cohort::CohortFiles, market::BenchMarket, peers::Peers};
+use anyhow::Result;
+use serde::Serialize;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// How a row's figure is judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Goal {
+    /// The value is at most this.
+    AtMost(f64),
+    /// The value is at least this share of the peer's.
+    RatioAtLeast(f64),
+    /// The value is at most this many times the peer's.
+    RatioAtMost(f64),
+}
+
+/// One row.
+pub(crate) struct Row {
+    /// Name, for `--only`.
+    pub(crate) id: &'static str,
+    /// Unit of value and peer value.
+    pub(crate) unit: &'static str,
+    /// What is wanted.
+    pub(crate) goal: Goal,
+    /// Measures.
+    pub(crate) measure: fn(&mut Bench) -> Result<Measured>,
+}
+
+/// What a row measured.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) value: f64,
+    /// What it is compared with, or why there is nothing.
+    pub(crate) peer: Option<String>,
+    pub(crate) peer_value: Option<f64>,
+    /// Data and further figures.
+    pub(crate) note: String,
+}
+
+/// A row as printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct RowResult {
+    pub(crate) id: &'static str,
+    pub(crate) value: Option<f64>,
+    pub(crate) unit: &'static str,
+    pub(crate) peer: Option<String>,
+    pub(crate) peer_value: Option<f64>,
+    pub(crate) ratio: Option<f64>,
+    pub(crate) goal: String,
+    pub(crate) met: Option<bool>,
+    pub(crate) note: String,
+    pub(crate) command: String,
+}
+
+impl Row {
+    /// Measures the row; a failure becomes its note.
+    pub(crate) fn run(&self, bench: &mut Bench) -> RowResult {
+        let command = format!("cargo xtask bench --only {}", self.id);
+        let (id, unit, goal) = (self.id, self.unit, self.goal.to_string());
+        match (self.measure)(bench) {
+            Ok(measured) => {
+                let ratio = measured.peer_value.map(|peer| measured.value / peer);
+                let met = match self.goal {
+                    Goal::AtMost(limit) => Some(measured.value <= limit),
+                    Goal::RatioAtLeast(limit) => ratio.map(|ratio| ratio >= limit),
+                    Goal::RatioAtMost(limit) => ratio.map(|ratio| ratio <= limit),
+                };
+                let Measured { value, peer, peer_value, note } = measured;
+                RowResult { id, value: Some(value), unit, peer, peer_value, ratio, goal, met, note, command }
+            }
+            Err(error) => RowResult {
+                id,
+                value: None,
+                unit,
+                peer: None,
+                peer_value: None,
+                ratio: None,
+                goal,
+                met: None,
+                note: format!("failed: {error:#}"),
+                command,
+            },
+        }
+    }
+}
+
+impl RowResult {
+    pub(crate) fn failed(&self) -> bool {
+        self.value.is_none()
+    }
+}
+
+impl std::fmt::Display for Goal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(f, "<= {limit}"),
+            Self::RatioAtLeast(limit) => write!(f, "ratio >= {limit}"),
+            Self::RatioAtMost(limit) => write!(f, "ratio <= {limit}"),
+        }
+    }
+}
+
+/// What rows share in one run.
+pub(crate) struct Bench {
+    /// The `locus` binary.
+    pub(crate) locus: PathBuf,
+    /// Programs to compare with.
+    pub(crate) peers: Peers,
+    /// The cohort on disk.
+    pub(crate) cohort: CohortFiles,
+    scratch: TempDir,
+    market: Option<BenchMarket>,
+}
+
+impl Bench {
+    pub(crate) fn new(locus: PathBuf, work: PathBuf, root: PathBuf) -> Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(&work)?;
+        let cohort = CohortFiles::find(&root, &work)?;
+        Ok(Self { locus, peers: Peers::new(work), cohort, scratch, market: None })
+    }
+
+    /// A fresh folder that goes with this run.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.scratch.path().join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// A running market in which the cohort is enrolled; started by the first row that needs it.
+    pub(crate) fn market(&mut self) -> Result<&mut BenchMarket> {
+        if self.market.is_none() {
+            let folder = self.folder("market")?;
+            self.market = Some(BenchMarket::start(&self.locus, &folder, &self.cohort)?);
+        }
+        self.market.as_mut().ok_or_else(|| anyhow::anyhow!("the market is not there"))
+    }
+}

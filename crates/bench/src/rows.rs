@@ -1,0 +1,28 @@
+//! The rows, in the order of the table.
+
+mod bytes_per_genotype;
+mod counts_vs_plink2;
+mod encrypt_block;
+mod enroll_biobank;
+mod keyholder_share;
+mod paid_query;
+mod rss_max;
+mod sum_memory;
+mod sum_store;
+
+use crate::row::Row;
+
+/// All rows.
+pub(crate) fn all() -> Vec<Row> {
+    vec![
+        sum_memory::ROW,
+        sum_store::ROW,
+        counts_vs_plink2::ROW,
+        keyholder_share::ROW,
+        encrypt_block::ROW,
+        enroll_biobank::ROW,
+        paid_query::ROW,
+        rss_max::ROW,
+        bytes_per_genotype::ROW,
+    ]
+}

@@ -1,0 +1,26 @@
+//! Measuring time.
+
+use anyhow::Result;
+use std::time::Instant;
+
+/// Seconds that `work` takes.
+pub(crate) fn seconds<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
+    let start = Instant::now();
+    let result = work()?;
+    Ok((start.elapsed().as_secs_f64(), result))
+}
+
+/// The fastest of `runs`, in seconds.
+pub(crate) fn fastest(runs: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..runs {
+        best = best.min(seconds(&mut work)?.0);
+    }
+    Ok(best)
+}
+
+/// The median of some figures; zero of none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

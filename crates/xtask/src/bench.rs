@@ -1,0 +1,31 @@
+//! The benchmark command: builds the product and the benchmarks, and runs them.
+
+use anyhow::{Context, Result, bail};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Runs the rows in `only`, or all.
+pub(crate) fn run(root: &Path, json: bool, only: &[String]) -> Result<()> {
+    // One command for both, over the whole workspace: features are then those of the tests, and
+    // nothing heavy is compiled twice.
+    let build = ["build", "--release", "--workspace", "--bin", "locus", "--bin", "locus-bench"];
+    let status = Command::new("cargo").args(build).current_dir(root).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the product does not build: {status}");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = if target.is_absolute() { target } else { root.join(target) };
+    let mut bench = Command::new(target.join("release/locus-bench"));
+    bench.arg("--locus").arg(target.join("release/locus"));
+    bench.arg("--work").arg(target.join("bench")).arg("--root").arg(root);
+    if json {
+        bench.arg("--json");
+    }
+    for id in only {
+        bench.args(["--only", id]);
+    }
+    let status = bench.current_dir(root).status().context("cannot start the benchmarks")?;
+    if status.success() { Ok(()) } else { bail!("the benchmarks ended with {status}") }
+}
