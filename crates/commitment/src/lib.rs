@@ -4,6 +4,11 @@ mod context;
 mod dataset;
 mod digest;
 mod domain;
+pub mod field;
+pub mod merkle;
+pub mod pedersen;
+pub mod poseidon;
+pub mod r1cs;
 
 pub use context::{Address, DatasetContext, DatasetId, NetworkId, PersonTag};
 pub use dataset::{
