@@ -65,6 +65,13 @@ impl SecretBits {
     pub(crate) fn words(&self) -> &[u64; SECRET_WORDS] {
         &self.0
     }
+
+    /// The bits as bytes of 0 or 1, by coefficient: a witness of encryption proofs. The caller erases
+    /// it.
+    pub fn to_bytes_of_bits(&self) -> Vec<u8> {
+        let bytes = self.0.iter().flat_map(|word| word.to_le_bytes());
+        bytes.flat_map(|byte| spread(byte).to_le_bytes()).collect()
+    }
 }
 
 /// The secret key s = s_1 + s_2 + s_3 of one body, coefficients 0 to 3; erased on drop.

@@ -1,0 +1,91 @@
+//! Proving.
+
+use super::{Assignment, Circuit, Proof, ProvingKey, assign, domain_of};
+use crate::error::ProofsError;
+use ark_bn254::{Fr, G1Affine, G1Projective, G2Projective};
+use ark_ec::{CurveGroup, VariableBaseMSM};
+use ark_ff::{AdditiveGroup, PrimeField};
+use ark_poly::EvaluationDomain;
+use rayon::prelude::*;
+use zeroize::{Zeroize, Zeroizing};
+
+/// A uniform scalar: 64 random bytes reduced, so that the bias is below 2^-256.
+pub(crate) fn random_scalar(rng: &mut impl rand_core::CryptoRng) -> Fr {
+    let mut bytes = Zeroizing::new([0; 64]);
+    rng.fill_bytes(&mut bytes[..]);
+    Fr::from_le_bytes_mod_order(&bytes[..])
+}
+
+/// Values of (a * b - c) on the coset of the domain where its vanishing polynomial is constant:
+/// the odd powers of a root of unity of twice the domain's order.
+pub(crate) fn witness_quotient(assignment: &Assignment, inputs: usize, size: usize) -> Result<Vec<Fr>, ProofsError> {
+    let domain = domain_of(size)?;
+    let shift = domain_of(2 * size)?.group_gen();
+    let coset = domain.get_coset(shift).ok_or(ProofsError::CircuitTooLarge(size))?;
+    let [mut a, mut b, mut c] = assignment.sides.clone();
+    a.extend_from_slice(&assignment.variables[..inputs]);
+    for side in [&mut a, &mut b, &mut c] {
+        side.resize(size, Fr::ZERO);
+        domain.ifft_in_place(side);
+        coset.fft_in_place(side);
+    }
+    a.par_iter_mut().zip(&b).zip(&c).for_each(|((a, b), c)| *a = *a * b - c);
+    b.zeroize();
+    c.zeroize();
+    Ok(a)
+}
+
+impl ProvingKey {
+    /// Proves a circuit's statement and checks the proof.
+    ///
+    /// # Errors
+    /// [`ProofsError::Unsatisfied`] naming the first clause that the witness violates;
+    /// [`ProofsError::WrongKey`] when this key is another circuit's.
+    pub fn prove(&self, circuit: &impl Circuit, rng: &mut impl rand_core::CryptoRng) -> Result<Proof, ProofsError> {
+        let assignment = assign(circuit);
+        if let Some(unsatisfied) = assignment.unsatisfied {
+            return Err(ProofsError::Unsatisfied { clause: unsatisfied.clause });
+        }
+        let proof = self.prove_assignment(&assignment, rng)?;
+        let inputs = &assignment.variables[1..self.verifying_key.inputs_g1.len()];
+        if self.verifying_key.verify(inputs, &proof) { Ok(proof) } else { Err(ProofsError::WrongKey) }
+    }
+
+    /// Proves values without looking whether they hold; a proof of values that do not, does not
+    /// verify.
+    ///
+    /// # Errors
+    /// [`ProofsError::WrongKey`] when the key is for another number of variables.
+    pub fn prove_assignment(
+        &self,
+        assignment: &Assignment,
+        rng: &mut impl rand_core::CryptoRng,
+    ) -> Result<Proof, ProofsError> {
+        let inputs = self.verifying_key.inputs_g1.len();
+        let size = self.quotient_g1.len();
+        let fits = assignment.variables.len() == self.a_g1.len() && assignment.sides[0].len() + inputs <= size;
+        if !fits {
+            return Err(ProofsError::WrongKey);
+        }
+        let (r, s) = (random_scalar(rng), random_scalar(rng));
+        let mut quotient = witness_quotient(assignment, inputs, size)?;
+        let quotient_part = multiply_g1(&self.quotient_g1, &quotient);
+        quotient.zeroize();
+
+        let scalars: Zeroizing<Vec<<Fr as PrimeField>::BigInt>> =
+            Zeroizing::new(assignment.variables.par_iter().map(|value| value.into_bigint()).collect());
+        let private_part = G1Projective::msm_bigint(&self.private_g1, &scalars[inputs..]);
+        let a = G1Projective::msm_bigint(&self.a_g1, &scalars) + self.verifying_key.alpha_g1 + self.delta_g1 * r;
+        let b_g1 = G1Projective::msm_bigint(&self.b_g1, &scalars) + self.beta_g1 + self.delta_g1 * s;
+        let b = G2Projective::msm_bigint(&self.b_g2, &scalars)
+            + self.verifying_key.beta_g2
+            + self.verifying_key.delta_g2 * s;
+        let c = private_part + quotient_part + a * s + b_g1 * r - self.delta_g1 * (r * s);
+        Ok(Proof { a: a.into_affine(), b: b.into_affine(), c: c.into_affine() })
+    }
+}
+
+fn multiply_g1(points: &[G1Affine], scalars: &[Fr]) -> G1Projective {
+    let scalars: Zeroizing<Vec<_>> = Zeroizing::new(scalars.par_iter().map(|value| value.into_bigint()).collect());
+    G1Projective::msm_bigint(points, &scalars)
+}
