@@ -31,6 +31,7 @@ mod circuit;
 mod proof;
 mod statement;
 
+pub(crate) use statement::genotype_tag;
 pub use circuit::EncryptionCircuit;
 pub use proof::{EncryptionProof, EncryptionVerifier, encryption_shape};
 pub use statement::{

@@ -1,8 +1,13 @@
 #![doc = include_str!("../SPEC.md")]
 
+pub mod cohort;
+pub mod disclosure;
 mod domain;
 pub mod encryption;
 mod error;
 pub mod groth16;
+pub mod registry;
+pub mod update;
+pub mod words;
 
 pub use error::ProofsError;

@@ -171,6 +171,11 @@ pub(crate) fn tags() -> &'static Tags {
     })
 }
 
+/// The domain of block commitments.
+pub(crate) fn genotype_tag() -> Fr {
+    tags().genotypes
+}
+
 /// The field element that stands for what a body belongs to: SHA3-256 over dataset context, panel
 /// block, plane, digest of the mask and body digest, cut to 248 bits.
 pub fn binding(context: &DatasetContext, block: PanelBlockIndex, plane: Plane, body: &BodyDigest) -> Fr {
