@@ -20,8 +20,7 @@ mod setup;
 mod verify;
 
 pub use encoding::{PROOF_BYTES, proof_words};
-pub(crate) use encoding::{read_g1, read_g2, write_g1, write_g2};
-pub(crate) use prove::{random_scalar, witness_quotient};
+pub(crate) use prove::random_scalar;
 pub use setup::ToxicWaste;
 pub use verify::PreparedVerifyingKey;
 
@@ -109,6 +108,16 @@ pub struct ProvingKey {
     pub(crate) private_g1: Vec<G1Affine>,
     /// By place in the domain.
     pub(crate) quotient_g1: Vec<G1Affine>,
+}
+
+impl ProvingKey {
+    /// Whether the lists have lengths that fit each other.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let variables = self.a_g1.len();
+        let inputs = self.verifying_key.inputs_g1.len();
+        [self.b_g1.len(), self.b_g2.len(), self.private_g1.len() + inputs].iter().all(|length| *length == variables)
+            && self.quotient_g1.len().is_power_of_two()
+    }
 }
 
 /// A proof: three points.

@@ -1,11 +1,13 @@
 #![doc = include_str!("../SPEC.md")]
 
+pub mod circom;
 pub mod cohort;
 pub mod disclosure;
 mod domain;
 pub mod encryption;
 mod error;
 pub mod groth16;
+pub mod keys;
 pub mod registry;
 pub mod update;
 pub mod words;

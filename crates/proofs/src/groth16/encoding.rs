@@ -15,14 +15,14 @@ fn write_word(out: &mut Vec<u8>, coordinate: &Fq) {
 }
 
 /// x, y, 32 bytes each, big endian; the neutral element is zero.
-pub(crate) fn write_g1(out: &mut Vec<u8>, point: &G1Affine) {
+pub(super) fn write_g1(out: &mut Vec<u8>, point: &G1Affine) {
     let (x, y) = point.xy().unwrap_or((Fq::ZERO, Fq::ZERO));
     write_word(out, &x);
     write_word(out, &y);
 }
 
 /// The imaginary part before the real part, x before y.
-pub(crate) fn write_g2(out: &mut Vec<u8>, point: &G2Affine) {
+pub(super) fn write_g2(out: &mut Vec<u8>, point: &G2Affine) {
     let zero = Fq2::new(Fq::ZERO, Fq::ZERO);
     let (x, y) = point.xy().unwrap_or((zero, zero));
     for coordinate in [x.c1, x.c0, y.c1, y.c0] {
@@ -40,14 +40,14 @@ fn read_word(bytes: &[u8]) -> Result<Fq, ProofsError> {
 }
 
 /// Parses 64 bytes as a point of the first group that is not neutral.
-pub(crate) fn read_g1(bytes: &[u8]) -> Result<G1Affine, ProofsError> {
+pub(super) fn read_g1(bytes: &[u8]) -> Result<G1Affine, ProofsError> {
     let (x, y) = bytes.split_at_checked(WORD).ok_or(ProofsError::Truncated)?;
     let point = G1Affine::new_unchecked(read_word(x)?, read_word(y)?);
     if is_sound_g1(&point) { Ok(point) } else { Err(ProofsError::BadPoint) }
 }
 
 /// Parses 128 bytes as a point of prime order of the second group that is not neutral.
-pub(crate) fn read_g2(bytes: &[u8]) -> Result<G2Affine, ProofsError> {
+pub(super) fn read_g2(bytes: &[u8]) -> Result<G2Affine, ProofsError> {
     if bytes.len() != 4 * WORD {
         return Err(ProofsError::Truncated);
     }
