@@ -152,4 +152,4 @@ pub(crate) fn is_sound_g2(point: &G2Affine) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ use crate::{
 };
 use ark_bn254::{Fq, Fq2, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
-use ark_ff::{AdditiveGroup, BigInt, Fp};
+use ark_ff::{AdditiveGroup, BigInt, Fp, PrimeField};
 use locus_commitment::{Digest32, sha3_256};
 use std::{
     fs,
@@ -227,7 +227,8 @@ impl<'a> Reader<'a> {
         for (limb, chunk) in limbs.iter_mut().zip(self.take(32)?.as_chunks::<8>().0) {
             *limb = u64::from_le_bytes(*chunk);
         }
-        Ok(Fp::new_unchecked(BigInt(limbs)))
+        let integer = BigInt(limbs);
+        if integer < Fq::MODULUS { Ok(Fp::new_unchecked(integer)) } else { Err(ProofsError::NotCanonical) }
     }
 
     /// A point in the memory layout of the field library; neutral is zero. Not checked.

@@ -6,6 +6,8 @@ pub mod disclosure;
 mod domain;
 pub mod encryption;
 mod error;
+#[cfg(test)]
+mod testing;
 pub mod groth16;
 pub mod keys;
 pub mod registry;

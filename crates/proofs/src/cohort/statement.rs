@@ -16,7 +16,7 @@ use locus_commitment::{
     pedersen::CiphertextCommitment,
     poseidon::{hash_list, pack},
 };
-use locus_genomics::{DataUse, DuoTerm, Purpose, PurposeCode};
+use locus_genomics::{DuoTerm, Purpose, PurposeCode};
 use std::sync::OnceLock;
 use thiserror::Error;
 
@@ -170,10 +170,7 @@ impl CohortPolicy {
     pub(crate) fn check_group(self, group: &Group, public: &CohortPublic) -> Result<(), CohortViolation> {
         let require = |holds: bool, violation: CohortViolation| if holds { Ok(()) } else { Err(violation) };
         let offer = &group.offer;
-        let data_use = u128::from(offer.data_use);
-        let forbidding = self.0 & ((1 << DATA_USE_BITS) - 1);
-        let permitting = self.0 >> PERMITTING_SHIFT & ((1 << DATA_USE_BITS) - 1);
-        require(data_use & forbidding == 0 && data_use & permitting != 0, CohortViolation::DataUse)?;
+        require(self.permits(offer.data_use), CohortViolation::DataUse)?;
         let other_condition = self.has(CONDITION_SHIFT)
             && offer.data_use & DuoTerm::DiseaseSpecific.bit() != 0
             && offer.condition != public.condition;
@@ -185,6 +182,14 @@ impl CohortPolicy {
         require(tier && audience && provenance, CohortViolation::Terms)?;
         let affordable = self.price_of(group) <= public.price_max;
         require(offer.expiry_day >= self.day() && affordable, CohortViolation::Price)
+    }
+
+    /// Whether terms pass clause C5 but for the condition.
+    pub(crate) fn permits(self, data_use: u32) -> bool {
+        let all = (1u128 << DATA_USE_BITS) - 1;
+        let (forbidding, permitting) = (self.0 & all, self.0 >> PERMITTING_SHIFT & all);
+        let data_use = u128::from(data_use);
+        data_use & forbidding == 0 && data_use & permitting != 0
     }
 
     /// The price that the class selects.
@@ -208,13 +213,6 @@ fn permitting_terms(code: PurposeCode) -> u128 {
         PurposeCode::ClinicalCare => &[T::NoRestriction, T::ClinicalCare],
     };
     terms.iter().map(|term| u128::from(term.bit())).sum()
-}
-
-/// Whether terms would pass clause C5 without regard to conditions.
-pub fn policy_permits(policy: CohortPolicy, data_use: DataUse) -> bool {
-    let bits = u128::from(data_use.bits());
-    let mask = (1u128 << DATA_USE_BITS) - 1;
-    bits & policy.0 & mask == 0 && bits & (policy.0 >> PERMITTING_SHIFT) & mask != 0
 }
 
 /// What a chain of cohort proofs has added up.

@@ -240,7 +240,7 @@ pub struct UpdatePublic {
 
 /// What the circuit needs to know of the tree at one event.
 #[derive(Debug, Clone)]
-pub struct UpdateStep {
+pub(crate) struct UpdateStep {
     /// The group before.
     pub(crate) old: Option<Group>,
     /// The group after.
