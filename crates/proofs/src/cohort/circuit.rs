@@ -178,6 +178,8 @@ fn enforce_data_use(builder: &mut Builder, statement: &Words, words: &[Linear], 
     let inverse = permitted.value().inverse().unwrap_or(Fr::ZERO) * open.value();
     let inverse = builder.witness(inverse);
     builder.enforce(&permitted, &inverse, open);
+    // Nothing depends on the inverse in a closed group; it is zero there so that nothing is left free.
+    builder.enforce(&inverse, &open.not(), &Linear::zero());
     let specific = &data_use[DuoTerm::DiseaseSpecific as usize];
     let asked = builder.multiply(specific, &statement.policy[CONDITION_SHIFT]);
     let difference = builder.multiply(&words[word::CONDITION].minus(&statement.condition), &asked);

@@ -1,1 +1,202 @@
+use super::*;
+use crate::{
+    groth16::{Circuit as _, Shape},
+    registry::{GROUP_SIZE, Group, GroupOffer},
+    testing::{Solved, depends_on_every_input, key_of, matches_golden_rows, system_rng, violated},
+};
+use ark_bn254::Fr;
+use ark_ff::Field;
+use locus_commitment::pedersen::{CiphertextCommitment, Generators};
+use std::sync::OnceLock;
 
+fn small() -> UpdateShape {
+    UpdateShape::try_new(4, 2).unwrap()
+}
+
+fn group(label: u64) -> Group {
+    static GENERATORS: OnceLock<Generators> = OnceLock::new();
+    let generators = GENERATORS.get_or_init(|| Generators::expand(0, 0));
+    let commitments = [CiphertextCommitment::of_body(generators, &[label]), CiphertextCommitment::of_body(generators, &[label, 1])];
+    Group { accredited: true, ..Group::registered(&commitments, label, 5) }
+}
+
+fn offer(price: u64) -> GroupOffer {
+    GroupOffer { prices: [price, 2, 3], data_use: 2, tiers: 7, expiry_day: 9, ..GroupOffer::default() }
+}
+
+fn register(place: u32) -> RegistryEvent {
+    RegistryEvent::Register { place, group: group(u64::from(place) + 1) }
+}
+
+const FIRST: [bool; GROUP_SIZE] = [true, false, false, false, false];
+
+/// A tree with groups at 0 and 17, and a batch of every kind, two of them on one leaf.
+fn valid() -> (RegistryTree, Vec<RegistryEvent>) {
+    let mut tree = RegistryTree::of_depth(2);
+    tree.apply(&register(0)).unwrap();
+    tree.apply(&register(17)).unwrap();
+    let events = vec![
+        register(200),
+        RegistryEvent::SetOffer { place: 17, offer: offer(10) },
+        RegistryEvent::Revoke { place: 17, mask: FIRST },
+    ];
+    (tree, events)
+}
+
+fn statement() -> (RegistryTree, UpdatePublic, UpdateWitness) {
+    let (tree, events) = valid();
+    let (public, witness) = UpdatePublic::advance(small(), &mut tree.clone(), &events).unwrap();
+    (tree, public, witness)
+}
+
+fn verdict(tree: &RegistryTree, public: &UpdatePublic, witness: &UpdateWitness) -> Result<(), UpdateViolation> {
+    let native = public.check(small(), tree);
+    let circuit = violated(&UpdateCircuit { shape: small(), public, witness });
+    assert_eq!(native.is_err(), circuit.is_some(), "check says {native:?}, the circuit {circuit:?}");
+    native
+}
+
+#[test]
+fn a_batch_of_every_kind_moves_the_root_to_the_updated_tree() {
+    let (mut tree, public, witness) = statement();
+    assert_eq!(verdict(&tree, &public, &witness), Ok(()));
+    valid().1.iter().for_each(|event| tree.apply(event).unwrap());
+    assert_eq!(public.after, tree.root());
+    let changed = tree.group(17).unwrap();
+    assert_eq!((changed.live, changed.offer), ([false, true, false, false, false], offer(10)));
+    assert!(changed.accredited, "an offer keeps the provenance");
+    let (public, witness) = UpdatePublic::advance(small(), &mut tree.clone(), &[]).unwrap();
+    assert_eq!(verdict(&tree, &public, &witness), Ok(()));
+    assert_eq!(public.before, public.after, "empty events change nothing");
+}
+
+/// The statement with one event replaced after the fact; the witness stays.
+fn replaced(place: usize, event: RegistryEvent) -> Result<(), UpdateViolation> {
+    let (tree, mut public, witness) = statement();
+    public.events[place] = event;
+    verdict(&tree, &public, &witness)
+}
+
+#[test]
+fn events_that_were_not_queued_do_not_fit_the_proof() {
+    assert!(replaced(0, RegistryEvent::Register { place: 200, group: group(999) }).is_err(), "other words");
+    assert!(replaced(0, register(201)).is_err(), "another place");
+    assert!(replaced(1, RegistryEvent::SetOffer { place: 17, offer: offer(11) }).is_err(), "another price");
+    let other = [false, true, false, false, false];
+    assert!(replaced(2, RegistryEvent::Revoke { place: 17, mask: other }).is_err(), "another dataset");
+    assert!(replaced(2, RegistryEvent::Empty).is_err(), "a revocation left out");
+    assert!(replaced(3, RegistryEvent::Revoke { place: 0, mask: FIRST }).is_err(), "a revocation made up");
+    let (tree, mut public, witness) = statement();
+    public.events.swap(0, 1);
+    assert!(verdict(&tree, &public, &witness).is_err(), "another order");
+}
+
+#[test]
+fn u1_an_event_overwritten_in_the_same_batch_counts_with_its_own_words() {
+    // The second offer hides the first from the last root; the words still bind it.
+    let (tree, _) = valid();
+    let events =
+        [RegistryEvent::SetOffer { place: 0, offer: offer(1) }, RegistryEvent::SetOffer { place: 0, offer: offer(2) }];
+    let (mut public, witness) = UpdatePublic::advance(small(), &mut tree.clone(), &events).unwrap();
+    assert_eq!(verdict(&tree, &public, &witness), Ok(()));
+    public.events[0] = RegistryEvent::SetOffer { place: 0, offer: offer(3) };
+    let circuit = UpdateCircuit { shape: small(), public: &public, witness: &witness };
+    assert!(violated(&circuit).is_some());
+}
+
+#[test]
+fn u3_registering_over_a_group_and_points_off_the_curve_are_refused() {
+    let (mut tree, _) = valid();
+    assert_eq!(tree.apply(&register(17)), Err(UpdateViolation::Occupied(17)));
+    assert_eq!(tree.apply(&RegistryEvent::SetOffer { place: 5, offer: offer(1) }), Err(UpdateViolation::Vacant(5)));
+    assert_eq!(tree.apply(&RegistryEvent::Revoke { place: 5, mask: FIRST }), Err(UpdateViolation::Vacant(5)));
+    assert_eq!(tree.apply(&register(256)), Err(UpdateViolation::Outside(256)));
+
+    // The circuit, with a witness that pretends place 17 were empty.
+    let (tree, mut public, mut witness) = statement();
+    public.events[0] = register(17);
+    witness.steps[0].path = tree.path(0, 17);
+    assert_eq!(violated(&UpdateCircuit { shape: small(), public: &public, witness: &witness }), Some("U6 leaves"));
+}
+
+#[test]
+fn u4_an_offer_cannot_change_provenance_or_revive_a_dataset() {
+    let (tree, public, witness) = statement();
+    for forge in [
+        (|group: &mut Group| group.proven = true) as fn(&mut Group),
+        |group| group.live[3] = true,
+        |group| group.commitments[0] = group.commitments[1],
+        |group| group.registration += 1,
+    ] {
+        let mut forged = witness.clone();
+        forge(forged.steps[1].new.as_mut().unwrap());
+        assert!(violated(&UpdateCircuit { shape: small(), public: &public, witness: &forged }).is_some());
+    }
+    assert_eq!(verdict(&tree, &public, &witness), Ok(()));
+}
+
+#[test]
+fn u5_a_revocation_changes_only_its_datasets() {
+    let (_, public, witness) = statement();
+    for forge in [
+        (|group: &mut Group| group.live[0] = true) as fn(&mut Group),
+        |group| group.live[1] = false,
+        |group| group.offer.prices[0] = 1,
+        |group| group.offer.data_use = 1,
+    ] {
+        let mut forged = witness.clone();
+        forge(forged.steps[2].new.as_mut().unwrap());
+        assert!(violated(&UpdateCircuit { shape: small(), public: &public, witness: &forged }).is_some());
+    }
+}
+
+#[test]
+fn u7_wrong_roots_are_refused() {
+    let (tree, public, witness) = statement();
+    let wrong_after = UpdatePublic { after: public.after + Fr::ONE, ..public.clone() };
+    assert_eq!(verdict(&tree, &wrong_after, &witness), Err(UpdateViolation::Root));
+    let wrong_before = UpdatePublic { before: public.before + Fr::ONE, ..public };
+    assert_eq!(verdict(&tree, &wrong_before, &witness), Err(UpdateViolation::Root));
+    let (_, public, _) = statement();
+    let five = vec![RegistryEvent::Empty; 5];
+    assert_eq!(UpdatePublic::advance(small(), &mut tree.clone(), &five).map(|_| ()), Err(UpdateViolation::Size));
+    assert_eq!(public.events.len(), 4);
+}
+
+#[test]
+fn ten_thousand_mutated_witnesses_are_refused() {
+    let (_, public, witness) = statement();
+    let mut solved = Solved::new(&UpdateCircuit { shape: small(), public: &public, witness: &witness });
+    solved.refuses_mutations(10_000, "update");
+}
+
+#[test]
+fn proofs_verify_for_their_batch_only() {
+    let (_, public, witness) = statement();
+    let circuit = UpdateCircuit { shape: small(), public: &public, witness: &witness };
+    let key = key_of(&Shape::of(&circuit));
+    let proof = key.prove(&circuit, &mut system_rng()).unwrap();
+    depends_on_every_input(&key, &circuit.public_inputs(), &proof);
+    let proof = UpdateProof::prove(&key, small(), &public, &witness, &mut system_rng()).unwrap();
+    let verifier = UpdateVerifier::new(key.verifying_key.clone());
+    assert_eq!(UpdateProof::parse(&proof.to_bytes()).unwrap(), proof);
+    assert!(verifier.verify(&public, &proof).is_ok());
+    let mut others = vec![
+        UpdatePublic { before: public.before + Fr::ONE, ..public.clone() },
+        UpdatePublic { after: public.after + Fr::ONE, ..public.clone() },
+        UpdatePublic { digest: public.digest + Fr::ONE, ..public.clone() },
+    ];
+    for place in 0..4 {
+        let mut other = public.clone();
+        other.events[place] = RegistryEvent::Revoke { place: 0, mask: FIRST };
+        others.push(other);
+    }
+    for other in others {
+        assert!(verifier.verify(&other, &proof).is_err());
+    }
+}
+
+#[test]
+fn the_rows_match_their_golden_files() {
+    matches_golden_rows(&update_shape(small()).unwrap());
+}
