@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("locus-privacy", 0),
     ("locus-sharing", 0),
     ("locus-rlwe", 0),
+    ("locus-statistics", 0),
     ("locus-intake", 1),
     ("locus-store", 1),
     ("locus-wire", 1),
