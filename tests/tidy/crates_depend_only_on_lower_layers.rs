@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("locus-privacy", 0),
     ("locus-sharing", 0),
     ("locus-rlwe", 0),
+    ("locus-phenotype", 0),
     ("locus-statistics", 0),
     ("locus-intake", 1),
     ("locus-store", 1),
@@ -40,6 +41,7 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("locus-rlwe", "locus-commitment"),
     ("locus-rlwe", "locus-privacy"),
     ("locus-rlwe", "locus-sharing"),
+    ("locus-phenotype", "locus-commitment"),
     ("locus-wire", "locus-ledger"),
     ("locus-client", "locus-cohort"),
     ("locus-client", "locus-service"),
@@ -54,6 +56,7 @@ const QUARANTINE: &[(&str, &[&str])] = &[
     ("object_store", &["locus-store", "locus-engine"]),
     ("parquet", &["locus-store"]),
     ("hpke", &["locus-sharing"]),
+    ("sqlparser", &["locus-phenotype"]),
 ];
 
 /// Pure packages must not name any of these.
