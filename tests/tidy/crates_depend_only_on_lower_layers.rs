@@ -42,6 +42,7 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("locus-rlwe", "locus-privacy"),
     ("locus-rlwe", "locus-sharing"),
     ("locus-phenotype", "locus-commitment"),
+    ("locus-phenotype", "locus-sharing"),
     ("locus-wire", "locus-ledger"),
     ("locus-client", "locus-cohort"),
     ("locus-client", "locus-service"),

@@ -4,14 +4,17 @@ mod curie;
 mod decimal;
 mod domain;
 mod error;
+mod evaluate;
 mod ontology;
 mod person;
 mod predicate;
 mod schema;
+mod selection;
 
 pub use curie::Curie;
 pub use decimal::Decimal;
 pub use error::{PhenotypeError, SchemaError};
+pub use evaluate::{AttributeTable, Evaluation};
 pub use ontology::Ontology;
 pub use person::PersonAttributes;
 pub use predicate::{
@@ -22,3 +25,4 @@ pub use schema::{
     Attribute, AttributeIndex, AttributeKey, AttributeKind, AttributeSchema, Edge, SCHEMA_BITS_MAX, SchemaDigest,
     UnitConversion,
 };
+pub use selection::Selection;

@@ -6,6 +6,7 @@ mod cohort;
 mod domain;
 mod error;
 mod exact;
+mod floor;
 mod gaussian;
 mod parameters;
 mod question;
@@ -20,6 +21,7 @@ pub use budget::{
 pub use cohort::{CohortDigest, CohortDigestWriter, CohortEntry};
 pub use error::PrivacyError;
 pub use exact::{ExactCohort, ExactGroup, ExactMember, ExactRefinement};
+pub use floor::MatchFloor;
 pub use gaussian::{DiscreteGaussian, FLOODING_SIGMA_LOG2, FLOODING_SIGMA_SQUARED};
 pub use parameters::{BATCH_SIZE_MAX, NetworkParameterValues, NetworkParameters, Tier, TierCaps};
 pub use question::{AnswerDigest, LAYOUT_VERSION, PREDICATE_BYTES_MAX, PredicateBytes, Question, SlotMask, Tau};

@@ -127,6 +127,11 @@ pub fn combine(
 }
 
 impl CombinedPlane {
+    /// Values at the requested slots whose check slots have been checked.
+    pub(crate) fn new(plane: Plane, slots: &SlotMask, values: Vec<u64>) -> Self {
+        Self { plane, slots: *slots, values }
+    }
+
     /// The decrypted values at the requested slots, ascending, before decoding.
     pub fn values(&self) -> &[u64] {
         &self.values

@@ -8,3 +8,4 @@ pub(crate) const DST_BLOCK_KEY: &str = "locus/rlwe/block-key/v1";
 pub(crate) const DST_ENCRYPTION_NOISE: &str = "locus/rlwe/encryption-noise/v1";
 pub(crate) const DST_DERIVED_NOISE: &str = "locus/rlwe/derived-noise/v1";
 pub(crate) const DST_PARTIAL_DECRYPTION: &str = "locus/rlwe/partial-decryption/v1";
+pub(crate) const DST_FILTERED_PART: &str = "locus/rlwe/filtered-part/v1";

@@ -2,7 +2,7 @@
 
 use locus_genomics::Plane;
 use locus_privacy::PrivacyError;
-use locus_sharing::ShareIndex;
+use locus_sharing::{KeyholderIndex, ShareIndex, SharingError};
 use thiserror::Error;
 
 /// Why a value was refused or an answer does not decode. No variant carries a secret.
@@ -115,5 +115,28 @@ pub enum RlweError {
         slot: u32,
         /// Datasets in the sum.
         cohort_size: u32,
+    },
+    /// Sums of different keyholders were combined.
+    #[error("a part of keyholder {found} cannot be combined with one of keyholder {expected}")]
+    KeyholderMismatch {
+        /// Keyholder of the sum combined with.
+        expected: KeyholderIndex,
+        /// Keyholder of the other.
+        found: KeyholderIndex,
+    },
+    /// The zeros that hide a part cannot be drawn.
+    #[error("the part of a filtered answer cannot be masked")]
+    Masking(#[source] SharingError),
+    /// A filtered answer needs all three keyholders.
+    #[error("the part of keyholder {missing} is missing: a filtered answer needs all three keyholders")]
+    PartMissing {
+        /// The keyholder without a part.
+        missing: KeyholderIndex,
+    },
+    /// A part answers another question.
+    #[error("the part of keyholder {keyholder} answers another plane or other slots than requested")]
+    PartMismatch {
+        /// The keyholder.
+        keyholder: KeyholderIndex,
     },
 }

@@ -8,6 +8,7 @@ mod constants;
 mod domain;
 mod encrypt;
 mod error;
+mod filtered;
 mod interop;
 mod mask;
 mod noise;
@@ -26,6 +27,7 @@ pub use constants::{
 };
 pub use encrypt::{DatasetEncryptor, DatasetKeys, EncryptionNoise};
 pub use error::RlweError;
+pub use filtered::{FilteredPart, FilteredSum, WeightShares, combine_filtered};
 pub use interop::export_aggregate;
 pub use mask::Mask;
 pub use noise::{DerivedNoise, NoiseInput, derive_noise};

@@ -59,6 +59,11 @@ impl Mask {
         self.factor.multiply(key, 3)
     }
 
+    /// The product with any polynomial: coefficients of 64 bits.
+    pub(crate) fn multiply_full(&self, multiplier: &Polynomial) -> Box<Polynomial> {
+        self.factor.multiply_full(multiplier)
+    }
+
     /// The product with the secret bits of one share, at the check slots only:
     /// slot i is the sum over j of s_j * window\[N + i - j\].
     pub(crate) fn multiply_at_check_slots(&self, bits: &SecretBits) -> [u64; CHECK_SLOT_COUNT] {

@@ -14,6 +14,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Multipliers of the three-prime transform lie below 2^12.
 const PORTABLE_MULTIPLIER_BITS: u32 = 12;
+/// Digits of a multiplier of 64 bits: six products by either set of primes.
+const FULL_DIGIT_BITS: u32 = PORTABLE_MULTIPLIER_BITS;
 /// The 30-bit primes that tfhe-ntt works with.
 const PRIMES_30: [u128; 3] = [1_062_862_849, 1_063_059_457, 1_064_697_857];
 /// The 50-bit primes that tfhe-ntt works with.
@@ -60,6 +62,27 @@ impl FixedFactor {
             return wide.multiply(multiplier);
         }
         self.portable.multiply(multiplier, multiplier_max)
+    }
+}
+
+impl FixedFactor {
+    /// The product with any multiplier modulo 2^64. The multiplier is cut in digits of 12 bits, each
+    /// within the bounds of [`multiply`](Self::multiply).
+    pub(crate) fn multiply_full(&self, multiplier: &Polynomial) -> Box<Polynomial> {
+        let mut product = Box::new([0u64; RING_DIMENSION]);
+        let mut digits = Box::new([0u64; RING_DIMENSION]);
+        for shift in (0..u64::BITS).step_by(FULL_DIGIT_BITS as usize) {
+            for (digit, coefficient) in digits.iter_mut().zip(multiplier) {
+                *digit = (coefficient >> shift) & ((1 << FULL_DIGIT_BITS) - 1);
+            }
+            let mut part = self.multiply(&digits, (1 << FULL_DIGIT_BITS) - 1);
+            for (sum, term) in product.iter_mut().zip(part.iter()) {
+                *sum = sum.wrapping_add(term << shift);
+            }
+            part.zeroize();
+        }
+        digits.zeroize();
+        product
     }
 }
 
@@ -206,6 +229,14 @@ mod tests {
             multiplier.iter_mut().for_each(|coefficient| *coefficient %= u64::from(multiplier_max) + 1);
             check(&factor, &multiplier, multiplier_max);
         }
+    }
+
+    #[test]
+    fn products_with_full_words_equal_schoolbook() {
+        let (factor, multiplier) = (pseudorandom(3), pseudorandom(4));
+        assert!(FixedFactor::new(&factor).multiply_full(&multiplier) == schoolbook(&factor, &multiplier));
+        let largest = [u64::MAX; RING_DIMENSION];
+        assert!(FixedFactor::new(&largest).multiply_full(&largest) == schoolbook(&largest, &largest));
     }
 
     #[test]

@@ -13,3 +13,13 @@ pub(crate) const DST_NOISE_KEY_CONFIRMATION: &str = "locus/sharing/noise-key-con
 pub(crate) const DST_SEED_PACKAGE: &str = "locus/sharing/seed-package/v1";
 /// HPKE `info` of a sealed noise key.
 pub(crate) const DST_NOISE_KEY: &str = "locus/sharing/noise-key/v1";
+
+pub(crate) const DST_PRSS_STREAM: &str = "locus/sharing/prss-stream/v1";
+pub(crate) const DST_PRSS_KEY: &str = "locus/sharing/prss-key/v1";
+pub(crate) const DST_COIN: &str = "locus/sharing/coin/v1";
+pub(crate) const DST_ATTRIBUTE_BLINDING: &str = "locus/sharing/attribute-blinding/v1";
+pub(crate) const DST_ATTRIBUTES: &str = "locus/sharing/attributes/v1";
+pub(crate) const DST_ATTRIBUTE_SHARE: &str = "locus/sharing/attribute-share/v1";
+pub(crate) const DST_ATTRIBUTE_SHARE_DIGEST: &str = "locus/sharing/attribute-share-digest/v1";
+/// HPKE `info` of a sealed attribute package.
+pub(crate) const DST_ATTRIBUTE_PACKAGE: &str = "locus/sharing/attribute-package/v1";

@@ -72,4 +72,46 @@ pub enum SharingError {
         /// Datasets given.
         got: usize,
     },
+    /// Vectors of different lengths, or a message of another length than expected.
+    #[error("expected {expected} shared values, got {got}")]
+    VectorLength {
+        /// Values expected.
+        expected: usize,
+        /// Values given.
+        got: usize,
+    },
+    /// Shares of different keyholders were combined.
+    #[error("shares of keyholder {found} cannot be combined with those of keyholder {expected}")]
+    KeyholderMismatch {
+        /// Keyholder of the vector combined with.
+        expected: KeyholderIndex,
+        /// Keyholder of the other vector.
+        found: KeyholderIndex,
+    },
+    /// A gate was given pseudorandom values twice in one attempt.
+    #[error("gate {gate} has had its random values in this attempt, start a new attempt")]
+    GateReused {
+        /// The gate.
+        gate: u32,
+    },
+    /// Shares of attribute bits do not add up to bits of which exactly one of each attribute is set.
+    #[error("the attribute shares are not valid bits, the contributor has to share them again")]
+    InvalidBits,
+    /// The check values of authenticated shares do not add up to zero.
+    #[error("a product was computed wrongly, the answer is withheld")]
+    MacMismatch,
+    /// An attribute bit is neither 0 nor 1.
+    #[error("attribute bit {place} is neither 0 nor 1")]
+    NotABit {
+        /// Its place.
+        place: usize,
+    },
+    /// Too many attribute bits for one dataset.
+    #[error("a dataset has at most {max} attribute bits, got {got}")]
+    TooManyBits {
+        /// Most bits.
+        max: usize,
+        /// Bits given.
+        got: usize,
+    },
 }

@@ -50,6 +50,27 @@ impl KeyholderIndex {
         usize::from(self.0 - 1)
     }
 
+    /// The share that this keyholder releases when all are up, and whose part of a product it
+    /// computes: `j mod 3 + 1`.
+    pub fn released_share(self) -> ShareIndex {
+        usually_released_by(self)
+    }
+
+    /// The other share it holds.
+    pub fn other_share(self) -> ShareIndex {
+        self.receives_from().released_share()
+    }
+
+    /// The other holder of its released share, to whom its part of a product goes.
+    pub fn sends_to(self) -> Self {
+        Self((self.0 + 1) % 3 + 1)
+    }
+
+    /// The keyholder whose part of a product it receives: the one that releases its other share.
+    pub fn receives_from(self) -> Self {
+        Self(self.0 % 3 + 1)
+    }
+
     /// Whether this keyholder holds `share`.
     pub fn holds(self, share: ShareIndex) -> bool {
         self.0 != share.0
@@ -155,6 +176,18 @@ mod tests {
                 assert_eq!(part.checker.is_some(), part.share.get() == absent.get(), "only its missing share");
                 assert_ne!(part.checker, Some(absent));
             }
+        }
+    }
+
+    #[test]
+    fn parts_of_products_go_round_in_a_ring() {
+        for keyholder in KeyholderIndex::ALL {
+            let mut held = [keyholder.released_share(), keyholder.other_share()];
+            held.sort();
+            assert_eq!(held, shares_of(keyholder));
+            assert!(keyholder.sends_to() != keyholder && keyholder.sends_to().holds(keyholder.released_share()));
+            assert_eq!(keyholder.sends_to().receives_from(), keyholder);
+            assert_eq!(keyholder.sends_to().other_share(), keyholder.released_share());
         }
     }
 

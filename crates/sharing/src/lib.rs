@@ -1,17 +1,30 @@
 #![doc = include_str!("../SPEC.md")]
 
+mod attributes;
+mod bit_check;
 mod domain;
 mod error;
 mod index;
 mod noise_key;
+mod prss;
+mod replicated;
+mod ring;
 pub mod seal;
 mod secret;
 mod seed;
 mod seed_package;
 
+pub use attributes::{
+    ATTRIBUTE_BITS_MAX, AttributeCommitment, AttributeEntry, AttributePackage, AttributePackageHeader, AttributeShares,
+    attribute_share_digest,
+};
+pub use bit_check::{BIT_CHECK_WORDS, BitCheck, CoinPart, verify_bits};
 pub use error::SharingError;
 pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, release_plan, shares_of};
 pub use noise_key::{NoiseKey, NoiseKeyAgreement};
+pub use prss::{Prss, PrssSession, PrssStreamName};
+pub use replicated::{PRODUCT_BYTES, ProductPart, SharedVector, SumPart, open_sum};
+pub use ring::RingWord;
 pub use seed::{DatasetSecrets, EncryptionNoiseSeed, GenotypeDigest, KeySeed, MasterSecret, SeedShares};
 pub use seed_package::{
     DatasetSeeds, REGISTRATION_DATASETS_MAX, SEED_PACKAGE_DATASETS_MAX, SeedPackage, SeedPackageHeader, ShareSeed,

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // every test file uses another part
 
+pub(crate) mod keyholders;
+
 use locus_commitment::{Address, DatasetContext, DatasetId, Digest32, NetworkId};
 use locus_genomics::{Genotype, PackedGenotypes, PanelBlockIndex, PanelDigest, Plane, Slot};
 use locus_privacy::{SigmaSquared, SlotMask, Tau};

@@ -1,0 +1,165 @@
+//! Checks that shared attribute bits are bits, and one-hot where they have to be, without opening
+//! any.
+//!
+//! For bits f the values f^2 - f, and for each one-hot group the sum of its bits less one, are zero.
+//! 64 random subsets of all these values are summed and the sums opened. A wrong value survives one
+//! subset with probability at most 1/2, also modulo 2^64 where it may be divisible by a high power
+//! of two; all of them with probability 2^-64.
+
+use crate::{
+    domain::DST_COIN,
+    error::SharingError,
+    index::KeyholderIndex,
+    prss::{Prss, StreamKind, words_of_key},
+    replicated::SharedVector,
+};
+use locus_commitment::{Digest32, sha3_256};
+use std::ops::Range;
+
+/// Sums opened by one check.
+pub const BIT_CHECK_WORDS: usize = 64;
+
+/// What one keyholder contributes to the coin that chooses the subsets. It is to be sent to the one
+/// keyholder that lacks it, [`CoinPart::recipient`], when all shares under check are in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoinPart([u64; 4]);
+
+impl CoinPart {
+    /// The part of a coin as bytes.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *chunk = word.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// The part that these bytes encode.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let mut words = [0; 4];
+        for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*chunk);
+        }
+        Self(words)
+    }
+
+    /// Who gets the part that `keyholder` sends.
+    pub fn recipient(keyholder: KeyholderIndex) -> KeyholderIndex {
+        keyholder.receives_from()
+    }
+}
+
+/// One check of many people's bits.
+pub struct BitCheck {
+    keyholder: KeyholderIndex,
+    /// Parts of the released and of the other share.
+    parts: [CoinPart; 2],
+}
+
+impl BitCheck {
+    /// Starts the check; the second value is to be sent.
+    ///
+    /// # Errors
+    /// [`SharingError::GateReused`].
+    pub fn begin(prss: &mut Prss, gate: u32) -> Result<(Self, CoinPart), SharingError> {
+        let streams = prss.streams::<u64>(gate, StreamKind::Coin, 4)?;
+        let parts = streams.map(|words| {
+            let mut part = [0; 4];
+            part.iter_mut().zip(words.iter()).for_each(|(to, from)| *to = *from);
+            CoinPart(part)
+        });
+        Ok((Self { keyholder: prss.keyholder(), parts }, parts[0]))
+    }
+
+    /// This keyholder's masked part of the 64 sums over `people`, whose bits in each range of
+    /// `one_hot` must add up to one. `received` is the coin part that this keyholder lacked.
+    ///
+    /// # Errors
+    /// [`SharingError::GateReused`], [`SharingError::VectorLength`],
+    /// [`SharingError::KeyholderMismatch`].
+    pub fn part(
+        &self,
+        received: CoinPart,
+        people: &[&SharedVector<u64>],
+        one_hot: &[Range<usize>],
+        prss: &mut Prss,
+        gate: u32,
+    ) -> Result<[u64; BIT_CHECK_WORDS], SharingError> {
+        let coin = self.coin(received);
+        let zeros = prss.zeros::<u64>(gate, BIT_CHECK_WORDS)?;
+        let mut sums = [0u64; BIT_CHECK_WORDS];
+        sums.iter_mut().zip(zeros.iter()).for_each(|(sum, zero)| *sum = *zero);
+        let one = u64::from(self.keyholder.released_share().get() == 1);
+        let bits = people.first().map_or(0, |person| person.len());
+        let mut subsets = Subsets::new(&coin);
+        for person in people {
+            if person.keyholder() != self.keyholder {
+                return Err(SharingError::KeyholderMismatch { expected: self.keyholder, found: person.keyholder() });
+            }
+            if person.len() != bits {
+                return Err(SharingError::VectorLength { expected: bits, got: person.len() });
+            }
+            let choices = subsets.next(bits + one_hot.len());
+            let (released, other) = (person.released(), person.other());
+            for ((x, y), choice) in released.iter().zip(other).zip(&choices) {
+                // This keyholder's terms of x^2, less its share of x.
+                let square = x.wrapping_mul(x.wrapping_add(2u64.wrapping_mul(*y)));
+                add_chosen(&mut sums, square.wrapping_sub(*x), *choice);
+            }
+            for (group, choice) in one_hot.iter().zip(&choices[bits..]) {
+                let missing = SharingError::VectorLength { expected: group.end, got: bits };
+                let members = released.get(group.clone()).ok_or(missing)?;
+                let sum = members.iter().fold(0u64, |sum, bit| sum.wrapping_add(*bit));
+                add_chosen(&mut sums, sum.wrapping_sub(one), *choice);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The coin of all three parts, in the order of the shares.
+    fn coin(&self, received: CoinPart) -> Digest32 {
+        let lacking = CoinPart::recipient(CoinPart::recipient(self.keyholder)).released_share();
+        let mut parts = [
+            (self.keyholder.released_share(), self.parts[0]),
+            (self.keyholder.other_share(), self.parts[1]),
+            (lacking, received),
+        ];
+        parts.sort_by_key(|(share, _)| *share);
+        let bytes = parts.map(|(_, part)| part.to_bytes());
+        sha3_256(DST_COIN, &[&bytes[0], &bytes[1], &bytes[2]])
+    }
+}
+
+/// Whether the opened sums are zero: whether all bits are valid, but for probability 2^-64.
+///
+/// # Errors
+/// [`SharingError::InvalidBits`] when they are not.
+pub fn verify_bits(parts: [&[u64; BIT_CHECK_WORDS]; 3]) -> Result<(), SharingError> {
+    let [first, second, third] = parts;
+    let sums = first.iter().zip(second).zip(third).map(|((x, y), z)| x.wrapping_add(*y).wrapping_add(*z));
+    if sums.fold(0, |all, sum| all | sum) == 0 { Ok(()) } else { Err(SharingError::InvalidBits) }
+}
+
+/// A 64-bit word for every value under check: bit t tells whether subset t has it.
+struct Subsets {
+    coin: Digest32,
+    person: u64,
+}
+
+impl Subsets {
+    fn new(coin: &Digest32) -> Self {
+        Self { coin: *coin, person: 0 }
+    }
+
+    fn next(&mut self, length: usize) -> Vec<u64> {
+        let key = sha3_256(DST_COIN, &[&self.coin.0, &self.person.to_le_bytes()]);
+        self.person += 1;
+        words_of_key::<u64>(&key.0, length).to_vec()
+    }
+}
+
+fn add_chosen(sums: &mut [u64; BIT_CHECK_WORDS], value: u64, choice: u64) {
+    for (subset, sum) in sums.iter_mut().enumerate() {
+        *sum = sum.wrapping_add(value & (choice >> subset & 1).wrapping_neg());
+    }
+}
