@@ -8,7 +8,11 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
+
+/// How often the memory of a command is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A running market with an enrolled cohort. The process ends with this value.
 pub(crate) struct BenchMarket {
@@ -66,19 +70,21 @@ impl BenchMarket {
         let mut enrol = self.command("biobank");
         enrol.args(["enroll", "--biobank", "--plink", &prefix, "--panel", &panel, "--price", "0.01"]);
         enrol.args(["--terms", "GRU", "--tier", "open,exact"]);
-        enrol.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let (seconds, (status, said, memory)) = seconds(|| {
+        let log = self.path("enrol.log");
+        enrol.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
+        let (seconds, (status, memory)) = seconds(|| {
             let mut running = enrol.spawn()?;
-            let (mut memory, mut said) = (0.0f64, String::new());
-            if let Some(stderr) = running.stderr.take() {
-                for line in BufReader::new(stderr).lines() {
-                    said = line?;
+            let mut memory = 0.0;
+            loop {
+                // A process that has ended has no memory to tell of.
+                memory = most_memory_mib(running.id()).unwrap_or(memory);
+                match running.try_wait()? {
+                    Some(status) => return Ok((status, memory)),
+                    None => std::thread::sleep(LOOK_AGAIN),
                 }
             }
-            memory = memory.max(most_memory_mib(running.id()).unwrap_or(0.0));
-            Ok((running.wait()?, said, memory))
         })?;
-        ensure!(status.success(), "enrolment ended with {status}: {said}");
+        ensure!(status.success(), "enrolment ended with {status}: {}", fs::read_to_string(&log)?.trim());
         (self.enrol_seconds, self.client_rss_mib) = (seconds, memory);
         Ok(())
     }

@@ -11,27 +11,27 @@ pub(crate) fn bodies() -> Vec<BodyBytes> {
     (0..BODIES).map(|index| [index.to_le_bytes()[0]; BODY_BYTES]).collect()
 }
 
-/// GB/s at which `work` goes through `bodies` on all processors: the fastest of several runs.
-pub(crate) fn bandwidth(bodies: &[BodyBytes], work: impl Fn(&[BodyBytes]) + Sync) -> f64 {
+/// Goes through `bodies` once on all processors, each with its share.
+pub(crate) fn pass(bodies: &[BodyBytes], work: impl Fn(&[BodyBytes]) + Sync) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let pass = || {
-        std::thread::scope(|scope| {
-            for share in bodies.chunks(bodies.len().div_ceil(threads)) {
-                let work = &work;
-                scope.spawn(move || work(share));
-            }
-        });
-        Ok(())
-    };
-    let seconds = crate::timing::fastest(15, pass).unwrap_or(f64::INFINITY);
+    std::thread::scope(|scope| {
+        for share in bodies.chunks(bodies.len().div_ceil(threads)) {
+            let work = &work;
+            scope.spawn(move || work(share));
+        }
+    });
+}
+
+/// GB/s of going through `bodies` in so many seconds.
+pub(crate) fn rate(bodies: &[BodyBytes], seconds: f64) -> f64 {
     bodies.len() as f64 * BODY_BYTES as f64 / seconds / 1e9
 }
 
-/// GB/s of reading memory from one end to the other on all processors.
-pub(crate) fn streaming_read(bodies: &[BodyBytes]) -> f64 {
-    bandwidth(bodies, |share| {
+/// Reads memory from one end to the other on all processors.
+pub(crate) fn streaming_read(bodies: &[BodyBytes]) {
+    pass(bodies, |share| {
         black_box(share.iter().map(read_all).fold(0, |all, one| all | one));
-    })
+    });
 }
 
 /// Reads every word of a body and does as little as possible with it.

@@ -19,6 +19,21 @@ pub(crate) fn fastest(runs: usize, mut work: impl FnMut() -> Result<()>) -> Resu
     Ok(best)
 }
 
+/// The fastest of `runs` of each of two things that take turns, so that whatever else the machine
+/// does slows both alike.
+pub(crate) fn fastest_in_turn(
+    runs: usize,
+    mut one: impl FnMut() -> Result<()>,
+    mut other: impl FnMut() -> Result<()>,
+) -> Result<(f64, f64)> {
+    let mut best = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..runs {
+        best.0 = best.0.min(seconds(&mut one)?.0);
+        best.1 = best.1.min(seconds(&mut other)?.0);
+    }
+    Ok(best)
+}
+
 /// The median of some figures; zero of none.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

@@ -5,7 +5,7 @@ use crate::{
     report::figure,
     row::{Bench, Goal, Measured, Row},
     synthetic::{Summing, fresh_engine},
-    timing::fastest,
+    timing::{fastest, fastest_in_turn},
 };
 use anyhow::Result;
 use locus_store::{BODY_BYTES, SlotRange, SlotSet};
@@ -14,25 +14,29 @@ pub(crate) const ROW: Row = Row { id: "sum_store", unit: "GB/s", goal: Goal::Rat
 
 const DATASETS: u32 = 2504;
 const BLOCKS: u32 = 6;
-const RUNS: usize = 9;
+const RUNS: usize = 60;
 
 fn measure(bench: &mut Bench) -> Result<Measured> {
     let store = Summing::fill(&bench.folder("sum-store")?, DATASETS, BLOCKS)?;
     let all = SlotSet::from_range(SlotRange { first: 0, count: DATASETS })?;
-    let first_read = fastest(3, || store.sum_by(&fresh_engine(), &all).map(drop))?;
+    let first_read = fastest(5, || store.sum_by(&fresh_engine(), &all).map(drop))?;
     store.sum(&all)?;
     // Half of each shard, in one run and in every second row: as many bodies as are ever read.
     let run = SlotSet::try_from_iter((0..DATASETS).filter(|slot| slot % 1024 < 512 && slot + 512 < DATASETS))?;
     let scattered = SlotSet::try_from_iter((0..DATASETS).step_by(2))?;
     let bodies = memory::bodies();
-    let mut streaming = memory::streaming_read(&bodies);
+    let mut streaming = 0f64;
     let mut rate = |selection: &SlotSet| -> Result<f64> {
-        let seconds = fastest(RUNS, || store.sum(selection).map(drop))?;
-        streaming = streaming.max(memory::streaming_read(&bodies));
-        Ok(bytes(selection.len()) / seconds / 1e9)
+        let stream = || {
+            memory::streaming_read(&bodies);
+            Ok(())
+        };
+        let (sum, stream) = fastest_in_turn(RUNS, || store.sum(selection).map(drop), stream)?;
+        streaming = streaming.max(memory::rate(&bodies, stream));
+        Ok(bytes(selection.len()) / sum / 1e9)
     };
     let (value, scattered) = (rate(&run)?, rate(&scattered)?);
-    let whole = fastest(RUNS, || store.sum(&all).map(drop))?;
+    let whole = fastest(9, || store.sum(&all).map(drop))?;
     let note = format!(
         "{} MB of ciphertext read per sum; every second row {} GB/s; rows hashed and tagged for the first time {} GB/s; \
          whole cohort, from stored sums, {} ms",

@@ -55,16 +55,16 @@ impl InstructionSet {
     }
 }
 
-/// Adds four bodies to `sum` in one pass.
-pub(super) fn add_four(instruction_set: InstructionSet, sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
+/// Adds eight bodies to `sum` in one pass.
+pub(super) fn add_eight(instruction_set: InstructionSet, sum: &mut BodySum, bodies: &[BodyBytes; 8]) {
     match instruction_set.0 {
         // SAFETY: see the module; the value says that the processor has these features.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => unsafe { add_four_avx512(sum, bodies) },
+        Kind::Avx512 => unsafe { add_eight_avx512(sum, bodies) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { add_four_avx2(sum, bodies) },
-        Kind::Portable => add_four_any(sum, bodies),
+        Kind::Avx2 => unsafe { add_eight_avx2(sum, bodies) },
+        Kind::Portable => add_eight_any(sum, bodies),
     }
 }
 
@@ -83,14 +83,14 @@ pub(super) fn add_one(instruction_set: InstructionSet, sum: &mut BodySum, body: 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn add_four_avx512(sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
-    add_four_any(sum, bodies);
+fn add_eight_avx512(sum: &mut BodySum, bodies: &[BodyBytes; 8]) {
+    add_eight_any(sum, bodies);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn add_four_avx2(sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
-    add_four_any(sum, bodies);
+fn add_eight_avx2(sum: &mut BodySum, bodies: &[BodyBytes; 8]) {
+    add_eight_any(sum, bodies);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -106,16 +106,19 @@ fn add_one_avx2(sum: &mut BodySum, body: &BodyBytes) {
 }
 
 #[inline(always)]
-fn add_four_any(sum: &mut BodySum, bodies: &[BodyBytes; 4]) {
-    let [first, second, third, fourth] = bodies.each_ref().map(|body| body.as_chunks::<8>().0);
-    let words = first.iter().zip(second).zip(third.iter().zip(fourth));
-    for ((total, high), ((first, second), (third, fourth))) in sum.words.iter_mut().zip(&mut sum.high_halves).zip(words)
-    {
-        let [first, second, third, fourth] = [first, second, third, fourth].map(|word| u64::from_le_bytes(*word));
-        *total = total.wrapping_add(first).wrapping_add(second).wrapping_add(third).wrapping_add(fourth);
-        // Four halves stay far below 2^64.
-        let halves = (first >> 32).wrapping_add(second >> 32).wrapping_add(third >> 32).wrapping_add(fourth >> 32);
-        *high = high.wrapping_add(halves);
+fn add_eight_any(sum: &mut BodySum, bodies: &[BodyBytes; 8]) {
+    let bodies = bodies.each_ref().map(|body| body.as_chunks::<8>().0);
+    let [first, second, third, fourth, fifth, sixth, seventh, eighth] = bodies.map(|words| words.iter());
+    let left = first.zip(second).zip(third.zip(fourth));
+    let right = fifth.zip(sixth).zip(seventh.zip(eighth));
+    for ((total, high), (left, right)) in sum.words.iter_mut().zip(&mut sum.high_halves).zip(left.zip(right)) {
+        let (((first, second), (third, fourth)), ((fifth, sixth), (seventh, eighth))) = (left, right);
+        for word in [first, second, third, fourth, fifth, sixth, seventh, eighth] {
+            let word = u64::from_le_bytes(*word);
+            *total = total.wrapping_add(word);
+            // At most 2^26 halves are added up: far below 2^64.
+            *high = high.wrapping_add(word >> 32);
+        }
     }
 }
 
