@@ -21,7 +21,13 @@ use locus_rlwe::{
 };
 use locus_sharing::{DatasetSecrets, MasterSecret, NoiseKey, ShareIndex};
 use locus_store::{BatchId, Column, PanelShape, PanelStore, RegistrationCommit, SlotRange, SlotSet, open_store};
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use tokio::runtime::Runtime;
 
 pub(crate) const ROW: Row = Row { id: "counts_vs_plink2", unit: "s", goal: Goal::RatioAtMost(1.0), measure };
@@ -139,46 +145,57 @@ impl People {
         Ok((panel, (0..).zip(datasets).collect()))
     }
 
-    /// What the keyholders and the researcher do with the sums; one thread for each block.
+    /// What the keyholders and the researcher do with the sums, on all processors.
     fn decrypt(&self, columns: &[Column], sums: &[Vec<u64>]) -> Result<Vec<[i64; 3]>> {
-        let work: Vec<(&Column, &Vec<u64>)> = columns.iter().zip(sums).collect();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut counts = Vec::new();
-        for some in work.chunks(threads) {
-            let decrypted: Vec<Result<Vec<SignedCounts>>> = std::thread::scope(|scope| {
-                let running: Vec<_> =
-                    some.iter().map(|(column, sum)| scope.spawn(|| self.decrypt_block(column.block, sum))).collect();
-                let joined = running.into_iter().map(|thread| thread.join());
-                joined.map(|ended| ended.unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked")))).collect()
-            });
-            for block in decrypted {
-                let people = i64::try_from(self.contexts.len())?;
-                let row = |count: &SignedCounts| [people - count.het - count.hom_alt, count.het, count.hom_alt];
-                counts.extend(block?.iter().map(row));
+        let blocks: Vec<(PanelBlockIndex, SlotMask)> =
+            columns.iter().map(|column| Ok((column.block, self.slots(column.block)?))).collect::<Result<_>>()?;
+        let shares = blocks.iter().flat_map(|block| ShareIndex::ALL.map(|share| (block, share)));
+        let shares: Vec<_> = shares.collect();
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, PartialDecryption)>> {
+            let mut done = Vec::new();
+            while let Some(((block, slots), share)) = shares.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((block.0 as usize, self.partial(*block, slots, *share)?));
             }
+            Ok(done)
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut partials: Vec<Vec<PartialDecryption>> = blocks.iter().map(|_| Vec::new()).collect();
+        std::thread::scope(|scope| -> Result<()> {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            for thread in running {
+                let ended = thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+                ended?.into_iter().for_each(|(block, partial)| partials[block].push(partial));
+            }
+            Ok(())
+        })?;
+        let people = u32::try_from(self.contexts.len())?;
+        let mut counts = Vec::new();
+        for (((_, slots), sum), partials) in blocks.iter().zip(sums).zip(&partials) {
+            let sum: &[u64; 4096] = sum.as_slice().try_into().context("a sum has 4096 counters")?;
+            let [first, second, third] = partials.as_slice() else { anyhow::bail!("there are three shares") };
+            let combined = combine(Plane::Calls, slots, &select_released(slots, sum), [first, second, third])?;
+            let decoded = combined.decode_calls(CounterRange::try_new(people, 0)?)?;
+            let row = |count: &SignedCounts| [i64::from(people) - count.het - count.hom_alt, count.het, count.hom_alt];
+            counts.extend(decoded.iter().map(row));
         }
         Ok(counts)
     }
 
-    fn decrypt_block(&self, block: PanelBlockIndex, sum: &[u64]) -> Result<Vec<SignedCounts>> {
+    fn slots(&self, block: PanelBlockIndex) -> Result<SlotMask> {
         let variants = (self.panel.variant_count() - block.0 * VARIANTS_PER_BLOCK).min(VARIANTS_PER_BLOCK);
-        let slots = SlotMask::try_new((CHECK_SLOTS..CHECK_SLOTS + variants).filter_map(Slot::try_new))?;
-        let sum: &[u64; 4096] = sum.try_into().context("a sum has 4096 counters")?;
-        let partials: Vec<PartialDecryption> = ShareIndex::ALL
-            .iter()
-            .map(|&share| {
-                let seeds = self.contexts.iter().zip(&self.secrets);
-                let seeds = seeds.map(|(context, secrets)| (context, secrets.seeds.of(share)));
-                let key_sum = ShareSum::over(share, block, Plane::Calls, seeds)?;
-                let noise_key = NoiseKey::from_bytes([share.get(); 32]);
-                let tau = Tau(Digest32([block.0.to_le_bytes()[0]; 32]));
-                let noise = NoiseInput { noise_key: &noise_key, tau: &tau, dp_share: None };
-                partial_decryption(Mask::v1(), &key_sum, Plane::Calls, &slots, noise)
-            })
-            .collect::<Result<_, _>>()?;
-        let [first, second, third] = partials.as_slice() else { anyhow::bail!("there are three shares") };
-        let combined = combine(Plane::Calls, &slots, &select_released(&slots, sum), [first, second, third])?;
-        Ok(combined.decode_calls(CounterRange::try_new(u32::try_from(self.contexts.len())?, 0)?)?)
+        Ok(SlotMask::try_new((CHECK_SLOTS..CHECK_SLOTS + variants).filter_map(Slot::try_new))?)
+    }
+
+    /// One share's key sum and partial decryption, as each of its two keyholders computes it.
+    fn partial(&self, block: PanelBlockIndex, slots: &SlotMask, share: ShareIndex) -> Result<PartialDecryption> {
+        let seeds = self.contexts.iter().zip(&self.secrets);
+        let seeds = seeds.map(|(context, secrets)| (context, secrets.seeds.of(share)));
+        let key_sum = ShareSum::over(share, block, Plane::Calls, seeds)?;
+        let noise_key = NoiseKey::from_bytes([share.get(); 32]);
+        let tau = Tau(Digest32([block.0.to_le_bytes()[0]; 32]));
+        let noise = NoiseInput { noise_key: &noise_key, tau: &tau, dp_share: None };
+        Ok(partial_decryption(Mask::v1(), &key_sum, Plane::Calls, slots, noise)?)
     }
 }
 
