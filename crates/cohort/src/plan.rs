@@ -1,13 +1,14 @@
 //! Clauses 6 and 7: how a cohort is asked.
 
 use crate::members::Cohort;
-use locus_commitment::NetworkId;
+use locus_commitment::{Digest32, NetworkId, sha3_256};
 use locus_genomics::{PanelBlockIndex, PanelDigest, Plane, Slot, VariantSelection};
 use locus_ledger::OrderId;
 use locus_privacy::{
     AnswerDigest, CohortDigest, PredicateBytes, PrivacyError, Question, Rho, RhoCost, SigmaSquared, SlotMask, Tau, Tier,
 };
 use locus_rlwe::COUNTER_BITS;
+use locus_sharing::{KeyholderIndex, ShareIndex, shares_of};
 
 /// Epoch of the noise keys; a new epoch gives new noise to old questions.
 pub const NOISE_EPOCH: u32 = 1;
@@ -214,8 +215,31 @@ fn offset_of(dp_total: Option<SigmaSquared>, people: u32) -> Result<u32, PlanRef
 /// Domain of sealed partial decryptions (the HPKE `info`).
 pub const DST_SEALED_SHARE: &[u8] = b"locus/cohort/sealed-share/v1";
 
+/// Bytes of the digest that ends the payload of a sealed share.
+pub const SHARE_DIGEST_BYTES: usize = 32;
+const DST_SHARE_DIGEST: &str = "locus/cohort/share-digest/v1";
+
+/// Clause 9: the digest with which a keyholder tells the researcher, under seal, what it computed for
+/// the share that another keyholder releases. `partials` are the partial decryptions of the block's
+/// planes as they are sealed.
+pub fn share_digest(tau: &Tau, share: ShareIndex, partials: &[u8]) -> Digest32 {
+    sha3_256(DST_SHARE_DIGEST, &[&tau.0.0, &[share.get()], partials])
+}
+
+/// The share that a holder of `share` also holds, and so vouches for when it releases `share`; `None`
+/// for a keyholder that does not hold `share`.
+pub fn vouched_share(releaser: KeyholderIndex, share: ShareIndex) -> Option<ShareIndex> {
+    let [first, second] = shares_of(releaser);
+    match share {
+        share if share == first => Some(second),
+        share if share == second => Some(first),
+        _ => None,
+    }
+}
+
 /// Associated data of a partial decryption sealed to the researcher: order id, the block's tau, the
-/// share's number. The payload is the partial decryptions of the block's planes, calls first.
+/// share's number. The payload is the partial decryptions of the block's planes, calls first, and the
+/// [`share_digest`] of the releaser's other share.
 pub fn sealed_share_associated_data(order: &OrderId, tau: &Tau, share: u8) -> [u8; 65] {
     let mut data = [share; 65];
     data[..32].copy_from_slice(&order.0.0);

@@ -25,6 +25,8 @@ NOISE_EPOCH = 1
 SIGNATURES_MIN = 2
 SHARES = (1, 2, 3)
 _SEALED_SHARE = b"locus/cohort/sealed-share/v1"
+_SHARE_DIGEST = "locus/cohort/share-digest/v1"
+SHARE_DIGEST_BYTES = 32
 
 
 class AnswerError(Exception):
@@ -141,13 +143,16 @@ def _open_block(account, order, block, tau, slots, settlement, offset) -> list[C
         raise AnswerError(f"panel block {block.block} does not have the parts that were asked for")
     if [plane.plane for plane in block.planes] != list(panel.planes):
         raise AnswerError(f"panel block {block.block} does not have all planes")
-    opened = []
+    partials, digests = {}, {}
     for share in block.shares:
         binding = order.id + tau + bytes([share.share])
         payload = account.sealing_key.open(_SEALED_SHARE, binding, share.sealed)
-        if len(payload) != 8 * released * len(panel.planes):
+        if len(payload) != 8 * released * len(panel.planes) + SHARE_DIGEST_BYTES:
             raise AnswerError(f"a share of panel block {block.block} has another size")
-        opened.append(numpy.frombuffer(payload, "<u8").reshape(len(panel.planes), released))
+        partials[share.share] = payload[:-SHARE_DIGEST_BYTES]
+        digests[share.share] = payload[-SHARE_DIGEST_BYTES:]
+    _check_digests(block, tau, partials, digests)
+    opened = [numpy.frombuffer(partials[share], "<u8").reshape(len(panel.planes), released) for share in SHARES]
     words = {}
     for place, plane in enumerate(block.planes):
         total = numpy.frombuffer(plane.body_sum, "<u8")
@@ -169,6 +174,16 @@ def _open_block(account, order, block, tau, slots, settlement, offset) -> list[C
         hom_ref = settlement.cohort_size - het - hom_alt - missing
         rows.append(Counts(variant, hom_ref, het, hom_alt, missing))
     return rows
+
+
+def _check_digests(block, tau: bytes, partials: dict[int, bytes], digests: dict[int, bytes]) -> None:
+    """Keyholder j holds the shares but j: with the one it releases it vouches for the other."""
+    for share in block.shares:
+        if share.keyholder not in SHARES or share.keyholder == share.share:
+            raise AnswerError(f"a share of panel block {block.block} comes from a keyholder that does not hold it")
+        (other,) = set(SHARES) - {share.keyholder, share.share}
+        if digest(_SHARE_DIGEST, tau, bytes([other]), partials[other]) != digests[share.share]:
+            raise AnswerError(f"a keyholder has altered a share of panel block {block.block}")
 
 
 def _check_slots(words: numpy.ndarray, block: int) -> None:

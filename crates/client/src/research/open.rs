@@ -2,7 +2,8 @@
 
 use crate::{error::ClientError, network::Network, research::table::VariantCounts, service::name};
 use locus_cohort::{
-    AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, PlanRefusal, sealed_share_associated_data,
+    AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, PlanRefusal, SHARE_DIGEST_BYTES,
+    sealed_share_associated_data, share_digest, vouched_share,
 };
 use locus_commitment::NetworkId;
 use locus_genomics::{Panel, Plane, VariantIndex, VariantSelection};
@@ -10,7 +11,7 @@ use locus_ledger::{Amount, Order, OrderId, Settlement};
 use locus_privacy::{CohortDigest, Rho, RhoCost, SigmaSquared, Tier};
 use locus_rlwe::{CounterRange, PartialDecryption, combine, released_count};
 use locus_sharing::{
-    KeyholderIndex, ShareIndex,
+    KeyholderIndex, ShareIndex, release_plan,
     seal::{SealBinding, SealedBox, SealingPrivateKey, open},
 };
 use locus_wire::{
@@ -18,6 +19,7 @@ use locus_wire::{
     pb::query as pb,
 };
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// Keyholders that must have signed a settlement.
 const SIGNATURES_MIN: usize = 2;
@@ -75,6 +77,18 @@ pub enum AnswerError {
         "the keyholders signed an answer to another question than the one ordered: report it to the market's operators"
     )]
     OtherQuestion,
+    /// A keyholder has released something else than its peer computed.
+    #[error(
+        "share {share} of panel block {block} is not what keyholder {witness} computed for it: one of the keyholders has altered the answer, report it to the market's operators"
+    )]
+    Altered {
+        /// The panel block.
+        block: u32,
+        /// The share.
+        share: ShareIndex,
+        /// Its holder who did not release it.
+        witness: KeyholderIndex,
+    },
     /// The blocks are not those of the question.
     #[error(
         "panel block {block} of the answer does not have the parts that the question asks for: fetch the answer again"
@@ -217,7 +231,7 @@ pub fn verify_answer(
     if plan.digest().0 != settlement.answer_digest {
         return Err(AnswerError::OtherQuestion.into());
     }
-    let degraded = summary.degraded || signed_by.len() < KEYHOLDERS;
+    let degraded = summary.degraded || signed_by.len() < KEYHOLDERS || !is_released_by_all(record);
     Ok(VerifiedAnswer {
         network: network.id(),
         order_id: ordered.order_id,
@@ -357,6 +371,13 @@ fn signers(
     Ok(signers)
 }
 
+/// Whether every share comes from the keyholder that releases it when all are up, so that each share
+/// is vouched for by the holder who did not release it.
+fn is_released_by_all(record: &pb::AnswerRecord) -> bool {
+    let plan = release_plan(None).map(|assignment| u32::from(assignment.releaser.get()));
+    record.blocks.iter().all(|block| block.shares.iter().map(|share| share.keyholder).eq(plan))
+}
+
 fn open_block(
     verified: &VerifiedAnswer,
     block: &BlockPlan,
@@ -377,10 +398,18 @@ fn open_block(
         return Err(wrong_parts());
     }
     let [first, second, third] = answer.shares.as_slice() else { return Err(wrong_parts()) };
+    let [one, two, three] = ShareIndex::ALL;
+    let payloads = [
+        open_share(verified, block, one, first, key)?,
+        open_share(verified, block, two, second, key)?,
+        open_share(verified, block, three, third, key)?,
+    ];
+    check_digests(block, answer, &payloads)?;
+    let [first, second, third] = &payloads;
     let opened = [
-        open_share(verified, block, ShareIndex::ALL[0], first, key)?,
-        open_share(verified, block, ShareIndex::ALL[1], second, key)?,
-        open_share(verified, block, ShareIndex::ALL[2], third, key)?,
+        parse_share(verified, block, one, first)?,
+        parse_share(verified, block, two, second)?,
+        parse_share(verified, block, three, third)?,
     ];
     let mut calls = Vec::new();
     let mut missing = None;
@@ -409,23 +438,50 @@ fn open_block(
     Ok(())
 }
 
-/// The partial decryptions of one share, one a plane.
+/// Compares every share with what its other holder has computed for it.
+fn check_digests(
+    block: &BlockPlan,
+    answer: &pb::BlockAnswer,
+    payloads: &[Zeroizing<Vec<u8>>; 3],
+) -> Result<(), ClientError> {
+    let wrong_parts = || ClientError::from(AnswerError::Parts { block: block.block.0 });
+    for ((share, message), payload) in ShareIndex::ALL.into_iter().zip(&answer.shares).zip(payloads) {
+        let witness = field::keyholder("keyholder", message.keyholder).map_err(malformed)?;
+        let witness = KeyholderIndex::try_new(witness)?;
+        let vouched = vouched_share(witness, share).ok_or_else(wrong_parts)?;
+        let (_, digest) = payload.split_last_chunk::<SHARE_DIGEST_BYTES>().ok_or_else(wrong_parts)?;
+        let (partials, _) =
+            payloads[vouched.position()].split_last_chunk::<SHARE_DIGEST_BYTES>().ok_or_else(wrong_parts)?;
+        if share_digest(&block.tau, vouched, partials).0 != *digest {
+            return Err(AnswerError::Altered { block: block.block.0, share: vouched, witness }.into());
+        }
+    }
+    Ok(())
+}
+
+/// The payload of one share: partial decryptions, then the digest of the releaser's other share.
 fn open_share(
     verified: &VerifiedAnswer,
     block: &BlockPlan,
     share: ShareIndex,
     message: &pb::SealedShare,
     key: &SealingPrivateKey,
-) -> Result<Vec<PartialDecryption>, ClientError> {
+) -> Result<Zeroizing<Vec<u8>>, ClientError> {
     let associated_data = sealed_share_associated_data(&verified.order_id, &block.tau, share.get());
     let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
     let payload = open(key, binding, &SealedBox::parse(message.sealed.to_vec())?)?;
-    let planes = verified.plan.planes();
-    let plane_bytes = 8 * released_count(&block.slots);
-    if payload.len() != plane_bytes * planes.len() {
-        return Err(AnswerError::Parts { block: block.block.0 }.into());
-    }
-    let parts = planes.iter().zip(payload.chunks(plane_bytes));
+    let expected = 8 * released_count(&block.slots) * verified.plan.planes().len() + SHARE_DIGEST_BYTES;
+    if payload.len() == expected { Ok(payload) } else { Err(AnswerError::Parts { block: block.block.0 }.into()) }
+}
+
+/// The partial decryptions of an opened share, one a plane.
+fn parse_share(
+    verified: &VerifiedAnswer,
+    block: &BlockPlan,
+    share: ShareIndex,
+    payload: &[u8],
+) -> Result<Vec<PartialDecryption>, ClientError> {
+    let parts = verified.plan.planes().iter().zip(payload.chunks(8 * released_count(&block.slots)));
     parts.map(|(plane, bytes)| Ok(PartialDecryption::parse(share, *plane, &block.slots, bytes)?)).collect()
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::try_join_all;
-use locus_cohort::AnswerPlan;
+use locus_cohort::{AnswerPlan, SHARE_DIGEST_BYTES};
 use locus_ledger::{OrderId, Settlement, recover};
 use locus_sharing::{
     KeyholderIndex, ShareIndex, release_plan,
@@ -204,11 +204,11 @@ impl ReleaseJob<'_> {
 }
 
 /// (Block, share) of everything to be released, with its sealed length: the partial decryptions of
-/// all planes, 8 bytes for each released slot.
+/// all planes, 8 bytes for each released slot, and a digest.
 fn missing_shares(plan: &AnswerPlan, shares: &BTreeSet<ShareIndex>) -> BTreeMap<(u32, u32), usize> {
     let mut missing = BTreeMap::new();
     for block in plan.blocks() {
-        let payload_bytes = 8 * block.released_slots().count() * plan.planes().len();
+        let payload_bytes = 8 * block.released_slots().count() * plan.planes().len() + SHARE_DIGEST_BYTES;
         for share in shares {
             let place = (block.block.0, u32::from(share.get()));
             missing.insert(place, ENCAPSULATION_BYTES + TAG_BYTES + payload_bytes);

@@ -6,7 +6,7 @@ use crate::{
     keyholder::Keyholder,
     store::{DatasetKey, StoredAnswer},
 };
-use locus_cohort::{AnswerPlan, Cohort, DST_SEALED_SHARE, Member, sealed_share_associated_data};
+use locus_cohort::{AnswerPlan, Cohort, DST_SEALED_SHARE, Member, sealed_share_associated_data, share_digest};
 use locus_commitment::{DatasetContext, Digest32};
 use locus_genomics::{PanelBlockIndex, PanelDigest, Plane};
 use locus_ledger::OrderId;
@@ -17,15 +17,17 @@ use locus_sharing::{
     shares_of,
 };
 use locus_wire::{pb::keyholder as pb, relay};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Members whose seeds are in memory at a time.
 const MEMBERS_PER_CHUNK: usize = 1024;
 
-/// What one share contributes to an answer: for each block, its commitment and its sealed bytes.
+/// What one share contributes to an answer: for each block, its commitment and its partial
+/// decryptions, planes one after the other.
 struct ShareAnswer {
     share: ShareIndex,
-    blocks: Vec<(Digest32, Vec<u8>)>,
+    blocks: Vec<(Digest32, Zeroizing<Vec<u8>>)>,
 }
 
 impl Keyholder {
@@ -47,12 +49,16 @@ impl Keyholder {
                 panel: asked.panel.digest,
                 members: cohort.members().to_vec(),
                 plan: plan.clone(),
-                order: asked.order_id,
-                recipient: asked.recipient.clone(),
             };
             jobs.push(locus_service::blocking(move || job.run()));
         }
-        let answers = futures::future::try_join_all(jobs).await?;
+        let answers: Arc<[ShareAnswer]> = futures::future::try_join_all(jobs).await?.into();
+        let sealing = [(0, 1), (1, 0)].map(|(own, other)| {
+            let (answers, plan, order, recipient) =
+                (answers.clone(), plan.clone(), asked.order_id, asked.recipient.clone());
+            locus_service::blocking(move || seal_share(&answers[own], &answers[other], &plan, order, &recipient))
+        });
+        let sealed = futures::future::try_join_all(sealing).await?;
         let blocks = plan.blocks().iter().enumerate().map(|(place, block)| pb::BlockCommitment {
             block: block.block.0,
             tau: block.tau.0.0.to_vec().into(),
@@ -69,14 +75,34 @@ impl Keyholder {
         };
         commitment.signature = self.sign(&relay::commitment_digest(&self.network(), &commitment))?;
         let mut shares = Vec::with_capacity(plan.blocks().len() * answers.len());
-        for answer in answers {
+        for (answer, sealed) in answers.iter().zip(sealed) {
             let number = u32::from(answer.share.get());
-            for (block, (_, sealed)) in plan.blocks().iter().zip(answer.blocks) {
+            for (block, sealed) in plan.blocks().iter().zip(sealed) {
                 shares.push(pb::ReleasedShare { block: block.block.0, share: number, sealed: sealed.into() });
             }
         }
         Ok(stored_answer(commitment, shares, cohort, participants))
     }
+}
+
+/// Seals the blocks of one share to the researcher, each with the digest of what this keyholder has
+/// for its other share, so that the researcher sees whether the releaser of that one altered it.
+fn seal_share(
+    own: &ShareAnswer,
+    other: &ShareAnswer,
+    plan: &AnswerPlan,
+    order: OrderId,
+    recipient: &SealingPublicKey,
+) -> Result<Vec<Vec<u8>>, KeyholderError> {
+    let parts = own.blocks.iter().zip(&other.blocks);
+    let blocks = plan.blocks().iter().zip(parts).map(|(block, ((_, partials), (_, other_partials)))| {
+        let mut payload = partials.clone();
+        payload.extend_from_slice(&share_digest(&block.tau, other.share, other_partials).0);
+        let associated_data = sealed_share_associated_data(&order, &block.tau, own.share.get());
+        let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
+        Ok(seal(recipient, binding, &payload, &mut crate::keyholder::system_rng())?.into_bytes())
+    });
+    blocks.collect()
 }
 
 struct ShareJob {
@@ -86,8 +112,6 @@ struct ShareJob {
     panel: PanelDigest,
     members: Vec<Member>,
     plan: AnswerPlan,
-    order: OrderId,
-    recipient: SealingPublicKey,
 }
 
 impl ShareJob {
@@ -104,10 +128,7 @@ impl ShareJob {
                 commitments.push(partial.commitment(&self.noise_key, &block.tau));
                 payload.extend_from_slice(&partial.to_bytes());
             }
-            let associated_data = sealed_share_associated_data(&self.order, &block.tau, self.share.get());
-            let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
-            let sealed = seal(&self.recipient, binding, &payload, &mut crate::keyholder::system_rng())?;
-            blocks.push((united_commitment(&commitments), sealed.into_bytes()));
+            blocks.push((united_commitment(&commitments), payload));
         }
         Ok(ShareAnswer { share: self.share, blocks })
     }

@@ -147,17 +147,22 @@ fn answer_block(
         plane: u32::from(plane.code()),
         body_sum: words(select_released(&block.slots, &sums[&(block.block.0, u32::from(plane.code()))])),
     };
-    let shares = ShareIndex::ALL.map(|share| {
-        let mut payload = Vec::new();
-        for plane in plan.planes() {
-            payload.extend(partial(job, plan, block, *plane, share).to_bytes());
-        }
+    let partials = ShareIndex::ALL.map(|share| {
+        let of_plane = |plane: &Plane| partial(job, plan, block, *plane, share).to_bytes();
+        plan.planes().iter().flat_map(of_plane).collect::<Vec<u8>>()
+    });
+    let shares = release_plan(None).map(|assignment| {
+        let share = assignment.share;
+        let vouched = vouched_share(assignment.releaser, share).expect("a holder of both");
+        let mut payload = partials[share.position()].clone();
+        payload.extend(share_digest(&block.tau, vouched, &partials[vouched.position()]).0);
         let associated_data = sealed_share_associated_data(&order, &block.tau, share.get());
         let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
         let recipient = SealingPrivateKey::from_seed(&RESEARCHER_SEED).public_key();
         let mut rng = crate::entropy::system_rng().expect("randomness");
         let sealed = seal(&recipient, binding, &payload, &mut rng).expect("sealed");
-        pb::SealedShare { share: u32::from(share.get()), keyholder: 1, sealed: sealed.into_bytes().into() }
+        let keyholder = u32::from(assignment.releaser.get());
+        pb::SealedShare { share: u32::from(share.get()), keyholder, sealed: sealed.into_bytes().into() }
     });
     pb::BlockAnswer {
         block: block.block.0,
@@ -261,7 +266,7 @@ fn two_signatures_are_enough_but_degraded_and_one_is_not() {
 fn an_answer_with_any_part_changed_does_not_open() {
     let answered = Answered::new(10, 4090, false, &ASKED, Tier::Exact, Rho::ZERO);
     assert!(answered.open(&answered.record).is_ok(), "the unchanged answer opens");
-    let changes: [(&str, fn(&mut pb::AnswerRecord)); 17] = [
+    let changes: [(&str, fn(&mut pb::AnswerRecord)); 19] = [
         ("another market", |record| record.network.as_mut().expect("one").chain_id = 1),
         ("another order id", |record| record.order_id = vec![1; 32].into()),
         ("another order", |record| record.order.as_mut().expect("one").nonce += 1),
@@ -285,6 +290,8 @@ fn an_answer_with_any_part_changed_does_not_open() {
         ("shares of another block", |record| {
             record.blocks[0].shares[1] = record.blocks[1].shares[1].clone();
         }),
+        ("a share of another keyholder", |record| record.blocks[0].shares[1].keyholder = 3),
+        ("a share of a keyholder that does not hold it", |record| record.blocks[0].shares[1].keyholder = 2),
         ("a sum cut off", |record| drop(record.blocks[0].planes[0].body_sum.split_off(8))),
         ("another dataset in the sum", |record| {
             let mut sum = record.blocks[0].planes[1].body_sum.to_vec();
@@ -355,4 +362,33 @@ fn check_slots_show_a_sum_over_another_cohort() {
     let mut record = answered.record.clone();
     record.blocks[0].planes[0] = other.record.blocks[0].planes[0].clone();
     assert!(matches!(answered.open(&record), Err(ClientError::Rlwe(RlweError::AnswerCheckSlot { slot: 0 }))));
+}
+
+/// A keyholder knows the shares it releases, so it can alter one by whole people and seal it again; the
+/// other holder's digest under another seal shows it.
+#[test]
+fn a_share_that_its_releaser_altered_is_caught_by_the_digest_of_the_other_holder() {
+    let answered = Answered::new(10, 30, true, &[1], Tier::Exact, Rho::ZERO);
+    let verified =
+        verify_answer(&answered.record, &answered.cohort.input.panel, &testing::network()).expect("verified");
+    assert!(!verified.is_degraded());
+    let block = &verified.plan().blocks()[0];
+    let key = SealingPrivateKey::from_seed(&RESEARCHER_SEED);
+    for share in ShareIndex::ALL {
+        let mut record = answered.record.clone();
+        let message = &mut record.blocks[0].shares[share.position()];
+        let mut payload = open_share(&verified, block, share, message, &key).expect("opens");
+        // One heterozygous person less in d_A is one more in the count; no check slot changes.
+        let word = &mut payload.as_chunks_mut::<8>().0[16];
+        *word = u64::from_le_bytes(*word).wrapping_sub(1 << 26).to_le_bytes();
+        let associated_data = sealed_share_associated_data(&verified.order_id, &block.tau, share.get());
+        let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
+        let mut rng = crate::entropy::system_rng().expect("randomness");
+        message.sealed = seal(&key.public_key(), binding, &payload, &mut rng).expect("sealed").into_bytes().into();
+        let refused = answered.open(&record);
+        let Err(ClientError::Answer(AnswerError::Altered { share: seen, .. })) = refused else {
+            panic!("share {share}: {refused:?}")
+        };
+        assert_eq!(seen, share);
+    }
 }

@@ -1,6 +1,7 @@
 //! A keyholder that answers from a script instead of from seeds.
 
 use super::*;
+use locus_cohort::SHARE_DIGEST_BYTES;
 use locus_service::ErrorCode;
 use locus_wire::pb::keyholder::{
     keyholder_service_server::{KeyholderService, KeyholderServiceServer},
@@ -133,7 +134,8 @@ impl Script {
         let mut shares = Vec::new();
         for assignment in release_plan(down).into_iter().filter(|part| part.releaser == self.index) {
             for block in self.answering.plan.blocks() {
-                let payload = 8 * block.released_slots().count() * self.answering.plan.planes().len();
+                let values = 8 * block.released_slots().count() * self.answering.plan.planes().len();
+                let payload = values + SHARE_DIGEST_BYTES;
                 let sealed = vec![assignment.share.get(); ENCAPSULATION_BYTES + TAG_BYTES + payload];
                 let share = u32::from(assignment.share.get());
                 shares.push(pb::ReleasedShare { block: block.block.0, share, sealed: sealed.into() });
