@@ -15,12 +15,15 @@ use crate::{
     store::{AnswerRecord, ExactPerson, MemberCharge, StoredAnswer, UseRecord},
 };
 use locus_cohort::{AnswerPlan, Cohort, Member};
-use locus_commitment::{Digest32, PersonTag};
+use locus_commitment::{Digest32, PersonTag, sha3_256};
 use locus_ledger::{OrderId, OrderState};
-use locus_privacy::{ChargeName, ChargeRequest, Tier};
+use locus_privacy::{ChargeName, ChargeRequest, Rho, RhoCost, Tier};
+use locus_sharing::KeyholderIndex;
 use locus_wire::{pb::keyholder as pb, relay};
 use question::Asked;
 use std::collections::BTreeSet;
+
+const DST_SURCHARGE: &str = "locus/keyholder/surcharge/v1";
 
 impl Keyholder {
     /// First step: says which eligible slots this keyholder leaves out.
@@ -73,10 +76,13 @@ impl Keyholder {
         let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
         let exact_people = if order.tier == Tier::Exact { exact_people(&cohort) } else { Vec::new() };
         let now = self.now_unix_s();
+        let charge = charge_request(&plan, now);
+        let surcharge = (participants.len() < KeyholderIndex::ALL.len()).then(|| surcharge_of(&charge));
         self.store().commit_answer(
             &AnswerRecord {
                 order: asked.order_id.0,
-                charge: charge_request(&plan, now),
+                charge,
+                surcharge,
                 members: &charges,
                 exact_people: &exact_people,
                 question: asked.question_key,
@@ -226,6 +232,18 @@ fn charge_of(member: &Member) -> MemberCharge {
 
 fn charge_request(plan: &AnswerPlan, at_unix_s: u64) -> ChargeRequest {
     ChargeRequest { name: ChargeName::from(plan.digest()), tier: plan.tier(), cost: plan.cost(), at_unix_s }
+}
+
+/// Clause 4: half as much again, under a name of its own, for an answer without one of the keyholders.
+fn surcharge_of(charge: &ChargeRequest) -> ChargeRequest {
+    let half = |rho: Rho| Rho::from_nano(rho.as_nano().div_ceil(2));
+    let cost = RhoCost { dp: half(charge.cost.dp), flooding: half(charge.cost.flooding) };
+    ChargeRequest { name: surcharge_name(&charge.name), cost, ..*charge }
+}
+
+/// Name of what is charged beside the charge of this name.
+pub(crate) fn surcharge_name(charge: &ChargeName) -> ChargeName {
+    ChargeName(sha3_256(DST_SURCHARGE, &[&charge.0]).0)
 }
 
 fn exact_people(cohort: &Cohort) -> Vec<ExactPerson> {

@@ -1,14 +1,16 @@
 //! What a contributor sees of the uses of a dataset, and the erasure of its seeds.
 
 use crate::{
+    answer::surcharge_name,
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{DatasetKey, UseRecord},
+    store::{DatasetKey, StoreError, UseRecord},
 };
 use locus_commitment::Digest32;
 use locus_ledger::{OrderId, RegistrationId, RegistrationRecord};
-use locus_privacy::{Charge, Tier};
+use locus_privacy::{Charge, ChargeName, Rho, Tier};
 use locus_wire::{convert, pb::keyholder as pb, relay};
+use std::collections::BTreeMap;
 
 /// How far the time in a request may be from this keyholder's clock.
 const REQUEST_AGE_MAX_S: u64 = 300;
@@ -42,12 +44,17 @@ impl Keyholder {
         let verified = self.verify(registrant, &digest, &request.signature, "registrant").await;
         verified.map_err(|_| KeyholderError::NotRegistrant)?;
         let budget = self.store().budget(&person)?;
+        let charges: BTreeMap<ChargeName, Charge> = budget.charges().collect();
         let mut uses = Vec::new();
-        for (name, charge) in budget.charges() {
-            for record in self.store().uses(&name)? {
+        for (name, charge) in &charges {
+            let surcharge = charges.get(&surcharge_name(name)).map_or(Rho::ZERO, |charge| charge.rho);
+            let mut rho = charge.rho.checked_add(surcharge).map_err(StoreError::Privacy)?;
+            for record in self.store().uses(name)? {
                 if uses.len() < USES_MAX {
-                    uses.push(self.use_of(id, &charge, &record));
+                    uses.push(self.use_of(id, charge, rho, &record));
                 }
+                // The first use was charged, and the same answer costs nothing again.
+                rho = Rho::ZERO;
             }
         }
         uses.sort_by_key(|used| used.time_unix_s);
@@ -62,7 +69,7 @@ impl Keyholder {
         })
     }
 
-    fn use_of(&self, registration: RegistrationId, charge: &Charge, record: &UseRecord) -> pb::Use {
+    fn use_of(&self, registration: RegistrationId, charge: &Charge, rho: Rho, record: &UseRecord) -> pb::Use {
         let order_id: [u8; 32] = record.order.as_ref().try_into().unwrap_or_default();
         let price = {
             let view = self.view();
@@ -78,7 +85,7 @@ impl Keyholder {
             tier: convert::tier_to_pb(charge.tier).into(),
             time_unix_s: record.at_unix_s,
             price: price.unwrap_or(0).to_string(),
-            rho_nano: charge.rho.as_nano(),
+            rho_nano: rho.as_nano(),
             variant_count: record.variant_count,
         }
     }

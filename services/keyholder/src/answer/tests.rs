@@ -20,6 +20,7 @@ fn charge(keyholder: &Keyholder, number: u8) {
     let record = AnswerRecord {
         order: order(number).0,
         charge,
+        surcharge: None,
         members: &[],
         exact_people: &[],
         question: Digest32([number; 32]),

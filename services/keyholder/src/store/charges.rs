@@ -58,6 +58,8 @@ pub(crate) struct AnswerRecord<'a> {
     pub(crate) order: Digest32,
     /// What every member is charged.
     pub(crate) charge: ChargeRequest,
+    /// What every member who is charged is charged beside it, when a keyholder takes no part.
+    pub(crate) surcharge: Option<ChargeRequest>,
     /// The members.
     pub(crate) members: &'a [MemberCharge],
     /// In the exact tier: all members, once more; else nobody.
@@ -94,6 +96,9 @@ impl Store {
                 };
                 if budget.charge(&record.charge, parameters)? == ChargeOutcome::Charged {
                     newly_charged = true;
+                    if let Some(surcharge) = &record.surcharge {
+                        budget.charge(surcharge, parameters)?;
+                    }
                     budgets.insert(&member.person.0, budget.to_bytes().as_slice())?;
                 }
             }

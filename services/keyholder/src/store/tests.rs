@@ -61,6 +61,7 @@ fn commit(store: &Store, order: u8, members: &[MemberCharge], charge: ChargeRequ
         &AnswerRecord {
             order: Digest32([order; 32]),
             charge,
+            surcharge: None,
             members,
             exact_people: &[],
             question: Digest32([0x77; 32]),
@@ -213,6 +214,7 @@ fn commit_exact(store: &Store, order: u8, batch: u64, people: impl IntoIterator<
         &AnswerRecord {
             order: Digest32([order; 32]),
             charge: ChargeRequest { tier: Tier::Exact, ..charge(0, order) },
+            surcharge: None,
             members: &[],
             exact_people: &people.collect::<Vec<_>>(),
             question: Digest32([1; 32]),
