@@ -101,6 +101,8 @@ async fn agree(
         let preparations = match kept.take() {
             Some(preparations) => preparations,
             None => {
+                // What no cohort can answer is refused here, with the reasons, before anybody signs.
+                asked.answering(aggregator, &BTreeSet::new())?;
                 let preparations = committee.prepare(order, &asked.question).await?;
                 aggregator.answers.put_preparations(order, &preparations)?;
                 preparations

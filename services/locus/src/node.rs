@@ -184,6 +184,7 @@ pub struct Node {
     exchange: ExchangeHandle,
     keyholders: [KeyholderHandle; 3],
     connectors: Connectors,
+    chain: EmbeddedChain,
     contracts: Contracts,
     store: Store,
     keyholder_folders: [PathBuf; 3],
@@ -237,7 +238,7 @@ impl Node {
         let aggregator_deps = AggregatorDeps {
             store: store.clone(),
             data_dir: data_dir.join("aggregator"),
-            chain: Chain::embedded(chain, None),
+            chain: Chain::embedded(chain.clone(), None),
             contracts,
             keyholders: keyholder_connectors.clone(),
             exchange: exchange.connector(),
@@ -261,6 +262,7 @@ impl Node {
             exchange,
             keyholders,
             connectors,
+            chain,
             contracts,
             store,
             keyholder_folders: folders,
@@ -271,6 +273,11 @@ impl Node {
     /// How the services are reached inside the process.
     pub fn connectors(&self) -> &Connectors {
         &self.connectors
+    }
+
+    /// The embedded chain.
+    pub fn chain(&self) -> &EmbeddedChain {
+        &self.chain
     }
 
     /// The contracts.
