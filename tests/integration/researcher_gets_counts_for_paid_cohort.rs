@@ -1,16 +1,14 @@
 //! The spine, on real genomes: enrol, order, answer, pay.
 
 use anyhow::Result;
-use locus_client::{account_state, claim, erase, revoke, statement};
-use locus_genomics::{Panel, VariantIndex, VariantSelection};
-use locus_intake::{CohortSource, IntakeOptions, PlinkFiles, read_cohort};
+use locus_client::{account_state, claim, erase, research::VariantCounts, revoke, statement};
+use locus_genomics::{Assembly, Panel, Variant, VariantSelection};
+use locus_intake::{CohortSource, IntakeOptions, PlinkFiles, RefusalReason, read_cohort};
 use locus_privacy::{Rho, Tier};
-use locus_tests::{Market, PlinkCounts, committed_extract, now_unix_s, read_plink_counts, shared_cohort};
-use std::path::Path;
-
-fn first_variants(panel: &Panel, count: u32) -> Result<VariantSelection> {
-    Ok(VariantSelection::from_indices(panel, (0..count).map(VariantIndex))?)
-}
+use locus_tests::{
+    Market, PlinkCounts, by_variant, committed_extract, first_variants, now_unix_s, read_plink_counts, shared_cohort,
+};
+use std::{collections::BTreeMap, path::Path};
 
 /// Compares exact counts of all variants of a data folder's cohort with plink2's.
 async fn check_against_plink(name: &str) -> Result<()> {
@@ -23,15 +21,7 @@ async fn check_against_plink(name: &str) -> Result<()> {
     let market = Market::start().await?;
     let (panel, _) = market.enrol_plink(&prefix).await?;
     let (_, opened, _) = market.buy(&panel, VariantSelection::all(&panel), Tier::Exact, Rho::ZERO).await?;
-    let found = opened.rows().iter().map(|row| {
-        let variant = panel.variant(row.index).expect("rows are of the panel");
-        PlinkCounts {
-            ref_allele: variant.ref_allele().to_owned(),
-            alt_allele: variant.alt_allele().to_owned(),
-            counts: [row.hom_ref(), row.het, row.hom_alt, row.missing],
-        }
-    });
-    let mut found: Vec<PlinkCounts> = found.collect();
+    let mut found: Vec<PlinkCounts> = opened.rows().iter().filter_map(|row| plink_counts(&panel, row)).collect();
     let mut expected: Vec<PlinkCounts> = truth.iter().map(orient).collect();
     found = found.iter().map(orient).collect();
     assert_eq!(found.len(), expected.len(), "{name}");
@@ -42,13 +32,26 @@ async fn check_against_plink(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A row as plink2 would print it.
+fn plink_counts(panel: &Panel, row: &VariantCounts) -> Option<PlinkCounts> {
+    let variant = panel.variant(row.index)?;
+    Some(PlinkCounts {
+        // Ids of PLINK files may be anything, and are not compared.
+        id: String::new(),
+        ref_allele: variant.ref_allele().to_owned(),
+        alt_allele: variant.alt_allele().to_owned(),
+        counts: [row.hom_ref(), row.het, row.hom_alt, row.missing],
+    })
+}
+
 /// The same counts with the alleles in alphabetical order: PLINK 1 files do not say which is REF.
 fn orient(row: &PlinkCounts) -> PlinkCounts {
     let [hom_ref, het, hom_alt, missing] = row.counts;
     if row.ref_allele <= row.alt_allele {
-        return row.clone();
+        return PlinkCounts { id: String::new(), ..row.clone() };
     }
     PlinkCounts {
+        id: String::new(),
         ref_allele: row.alt_allele.clone(),
         alt_allele: row.ref_allele.clone(),
         counts: [hom_alt, het, hom_ref, missing],
@@ -73,6 +76,47 @@ async fn exact_counts_of_a_small_european_cohort_equal_plink_on_every_variant() 
 #[tokio::test(flavor = "multi_thread")]
 async fn exact_counts_with_missing_calls_equal_plink_on_every_variant() -> Result<()> {
     check_against_plink("sim5k_dev").await
+}
+
+/// From the VCF as its authors published it: four copy-number alleles are refused and named, every
+/// other variant is counted as plink2 counts it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_vcf_is_enrolled_bought_and_settled_with_the_counts_of_plink() -> Result<()> {
+    let Some(prefix) = shared_cohort("kgp3_chr22_demo") else {
+        eprintln!("kgp3_chr22_demo is not beside the repository: not compared");
+        return Ok(());
+    };
+    let folder = prefix.parent().unwrap_or(Path::new("."));
+    let truth = read_plink_counts(&folder.join("gt/kgp3_chr22_demo.all.gcount.zst"))?;
+    let market = Market::start().await?;
+    let source = CohortSource::Vcf(vec![prefix.with_extension("vcf.gz")]);
+    let (input, report) = market.read_cohort("chr22", &source, Assembly::GRCh37)?;
+    let refused = &report.files[0].refused[&RefusalReason::SymbolicAllele];
+    assert_eq!((refused.count, report.files[0].refused_count()), (4, 4));
+    assert!(refused.examples.iter().all(|example| example.contains("16050654")), "{:?}", refused.examples);
+    let symbolic = truth.iter().filter(|row| row.alt_allele.starts_with('<')).count();
+    assert_eq!((symbolic, report.variants_matched), (4, 6_135));
+
+    let enrolled = market.enrol(&market.biobank, &input).await?;
+    assert_eq!(enrolled[0].datasets.len(), 2_504);
+    let panel = &input.panel;
+    let (verified, opened, _) = market.buy(panel, VariantSelection::all(panel), Tier::Exact, Rho::ZERO).await?;
+    assert_eq!((verified.signed_by().len(), opened.cohort_size()), (3, 2_504));
+    let found: BTreeMap<Variant, [i64; 4]> = opened
+        .rows()
+        .iter()
+        .filter_map(|row| {
+            let variant = panel.variant(row.index)?.to_owned();
+            Some((variant, [row.hom_ref(), row.het, row.hom_alt, row.missing]))
+        })
+        .collect();
+    let expected = by_variant(&truth)?;
+    assert_eq!((found.len(), expected.len()), (6_135, 6_135));
+    let differing: Vec<_> = found.iter().filter(|(variant, counts)| expected.get(*variant) != Some(counts)).collect();
+    assert!(differing.is_empty(), "{} variants differ from plink2, first {:?}", differing.len(), differing.first());
+    let earned = account_state(&market.services, market.biobank.keys.address()).await?.earned;
+    assert_eq!(earned.to_string(), "25.04");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,22 +1,41 @@
 //! What the whole-system tests share: a market in this process, with every service real and every
 //! call over gRPC, and people who use it.
 
-use anyhow::{Context as _, Result, ensure};
+mod buying;
+mod cheats;
+mod leaks;
+mod people;
+mod plink;
+mod stage;
+mod upload;
+
+pub use buying::{Bought, ask, biomedical, first_variants, question_of};
+pub use cheats::{CheatingKeyholder, Lie, OtherAggregator};
+pub use leaks::{Finding, Needle, Scanner};
+pub use people::People;
+pub use plink::{PlinkCounts, by_variant, read_plink_counts};
+pub use stage::{Dataset, Stage};
+pub use upload::{Upload, body_digest, send, system_rng};
+
+use anyhow::{Result, ensure};
 use locus::node::{Listed, Node, NodeConfig};
 use locus_client::{
     DataFolder, Keystore, Network, NewKeys, NoProgress, OfferTerms, ServiceChannels, Services,
     enrol::{Accreditor as _, Contributor, EnrolInput, EnrolOptions, Enrolled, enrol},
     mint_test_tokens, publish_panel,
-    research::{self, OpenedAnswer, Question, VerifiedAnswer},
+    research::{OpenedAnswer, Quote, VerifiedAnswer},
 };
-use locus_genomics::{Assembly, DataUse, Declarations, DuoTerm, Panel, Purpose, PurposeCode, VariantSelection};
+use locus_genomics::{Assembly, DataUse, DuoTerm, Panel, VariantSelection};
 use locus_intake::{
-    CohortSource, CompleteCalls, IntakeOptions, PanelRequest, PanelSource, PlinkFiles, build_panel, read_cohort,
+    CohortSource, CompleteCalls, IntakeOptions, IntakeReport, PanelRequest, PanelSource, PlinkFiles, build_panel,
+    read_cohort,
 };
-use locus_ledger::{Amount, Audience, OfferPrices, QueryClass, TierSet};
+use locus_ledger::{Amount, Audience, OfferPrices, TierSet};
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use locus_service::connect;
 use std::{
+    collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -56,7 +75,7 @@ impl Party {
     }
 }
 
-/// A market in this process with a biobank and a researcher.
+/// A market in this process with two biobanks and a researcher.
 pub struct Market {
     /// All services.
     pub node: Node,
@@ -66,6 +85,8 @@ pub struct Market {
     pub network: Network,
     /// An accredited biobank.
     pub biobank: Party,
+    /// Another institution on the list of accreditors.
+    pub clinic: Party,
     /// A researcher with tokens.
     pub researcher: Party,
     dir: TempDir,
@@ -77,16 +98,29 @@ pub fn test_parameters() -> NetworkParameterValues {
     NetworkParameterValues { test_network: true, exact_batch_min: 300, ..NetworkParameterValues::default() }
 }
 
+/// Privacy rules with floors that a few dozen people reach.
+pub fn small_floors() -> NetworkParameterValues {
+    NetworkParameterValues { cohort_size_min: 20, exact_batch_min: 20, exact_change_min: 5, ..test_parameters() }
+}
+
 impl Market {
     /// Starts everything in a fresh folder.
     pub async fn start() -> Result<Self> {
+        Self::start_with(test_parameters()).await
+    }
+
+    /// Starts everything in a fresh folder, with these privacy rules.
+    pub async fn start_with(parameters: NetworkParameterValues) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let biobank = Party::create(&dir.path().join("biobank"))?;
+        let clinic = Party::create(&dir.path().join("clinic"))?;
         let researcher = Party::create(&dir.path().join("researcher"))?;
-        let accreditor = biobank.keys.accreditor()?;
         let mut config = NodeConfig::new(&dir.path().join("market"));
-        config.parameters = test_parameters();
-        config.accreditors.push(Listed { account: accreditor.address(), name: "biobank".to_owned() });
+        config.parameters = parameters;
+        for (name, party) in [("biobank", &biobank), ("clinic", &clinic)] {
+            let account = party.keys.accreditor()?.address();
+            config.accreditors.push(Listed { account, name: name.to_owned() });
+        }
         let node = Node::start(config).await?;
         let connectors = node.connectors().clone();
         let [first, second, third] = &connectors.keyholders;
@@ -97,8 +131,17 @@ impl Market {
             keyholders: [connect(first).await?, connect(second).await?, connect(third).await?],
         });
         let network = Network::fetch(&services).await?;
-        mint_test_tokens(&services, researcher.keys.address(), "1000000".parse::<Amount>()?).await?;
-        Ok(Self { node, services, network, biobank, researcher, dir })
+        let market = Self { node, services, network, biobank, clinic, researcher, dir };
+        market.fund(&market.researcher).await?;
+        Ok(market)
+    }
+
+    /// Stops all services; the files stay as long as the folder returned.
+    pub async fn stop(self) -> TempDir {
+        let Self { node, services, dir, .. } = self;
+        drop(services);
+        node.shutdown().await;
+        dir
     }
 
     /// A folder for scratch files.
@@ -106,62 +149,142 @@ impl Market {
         self.dir.path()
     }
 
+    /// The folder of all services' data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("market")
+    }
+
+    /// A new party with tokens.
+    pub async fn funded_party(&self, name: &str) -> Result<Party> {
+        let party = Party::create(&self.dir.path().join(name))?;
+        self.fund(&party).await?;
+        Ok(party)
+    }
+
+    async fn fund(&self, party: &Party) -> Result<()> {
+        Ok(mint_test_tokens(&self.services, party.keys.address(), "1000000".parse::<Amount>()?).await?)
+    }
+
+    /// Builds a panel of all variants of a cohort and reads the cohort onto it.
+    pub fn read_cohort(
+        &self,
+        name: &str,
+        source: &CohortSource,
+        assembly: Assembly,
+    ) -> Result<(EnrolInput, IntakeReport)> {
+        let name = name.to_owned();
+        let request = PanelRequest { name, assembly, complete_calls: CompleteCalls::Detect, reference: None };
+        let (panel, _) = build_panel(&PanelSource::Cohort(source.clone()), &request, self.scratch(), &mut |_| {})?;
+        let cohort = read_cohort(source, &panel, &IntakeOptions::default(), self.scratch(), &mut |_| {})?;
+        let report = cohort.report.clone();
+        Ok((EnrolInput::of_cohort(Arc::new(panel), cohort), report))
+    }
+
+    /// Made-up people on a panel of their own.
+    pub fn read_people(&self, name: &str, people: &People) -> Result<EnrolInput> {
+        let file = self.dir.path().join(format!("{name}.vcf"));
+        people.write_vcf(&file)?;
+        Ok(self.read_cohort(name, &CohortSource::Vcf(vec![file]), Assembly::GRCh38)?.0)
+    }
+
+    /// More made-up people on a panel that is there already.
+    pub fn read_more_people(&self, name: &str, people: &People, panel: &Arc<Panel>) -> Result<EnrolInput> {
+        let file = self.dir.path().join(format!("{name}.vcf"));
+        people.write_vcf(&file)?;
+        let source = CohortSource::Vcf(vec![file]);
+        let cohort = read_cohort(&source, panel, &IntakeOptions::default(), self.scratch(), &mut |_| {})?;
+        Ok(EnrolInput::of_cohort(panel.clone(), cohort))
+    }
+
+    /// Enrols everybody in `input` as an institution would, at 0.01 token a dataset in all tiers.
+    pub async fn enrol(&self, institution: &Party, input: &EnrolInput) -> Result<Vec<Enrolled>> {
+        self.enrol_on_terms(institution, input, terms(&input.panel)?).await
+    }
+
+    /// Enrols everybody in `input` as an institution would, on these terms.
+    pub async fn enrol_on_terms(
+        &self,
+        institution: &Party,
+        input: &EnrolInput,
+        terms: OfferTerms,
+    ) -> Result<Vec<Enrolled>> {
+        publish_panel(&self.services, &input.panel).await?;
+        let contributor = Contributor::Biobank { accreditor: institution.keys.accreditor()? };
+        let options = EnrolOptions { version: 1, terms: Some(terms) };
+        let records = institution.folder.enrolments();
+        let progress = Arc::new(NoProgress);
+        let (services, network, keys) = (&self.services, &self.network, &institution.keys);
+        let now = now_unix_s();
+        Ok(enrol(services, network, keys, input, &contributor, &options, &records, now, progress).await?)
+    }
+
     /// Enrols a PLINK cohort as the biobank would, on a panel of all its variants, at 0.01 token a
     /// dataset in all tiers. Returns the panel and what was enrolled.
     pub async fn enrol_plink(&self, prefix: &Path) -> Result<(Arc<Panel>, Vec<Enrolled>)> {
         let source = CohortSource::Plink(PlinkFiles::of_prefix(prefix));
         let assembly = if prefix.to_string_lossy().contains("sim5k") { Assembly::GRCh38 } else { Assembly::GRCh37 };
-        let request =
-            PanelRequest { name: "test".to_owned(), assembly, complete_calls: CompleteCalls::Detect, reference: None };
-        let (panel, _) = build_panel(&PanelSource::Cohort(source), &request, self.scratch(), &mut |_| {})?;
-        let panel = Arc::new(panel);
-        let source = CohortSource::Plink(PlinkFiles::of_prefix(prefix));
-        let cohort = read_cohort(&source, &panel, &IntakeOptions::default(), self.scratch(), &mut |_| {})?;
-        publish_panel(&self.services, &panel).await?;
-        let input = EnrolInput::of_cohort(panel.clone(), cohort);
-        let contributor = Contributor::Biobank { accreditor: self.biobank.keys.accreditor()? };
-        let options = EnrolOptions { version: 1, terms: Some(terms(&panel)?) };
-        let records = self.biobank.folder.enrolments();
-        let enrolled = enrol(
-            &self.services,
-            &self.network,
-            &self.biobank.keys,
-            &input,
-            &contributor,
-            &options,
-            &records,
-            now_unix_s(),
-            Arc::new(NoProgress),
-        )
-        .await?;
-        Ok((panel, enrolled))
+        let (input, _) = self.read_cohort("test", &source, assembly)?;
+        let enrolled = self.enrol(&self.biobank, &input).await?;
+        Ok((input.panel, enrolled))
     }
 
-    /// Buys counts and opens the answer. Returns the bytes of the kept answer too.
+    /// Buys counts as the researcher and opens the answer.
     pub async fn buy(
         &self,
         panel: &Panel,
         selection: VariantSelection,
         tier: Tier,
         rho: Rho,
-    ) -> Result<(VerifiedAnswer, OpenedAnswer, research::Quote)> {
-        let purpose = Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE };
-        let question = Question { selection, query_class: QueryClass::Counts, purpose, condition: None, tier, rho };
-        let keys = &self.researcher.keys;
-        let quote = research::quote(&self.services, &self.network, panel, keys.address(), &question).await?;
-        let orders = self.researcher.folder.orders();
-        let order_terms = research::OrderTerms { max_price: quote.price, lifetime_s: None };
-        let placed =
-            research::place_order(&self.services, &self.network, keys, &question, &order_terms, &orders, now_unix_s())
-                .await?;
-        let file = self.researcher.folder.answer_file(placed.order_id);
-        let record = research::fetch_answer(&self.services, keys, &placed, &file, &NoProgress).await?;
-        let (verified, opened) = research::open_answer(&record, panel, &self.network, keys.sealing_key())?;
-        Ok((verified, opened, quote))
+    ) -> Result<(VerifiedAnswer, OpenedAnswer, Quote)> {
+        let question = biomedical(selection, tier, rho);
+        let quote = self.quote(panel, &self.researcher, &question).await?;
+        let bought = self.buy_as(&self.researcher, panel, &question, quote.price).await?;
+        Ok((bought.verified, bought.opened, quote))
+    }
+
+    /// What the market holds: every object with its size, and the number of registrations. Left out
+    /// are the versions of manifests, one of which says that a refused batch is on its way out.
+    pub async fn holdings(&self) -> Result<BTreeMap<String, u64>> {
+        let objects = self.data_dir().join("objects");
+        let mut holdings = BTreeMap::new();
+        let is_manifest = |path: &PathBuf| path.parent().is_some_and(|folder| folder.ends_with("manifest"));
+        for path in files_below(&objects)?.into_iter().filter(|path| !is_manifest(path)) {
+            holdings.insert(path.strip_prefix(&objects)?.display().to_string(), fs::metadata(&path)?.len());
+        }
+        let mut registrations = 0;
+        while self.registration(registrations + 1).await.is_ok() {
+            registrations += 1;
+        }
+        holdings.insert("registrations".to_owned(), registrations);
+        Ok(holdings)
+    }
+
+    /// Fails when the market holds anything else than `before`.
+    pub async fn check_unchanged(&self, before: &BTreeMap<String, u64>, after_what: &str) -> Result<()> {
+        let now = self.holdings().await?;
+        let appeared: Vec<_> = now.iter().filter(|entry| before.get(entry.0) != Some(entry.1)).collect();
+        let gone: Vec<_> = before.keys().filter(|name| !now.contains_key(*name)).collect();
+        ensure!(appeared.is_empty() && gone.is_empty(), "after {after_what}: new {appeared:#?}, gone {gone:#?}");
+        Ok(())
     }
 }
 
-fn terms(panel: &Panel) -> Result<OfferTerms> {
+/// Every file below a folder.
+pub fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// 0.01 token a dataset, research, all tiers, anyone, for a day.
+pub fn terms(panel: &Panel) -> Result<OfferTerms> {
     let price = "0.01".parse::<Amount>()?;
     Ok(OfferTerms {
         prices: OfferPrices { counts: price, filtered_counts: price, association: price },
@@ -172,39 +295,4 @@ fn terms(panel: &Panel) -> Result<OfferTerms> {
         blocks: 0..panel.block_count(),
         expiry_unix_s: now_unix_s() + 86_400,
     })
-}
-
-/// Genotype counts of one variant as `plink2 --geno-counts` prints them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlinkCounts {
-    /// Reference allele.
-    pub ref_allele: String,
-    /// Alternate allele.
-    pub alt_allele: String,
-    /// Homozygous reference, heterozygous, homozygous alternate, missing.
-    pub counts: [i64; 4],
-}
-
-/// Reads a `.gcount.zst` file: (chromosome and position from the id, counts), in file order.
-pub fn read_plink_counts(path: &Path) -> Result<Vec<PlinkCounts>> {
-    let bytes = zstd::decode_all(std::fs::File::open(path).with_context(|| path.display().to_string())?)?;
-    let text = String::from_utf8(bytes)?;
-    let mut lines = text.lines();
-    let header: Vec<&str> = lines.next().context("an empty file")?.split('\t').collect();
-    let column = |name: &str| header.iter().position(|title| *title == name).context(name.to_owned());
-    let (ref_column, alt_column) = (column("REF")?, column("ALT")?);
-    let columns =
-        [column("HOM_REF_CT")?, column("HET_REF_ALT_CTS")?, column("TWO_ALT_GENO_CTS")?, column("MISSING_CT")?];
-    let mut rows = Vec::new();
-    for line in lines {
-        let fields: Vec<&str> = line.split('\t').collect();
-        ensure!(fields.len() == header.len(), "a line with {} fields", fields.len());
-        let mut counts = [0; 4];
-        for (count, column) in counts.iter_mut().zip(columns) {
-            *count = fields[column].parse()?;
-        }
-        let allele = |column: usize| fields[column].to_owned();
-        rows.push(PlinkCounts { ref_allele: allele(ref_column), alt_allele: allele(alt_column), counts });
-    }
-    Ok(rows)
 }

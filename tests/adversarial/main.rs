@@ -1,0 +1,8 @@
+//! Parties that cheat, one file each, against all services of a market.
+
+mod aggregator_cannot_change_an_answer;
+mod contributor_cannot_copy_a_dataset;
+mod contributor_cannot_spoil_a_cohort;
+mod keyholder_cannot_alter_or_stop_an_answer;
+mod researcher_cannot_cheat_with_orders;
+mod researcher_cannot_isolate_a_person;

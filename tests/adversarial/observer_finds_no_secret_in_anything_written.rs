@@ -1,0 +1,252 @@
+//! Somebody gets hold of everything that a market has written or logged: data folders, objects, logs
+//! of every level, error texts. The test is alone in its process, because it listens to all logs.
+
+use anyhow::{Context as _, Result, ensure};
+use chacha20poly1305::{
+    ChaCha20Poly1305, KeyInit as _, Nonce,
+    aead::{Aead as _, Payload},
+};
+use locus_client::{claim, enrol::EnrolInput, erase, publish_panel, revoke, statement};
+use locus_genomics::{Genotype, PanelBlockIndex};
+use locus_privacy::{Rho, Tier};
+use locus_sharing::{DatasetSecrets, ShareIndex};
+use locus_tests::{
+    Bought, Finding, Market, Needle, People, Scanner, Upload, ask, biomedical, files_below, first_variants, now_unix_s,
+    question_of, small_floors,
+};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tracing_subscriber::{fmt::MakeWriter, prelude::*};
+
+/// Bytes of packed genotypes that are looked for at once: 128 genotypes.
+const WINDOW: usize = 32;
+/// Counts that are looked for at once.
+const COUNTS: usize = 12;
+
+/// Everything that was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    /// Keeps every event of every level from now on, of this and all other crates.
+    fn listen() -> Result<Self> {
+        let log = Self::default();
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(log.clone());
+        tracing_subscriber::registry().with(layer).try_init()?;
+        Ok(log)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The key that wraps a keyholder's secrets: `wrapping-key.EPOCH` in its folder, 32 bytes.
+fn wrapping_key(folder: &Path) -> Result<[u8; 32]> {
+    let is_key = |path: &PathBuf| path.to_string_lossy().contains("wrapping-key.");
+    let file = files_below(folder)?.into_iter().find(is_key).context("a wrapping key")?;
+    Ok(fs::read(file)?.as_slice().try_into()?)
+}
+
+/// What a keyholder's vault holds under this table, unwrapped: nonce, then ChaCha20-Poly1305 under the
+/// record's name.
+fn noise_keys(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    const NOISE_KEYS: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("noise_keys");
+    let cipher = ChaCha20Poly1305::new((&wrapping_key(folder)?).into());
+    let is_database = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "redb");
+    let file = files_below(folder)?.into_iter().find(is_database).context("a database")?;
+    // A copy, because services let go of their files in their own time.
+    let copy = tempfile::tempdir()?;
+    fs::copy(file, copy.path().join("keyholder.redb"))?;
+    let database = Database::open(copy.path().join("keyholder.redb"))?;
+    let table = database.begin_read()?.open_table(NOISE_KEYS)?;
+    let mut keys = Vec::new();
+    for entry in table.iter()? {
+        let (share, wrapped) = entry?;
+        let (nonce, sealed) = wrapped.value().split_first_chunk::<12>().context("a nonce")?;
+        let payload = Payload { msg: sealed, aad: &[share.value()] };
+        let key = cipher.decrypt(&Nonce::from(*nonce), payload).ok().context("the key opens")?;
+        keys.push(key);
+    }
+    ensure!(keys.len() == 2, "a keyholder has two noise keys");
+    Ok(keys)
+}
+
+/// A market's life, and what must stay secret about it.
+struct Life {
+    market: Market,
+    people: People,
+    input: EnrolInput,
+    secrets: Vec<DatasetSecrets>,
+    answers: Vec<Bought>,
+    /// Every error text that somebody was shown.
+    errors: Vec<String>,
+}
+
+/// Enrols, asks in both kinds of tier, settles, claims, states, revokes and erases, with refusals.
+async fn live() -> Result<Life> {
+    let market = Market::start_with(small_floors()).await?;
+    let people = People { missing: true, ..People::new(60, 1_000, 97) };
+    let input = market.read_people("everyone", &people)?;
+    publish_panel(&market.services, &input.panel).await?;
+    let keys = &market.biobank.keys;
+    let upload = Upload::of_institution(&market, &market.biobank, &input).await?;
+    let secrets = |ordinal| upload.secrets(&market, &market.biobank, &input, ordinal);
+    let secrets = (0..60).map(secrets).collect::<Result<Vec<_>>>()?;
+    let mut errors = Vec::new();
+    let mut refused = upload.clone();
+    refused.bodies.values_mut().for_each(|column| column.swap(0, 1));
+    refused.declare_bodies(&market, &market.biobank)?;
+    errors.push(format!("{:?}", refused.send(&market).await.err().context("swapped bodies are refused")?));
+    let batch = market.enrol(&market.biobank, &input).await?.pop().context("a batch")?;
+
+    let (researcher, one): (_, locus_ledger::Amount) = (&market.researcher, "1".parse()?);
+    let open = biomedical(first_variants(&input.panel, 300)?, Tier::Open, "0.01".parse()?);
+    let exact = biomedical(first_variants(&input.panel, 1_000)?, Tier::Exact, Rho::ZERO);
+    let mut answers = Vec::new();
+    for question in [&open, &exact] {
+        answers.push(market.buy_as(researcher, &input.panel, question, one).await?);
+    }
+    let placed = market.place(researcher, &exact, "0.1".parse()?).await?;
+    let refused = ask(&market.services.query, &placed, &question_of(researcher, &placed)).await;
+    errors.push(format!("{:?}", refused.err().context("too little money is refused")?));
+    statement(&market.services, &market.network, keys, batch.registration, 4, now_unix_s()).await?;
+    claim(&market.services, keys.address()).await?;
+    revoke(&market.services, &market.network, keys, batch.registration, &[4], now_unix_s()).await?;
+    let records = market.biobank.folder.enrolments();
+    let now = now_unix_s();
+    erase(&market.services, &market.network, keys, batch.registration, &[4], &records, now).await?;
+    let placed = market.place(researcher, &exact, one).await?;
+    let refused = ask(&market.services.query, &placed, &question_of(researcher, &placed)).await;
+    errors.push(format!("{:?}", refused.err().context("a batch that lost one is refused")?));
+    Ok(Life { market, people, input, secrets, answers, errors })
+}
+
+fn needles(life: &Life) -> Result<Vec<Needle>> {
+    let master = life.market.biobank.keys.master().as_bytes();
+    let mut needles = vec![Needle::bytes("master secret", master)];
+    for (ordinal, secrets) in life.secrets.iter().enumerate() {
+        for share in ShareIndex::ALL {
+            let seed = secrets.seeds.of(share).as_bytes();
+            needles.push(Needle::bytes(format!("root seed {share} of dataset {ordinal}"), seed));
+        }
+        let noise = secrets.encryption_noise_seed.as_bytes();
+        needles.push(Needle::bytes(format!("noise seed of dataset {ordinal}"), noise));
+        let ordinal = u32::try_from(ordinal)?;
+        let packed = life.input.genotypes.person(ordinal)?;
+        for (place, window) in packed.as_bytes().chunks_exact(WINDOW).enumerate() {
+            needles.push(Needle::bytes(format!("genotypes {place} of person {ordinal}"), window));
+        }
+        let strip = life.input.genotypes.read_strip(PanelBlockIndex(0), ordinal - ordinal % 4..ordinal + 1)?;
+        ensure!(strip.person(ordinal).is_some_and(|block| block.starts_with(&packed.as_bytes()[..WINDOW])));
+    }
+    for (place, bought) in life.answers.iter().enumerate() {
+        for (kind, count) in [("het", true), ("hom_alt", false)] {
+            let counts: Vec<i64> =
+                bought.opened.rows().iter().map(|row| if count { row.het } else { row.hom_alt }).collect();
+            for window in counts.chunks_exact(COUNTS).step_by(5) {
+                needles.push(Needle::counts(format!("{kind} counts of answer {place}"), window));
+            }
+        }
+    }
+    // True counts must not be anywhere either, whatever was asked.
+    let truth: Vec<i64> = (0..1_000).map(|variant| life.people.count(variant, Genotype::Missing)).collect();
+    for window in truth.chunks_exact(COUNTS).step_by(5) {
+        needles.push(Needle::counts("missing counts", window));
+    }
+    for folder in life.market.node.keyholder_folders() {
+        needles.push(Needle::bytes("wrapping key", &wrapping_key(folder)?));
+    }
+    Ok(needles)
+}
+
+/// Scans every file below the scratch folder of a market, except those that own secrets.
+fn scan_files(scanner: &Scanner, root: &Path, owners: &[PathBuf]) -> Result<(BTreeSet<Finding>, u64)> {
+    let mut findings = BTreeSet::new();
+    let mut scanned = 0;
+    for path in files_below(root)?.into_iter().filter(|path| !owners.iter().any(|owner| path.starts_with(owner))) {
+        let bytes = fs::read(&path)?;
+        scanned += bytes.len() as u64;
+        findings.extend(scanner.scan(&path.display().to_string(), &bytes));
+    }
+    Ok((findings, scanned))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_count_is_in_any_file_log_or_error() -> Result<()> {
+    let log = Log::listen()?;
+    let life = live().await?;
+    let mut needles = needles(&life)?;
+    let Life { market, errors, .. } = life;
+    let folders = market.node.keyholder_folders().clone();
+    let root = market.scratch().to_path_buf();
+    let owners = [market.biobank.keys.folder(), market.clinic.keys.folder(), market.researcher.keys.folder()];
+    let mut owners: Vec<PathBuf> = owners.map(Path::to_path_buf).into();
+    let dir = market.stop().await;
+    for folder in &folders {
+        for key in noise_keys(folder)? {
+            needles.push(Needle::bytes("noise key", &key));
+        }
+        owners.extend(files_below(folder)?.into_iter().filter(|path| path.to_string_lossy().contains("wrapping-key.")));
+    }
+
+    let scanner = Scanner::new(&needles)?;
+    let (findings, scanned) = scan_files(&scanner, &root, &owners)?;
+    assert_eq!(findings, BTreeSet::new(), "in files");
+    assert!(scanned > 1 << 20, "{scanned} bytes were looked through");
+    let logged = log.bytes();
+    assert_eq!(scanner.scan("log", &logged), BTreeSet::new());
+    for level in ["TRACE", "DEBUG", " INFO"] {
+        assert!(logged.windows(5).any(|word| word == level.as_bytes()), "nothing was logged at {level}");
+    }
+    assert_eq!(scanner.scan("errors", errors.join("\n").as_bytes()), BTreeSet::new());
+    assert_eq!(errors.len(), 3);
+
+    // Controls: each kind is found where it does lie, and where somebody lets it slip.
+    let own = scan_files(&scanner, &root, &[])?.0;
+    assert!(own.iter().any(|finding| finding.needle == "master secret"), "the keystore holds it: {own:?}");
+    assert!(own.iter().any(|finding| finding.needle == "wrapping key"));
+    let before = log.bytes().len();
+    tracing::trace!(seed = ?planted(&needles, "root seed"), "a careless line");
+    tracing::debug!("counts {:?}", "7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9");
+    let slipped = scanner.scan("log", &log.bytes()[before..]);
+    assert_eq!(slipped.len(), 1, "{slipped:?}");
+    let mut more = needles.clone();
+    more.push(Needle::counts("planted counts", &[7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9]));
+    assert_eq!(Scanner::new(&more)?.scan("log", &log.bytes()[before..]).len(), 2);
+    drop(dir);
+    Ok(())
+}
+
+/// The bytes of the first needle whose name begins so, as a careless `Debug` would show them.
+fn planted(needles: &[Needle], name: &str) -> Vec<u8> {
+    needles
+        .iter()
+        .find(|needle| needle.name.starts_with(name))
+        .map(|needle| needle.secret().to_vec())
+        .unwrap_or_default()
+}
