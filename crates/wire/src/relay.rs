@@ -41,6 +41,7 @@ pub fn preparation_digest(network: &NetworkId, message: &Preparation) -> Digest3
     for length in &message.seen {
         writer.part(&length.keyholder.to_le_bytes()).part(&length.charge_sequence.to_le_bytes());
     }
+    writer.part(&message.exact_history);
     writer.finish()
 }
 
@@ -145,9 +146,11 @@ mod tests {
             charge_sequence: 5,
             signature: Default::default(),
             seen: vec![LedgerLength { keyholder: 2, charge_sequence: 4 }],
+            exact_history: vec![7; 32].into(),
         };
         let digest = preparation_digest(&NETWORK, &message);
-        let changes: [fn(&mut Preparation); 7] = [
+        let changes: [fn(&mut Preparation); 8] = [
+            |message| message.exact_history = vec![8; 32].into(),
             |message| message.seen[0].keyholder = 3,
             |message| message.seen[0].charge_sequence = 3,
             |message| message.seen.clear(),

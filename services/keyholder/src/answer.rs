@@ -12,7 +12,7 @@ mod tests;
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{AnswerRecord, ExactPerson, MemberCharge, StoredAnswer, UseRecord},
+    store::{AnswerRecord, ExactAnswer, ExactPerson, MemberCharge, StoredAnswer, UseRecord},
 };
 use locus_cohort::{AnswerPlan, Cohort, Member};
 use locus_commitment::{Digest32, PersonTag, sha3_256};
@@ -36,11 +36,20 @@ impl Keyholder {
         }
         self.check_answerable(&asked)?;
         let excluded = self.exclusions(&asked)?;
-        self.sign_preparation(&asked.order_id, excluded)
+        self.sign_preparation(&asked.order_id, asked.record.order.tier, excluded)
     }
 
     /// Signs a preparation and keeps it.
-    fn sign_preparation(&self, order: &OrderId, excluded: BTreeSet<u64>) -> Result<pb::Preparation, KeyholderError> {
+    fn sign_preparation(
+        &self,
+        order: &OrderId,
+        tier: Tier,
+        excluded: BTreeSet<u64>,
+    ) -> Result<pb::Preparation, KeyholderError> {
+        let exact_history = match tier {
+            Tier::Exact => self.store().exact_history()?.0.to_vec().into(),
+            Tier::Open | Tier::Vetted => Default::default(),
+        };
         let mut preparation = pb::Preparation {
             keyholder: u32::from(self.index().get()),
             order_id: order.0.0.to_vec().into(),
@@ -48,6 +57,7 @@ impl Keyholder {
             charge_sequence: self.store().charge_sequence()?,
             signature: Default::default(),
             seen: self.store().peer_sequences()?.into_iter().map(ledger_length).collect(),
+            exact_history,
         };
         preparation.signature = self.sign(&relay::preparation_digest(&self.network(), &preparation))?;
         self.store().put_preparation(&order.0, &preparation)?;
@@ -75,6 +85,10 @@ impl Keyholder {
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
         let exact_people = if order.tier == Tier::Exact { exact_people(&cohort) } else { Vec::new() };
+        let history = match order.tier {
+            Tier::Exact => agreed_history(preparations)?,
+            Tier::Open | Tier::Vetted => None,
+        };
         let now = self.now_unix_s();
         let charge = charge_request(&plan, now);
         let surcharge = (participants.len() < KeyholderIndex::ALL.len()).then(|| surcharge_of(&charge));
@@ -84,7 +98,7 @@ impl Keyholder {
                 charge,
                 surcharge,
                 members: &charges,
-                exact_people: &exact_people,
+                exact: ExactAnswer { people: &exact_people, history },
                 question: asked.question_key,
                 excluded_slots: &excluded,
                 use_record: UseRecord {
@@ -244,6 +258,22 @@ fn surcharge_of(charge: &ChargeRequest) -> ChargeRequest {
 /// Name of what is charged beside the charge of this name.
 pub(crate) fn surcharge_name(charge: &ChargeName) -> ChargeName {
     ChargeName(sha3_256(DST_SURCHARGE, &[&charge.0]).0)
+}
+
+/// When not all keyholders take part in an exact answer: the history of exact answers that all who do
+/// have. Two of them share it, or each could miss what only the other knows.
+fn agreed_history(preparations: &[pb::Preparation]) -> Result<Option<Digest32>, KeyholderError> {
+    if preparations.len() == KeyholderIndex::ALL.len() {
+        return Ok(None);
+    }
+    let mut histories: Vec<&[u8]> = preparations.iter().map(|preparation| preparation.exact_history.as_ref()).collect();
+    histories.dedup();
+    let [history] = histories[..] else {
+        let text = "they were not in the same exact answers, so the next one needs all three: prepare again with all";
+        return Err(KeyholderError::Disagreement(text.to_owned()));
+    };
+    let history = history.try_into().map_err(|_| KeyholderError::OrderMismatch("history of exact answers"))?;
+    Ok(Some(Digest32(history)))
 }
 
 fn exact_people(cohort: &Cohort) -> Vec<ExactPerson> {

@@ -118,7 +118,7 @@ impl ServiceError for KeyholderError {
             }
             Self::Signature(_) | Self::Committee(_) | Self::NotRegistrant => ErrorCode::Forbidden,
             Self::NotFinal(_) => ErrorCode::NotFound,
-            Self::Disagreement(_) => ErrorCode::Conflict,
+            Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved) => ErrorCode::Conflict,
             Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
             Self::Store(StoreError::Duplicate { .. }) => ErrorCode::AlreadyExists,
             Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_)) => ErrorCode::Refused,
@@ -140,7 +140,7 @@ impl ServiceError for KeyholderError {
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
             Self::Enrolment { .. } => "ENROLMENT_CHECK_FAILED",
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
-            Self::Disagreement(_) => "KEYHOLDERS_DISAGREE",
+            Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved) => "KEYHOLDERS_DISAGREE",
             Self::Rollback { .. } => "LEDGER_ROLLBACK",
             Self::PayoutsMissing { .. } => "PAYOUTS_MISSING",
             Self::PayoutRoot(_) => "PAYOUT_ROOT",

@@ -15,7 +15,7 @@ mod vault;
 pub(crate) use answers::{Payee, StoredAnswer};
 pub(crate) use charges::{AnswerRecord, MemberCharge, UseRecord};
 pub(crate) use datasets::{DatasetKey, PendingDataset};
-pub(crate) use exact::ExactPerson;
+pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -59,6 +59,9 @@ pub(crate) enum StoreError {
         /// The dataset that is refused.
         dataset: locus_commitment::DatasetId,
     },
+    /// Another exact answer came in between.
+    #[error("another exact answer was given since the preparation: prepare again")]
+    ExactHistoryMoved,
     /// A privacy rule refuses.
     #[error(transparent)]
     Privacy(#[from] locus_privacy::PrivacyError),

@@ -175,6 +175,9 @@ pub struct Preparation {
     /// arrive late say too little, never too much.
     #[prost(message, repeated, tag = "6")]
     pub seen: ::prost::alloc::vec::Vec<LedgerLength>,
+    /// In the exact tier: 32 bytes naming all sets of people that this keyholder ever answered exactly.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub exact_history: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareAnswerResponse {

@@ -71,7 +71,7 @@ fn answer(keyholder: &Keyholder, order: OrderId, earner: Address) {
         order: order.0,
         charge,
         members: &[],
-        exact_people: &[],
+        exact: Default::default(),
         question: Digest32([1; 32]),
         excluded_slots: &BTreeSet::new(),
         use_record: Default::default(),

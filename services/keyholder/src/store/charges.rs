@@ -1,6 +1,6 @@
 //! Privacy budgets: one account a person, charged in the transaction that stores the answer.
 
-use super::{META, Store, StoreError, answers::StoredAnswer, exact, exact::ExactPerson};
+use super::{META, Store, StoreError, answers::StoredAnswer, exact, exact::ExactAnswer};
 use locus_commitment::{Digest32, PersonTag};
 use locus_privacy::{ChargeName, ChargeOutcome, ChargeRequest, NetworkParameters, PersonBudget};
 use prost::Message as _;
@@ -62,8 +62,8 @@ pub(crate) struct AnswerRecord<'a> {
     pub(crate) surcharge: Option<ChargeRequest>,
     /// The members.
     pub(crate) members: &'a [MemberCharge],
-    /// In the exact tier: all members, once more; else nobody.
-    pub(crate) exact_people: &'a [ExactPerson],
+    /// In the exact tier: what it adds to the history of exact answers.
+    pub(crate) exact: ExactAnswer<'a>,
     /// Key of the question without its cohort.
     pub(crate) question: Digest32,
     /// Slots left out.
@@ -103,7 +103,7 @@ impl Store {
                 }
             }
         }
-        exact::record(&transaction, record.exact_people, parameters)?;
+        exact::record(&transaction, &record.exact, parameters)?;
         {
             let mut meta = transaction.open_table(META)?;
             let sequence = meta.get(SEQUENCE)?.map_or(0, |value| value.value());
