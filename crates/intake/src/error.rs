@@ -218,6 +218,35 @@ pub enum FileProblem {
     /// A BCF header that cannot be used.
     #[error("the header is broken: {0}")]
     Header(&'static str),
+    /// Attributes in a file of more bytes than are read at once.
+    #[error("the file has more than {max} bytes: split it")]
+    TooLarge {
+        /// Most bytes.
+        max: usize,
+    },
+    /// JSON that is none, or of another shape than the format has.
+    #[error("not {format}: {reason}")]
+    Json {
+        /// The format expected.
+        format: &'static str,
+        /// What the parser says, with line and column.
+        reason: String,
+    },
+    /// Bytes that are no protobuf message of the format.
+    #[error("not {format}: the bytes are damaged or of another message")]
+    Protobuf {
+        /// The format expected.
+        format: &'static str,
+    },
+    /// A record that does not say whom it is about.
+    #[error("{what} does not name the person it is about")]
+    NoSubject {
+        /// The record.
+        what: String,
+    },
+    /// The mapping names what is not there.
+    #[error("the attribute mapping {0}")]
+    Mapping(String),
 }
 
 /// What a `.bed` file has instead of the expected bytes.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../SPEC.md")]
 
 mod alignment;
+mod attributes;
 mod cohort;
 mod error;
 mod input;
@@ -14,6 +15,9 @@ mod spool;
 mod twentythree;
 mod vcf;
 
+pub use attributes::{
+    AttributeIntake, AttributeMapping, AttributeReport, AttributeSource, DropReason, Dropped, read_attributes,
+};
 pub use cohort::{Cohort, CohortSource, IntakeOptions, Progress, read_cohort};
 pub use error::{BedFound, FileProblem, IntakeError, Place, PlaceProblem};
 pub use limits::{

@@ -25,3 +25,5 @@ pub const EXAMPLES_MAX: usize = 5;
 pub(crate) const PROGRESS_RECORDS: u64 = 1024;
 /// Compared records after which a mostly contradicting file is called a wrong assembly.
 pub(crate) const CONTRADICTIONS_MIN: u64 = 10;
+/// Most bytes of a file of attributes that is one document (a Phenopacket or a FHIR bundle).
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 1 << 28;

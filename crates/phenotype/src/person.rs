@@ -121,6 +121,11 @@ impl PersonAttributes {
             if is_present { schema.ontology().ancestors(term) } else { schema.ontology().descendants(term) };
         terms.insert(term.clone());
         let concerned: Vec<_> = terms.iter().filter_map(|term| schema.find_term(term)).collect();
+        // All or nothing: a contradiction further on must not leave half of it stated.
+        let opposite = usize::from(!is_present);
+        if let Some(index) = concerned.iter().find(|index| self.value(**index) == Some(opposite)) {
+            return Err(PhenotypeError::Contradiction { attribute: attribute_of(schema, *index)?.key.to_string() });
+        }
         for index in &concerned {
             self.set_flag(schema, *index, is_present)?;
         }
