@@ -30,12 +30,14 @@ impl BoundGroups {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Widths {
     pub(crate) share: usize,
+    /// Bits above the second count as further het flags.
+    pub(crate) genotype: usize,
     pub(crate) noise: usize,
     pub(crate) carry: usize,
 }
 
 impl Widths {
-    pub(crate) const REAL: Self = Self { share: 1, noise: NOISE_BITS, carry: CARRY_BITS };
+    pub(crate) const REAL: Self = Self { share: 1, genotype: 2, noise: NOISE_BITS, carry: CARRY_BITS };
 }
 
 /// Statement E with a witness.
@@ -90,7 +92,7 @@ impl Circuit for EncryptionCircuit<'_> {
 
         builder.clause("E6 genotype commitment");
         let mut elements = vec![builder.witness(self.witness.genotypes.blinding)];
-        elements.extend(pack(&variables.codes, 2));
+        elements.extend(pack(&variables.codes, self.widths.genotype));
         let digest = hash_list(builder, tags().genotypes, &elements);
         builder.enforce_equal(&digest, genotype_commitment);
 
@@ -126,7 +128,7 @@ impl EncryptionCircuit<'_> {
             noise.iter().map(|value| value.plus_constant(-half(self.widths.noise))).collect();
         let genotypes = &self.witness.genotypes.codes;
         let codes = genotypes.iter().zip(&mut addends[CHECKS..]).map(|(code, addend)| {
-            let (code, flags) = allocate_genotype(builder, *code, plane);
+            let (code, flags) = allocate_genotype(builder, (*code, self.widths.genotype), plane);
             addend.add(&flags);
             code
         });
@@ -197,11 +199,12 @@ fn allocate_biased(builder: &mut Builder, values: &[i64], bits: usize) -> Vec<Li
 
 /// A two-bit code x + 2y and the flags it adds. With z = xy: het = x - z, hom_alt = y - z and
 /// missing = z, so at most one of them is set.
-fn allocate_genotype(builder: &mut Builder, code: u8, plane: &Linear) -> (Linear, Linear) {
+fn allocate_genotype(builder: &mut Builder, (code, width): (u8, usize), plane: &Linear) -> (Linear, Linear) {
     debug_assert!(Plane::Calls.code() == 0 && Plane::Missing.code() == 1);
-    let (bits, code) = builder.bits(u64::from(code), 2);
+    let (bits, code) = builder.bits(u64::from(code), width);
     let both = builder.multiply(&bits[0], &bits[1]);
-    let het = bits[0].minus(&both).times(Fr::from(1u64 << HET_SHIFT));
+    let further = code.minus(&bits[0]).minus(&bits[1].times(Fr::from(2u64)));
+    let het = bits[0].minus(&both).plus(&further).times(Fr::from(1u64 << HET_SHIFT));
     let calls = het.plus(&bits[1].minus(&both).times(Fr::from(1u64 << HOM_ALT_SHIFT)));
     let missing = both.times(Fr::from(1u64 << MISSING_SHIFT));
     let switched = builder.multiply(plane, &missing.minus(&calls));
