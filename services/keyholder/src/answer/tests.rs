@@ -148,6 +148,7 @@ fn commit_exactly(
     let record = AnswerRecord {
         order: order(number).0,
         charge,
+        surcharge: None,
         members: &[],
         exact: ExactAnswer { people: &people, history },
         question: Digest32([number; 32]),
