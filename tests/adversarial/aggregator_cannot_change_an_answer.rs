@@ -254,7 +254,7 @@ async fn objects_that_were_changed_lost_or_exchanged_are_not_summed() -> Result<
             fs::write(path, &changed)?
         }
         let (placed, asked) = scene.order(&scene.open(question)?).await?;
-        let answer = ask(&market.services.query, &placed, &asked).await;
+        let answer = ask(&market.services.query, &placed, &market.researcher, &asked).await;
         let status = answer.err().with_context(|| format!("{name}: summed"))?;
         let reason = reason_of(&status).unwrap_or_default();
         ensure!(["STORE", "SUM_FAILED"].contains(&reason.as_str()), "{name}: {reason}: {}", status.message());

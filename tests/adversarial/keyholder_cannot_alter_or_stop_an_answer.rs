@@ -86,7 +86,7 @@ async fn an_altered_commitment_is_seen_by_its_peers_and_nothing_is_released_or_p
             let (aggregator, _liar) = scene.with_liar(cheat, lie).await?;
             let placed = market.place(&market.researcher, &exact, "1".parse()?).await?;
             let asked = question_of(&market.researcher, &placed);
-            let status = ask(&aggregator.query, &placed, &asked).await.err().context("answered")?;
+            let status = ask(&aggregator.query, &placed, &market.researcher, &asked).await.err().context("answered")?;
             assert_eq!(reason_of(&status).as_deref(), Some(expected), "{}", status.message());
             assert!(status.message().contains("nothing is released"), "{}", status.message());
             assert_eq!(scene.state(&placed.record.order_id).await?, OrderState::Open);
@@ -124,7 +124,8 @@ async fn an_altered_commitment_is_seen_by_its_peers_and_nothing_is_released_or_p
         // Control: the same way with an honest keyholder answers.
         let (aggregator, _honest) = scene.with_liar(cheat, Lie::None).await?;
         let placed = market.place(&market.researcher, &exact, "1".parse()?).await?;
-        let record = ask(&aggregator.query, &placed, &question_of(&market.researcher, &placed)).await?;
+        let record =
+            ask(&aggregator.query, &placed, &market.researcher, &question_of(&market.researcher, &placed)).await?;
         scene.check_counts(&record)?;
         assert_eq!(scene.state(&placed.record.order_id).await?, OrderState::Settled);
     }
@@ -142,7 +143,8 @@ async fn a_released_share_that_is_not_the_one_committed_to_is_seen_by_the_resear
     for cheat in KeyholderIndex::ALL {
         let (aggregator, _liar) = scene.with_liar(cheat, Lie::AlteredRelease).await?;
         let placed = market.place(&market.researcher, &exact, "1".parse()?).await?;
-        let record = ask(&aggregator.query, &placed, &question_of(&market.researcher, &placed)).await?;
+        let record =
+            ask(&aggregator.query, &placed, &market.researcher, &question_of(&market.researcher, &placed)).await?;
         let opened = open_answer(&record, &scene.panel, &market.network, market.researcher.keys.sealing_key());
         let error = opened.err().with_context(|| format!("keyholder {cheat} has changed a count unseen"))?;
         assert!(error.to_string().contains("altered the answer"), "{error}");
@@ -158,7 +160,8 @@ async fn with_one_keyholder_down_answers_are_right_and_marked_with_two_down_ther
         let exact = biomedical(first_variants(&scene.panel, 20)?, Tier::Exact, Rho::ZERO);
         let aggregator = scene.without(&[down]).await?;
         let placed = market.place(&market.researcher, &exact, "1".parse()?).await?;
-        let record = ask(&aggregator.query, &placed, &question_of(&market.researcher, &placed)).await?;
+        let record =
+            ask(&aggregator.query, &placed, &market.researcher, &question_of(&market.researcher, &placed)).await?;
         scene.check_counts(&record)?;
         let summary = record.summary.as_ref().context("a summary")?;
         assert!(summary.degraded, "without keyholder {down}");
@@ -172,11 +175,14 @@ async fn with_one_keyholder_down_answers_are_right_and_marked_with_two_down_ther
         let aggregator = scene.without(&others).await?;
         let placed = market.place(&market.researcher, &exact, "1".parse()?).await?;
         let asked = question_of(&market.researcher, &placed);
-        let status = ask(&aggregator.query, &placed, &asked).await.err().context("answered by one keyholder")?;
+        let status = ask(&aggregator.query, &placed, &market.researcher, &asked)
+            .await
+            .err()
+            .context("answered by one keyholder")?;
         assert_eq!(reason_of(&status).as_deref(), Some("TOO_FEW_KEYHOLDERS"), "{}", status.message());
         assert_eq!(scene.state(&placed.record.order_id).await?, OrderState::Open);
         // When they are back, the same order is answered in full.
-        let record = ask(&market.services.query, &placed, &asked).await?;
+        let record = ask(&market.services.query, &placed, &market.researcher, &asked).await?;
         scene.check_counts(&record)?;
         assert!(!record.summary.context("a summary")?.degraded);
     }
@@ -191,7 +197,7 @@ async fn a_keyholder_that_goes_between_commitment_and_release_delays_the_answer_
     let (aggregator, _liar) = scene.with_liar(KeyholderIndex::ALL[1], Lie::NoRelease).await?;
     let placed = market.place(&market.researcher, &open, "1".parse()?).await?;
     let asked = question_of(&market.researcher, &placed);
-    let status = ask(&aggregator.query, &placed, &asked).await.err().context("answered")?;
+    let status = ask(&aggregator.query, &placed, &market.researcher, &asked).await.err().context("answered")?;
     assert_eq!(reason_of(&status).as_deref(), Some("KEYHOLDER_GONE"), "{}", status.message());
     let answer = market.collect(&market.researcher, &scene.panel, placed).await?;
     assert!(!answer.verified.is_degraded());

@@ -132,7 +132,7 @@ async fn live() -> Result<Life> {
         answers.push(market.buy_as(researcher, &input.panel, question, one).await?);
     }
     let placed = market.place(researcher, &exact, "0.1".parse()?).await?;
-    let refused = ask(&market.services.query, &placed, &question_of(researcher, &placed)).await;
+    let refused = ask(&market.services.query, &placed, researcher, &question_of(researcher, &placed)).await;
     errors.push(format!("{:?}", refused.err().context("too little money is refused")?));
     statement(&market.services, &market.network, keys, batch.registration, 4, now_unix_s()).await?;
     claim(&market.services, keys.address()).await?;
@@ -141,7 +141,7 @@ async fn live() -> Result<Life> {
     let now = now_unix_s();
     erase(&market.services, &market.network, keys, batch.registration, &[4], &records, now).await?;
     let placed = market.place(researcher, &exact, one).await?;
-    let refused = ask(&market.services.query, &placed, &question_of(researcher, &placed)).await;
+    let refused = ask(&market.services.query, &placed, researcher, &question_of(researcher, &placed)).await;
     errors.push(format!("{:?}", refused.err().context("a batch that lost one is refused")?));
     Ok(Life { market, people, input, secrets, answers, errors })
 }

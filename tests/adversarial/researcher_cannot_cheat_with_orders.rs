@@ -201,7 +201,7 @@ async fn of_sixty_four_submissions_at_once_exactly_one_wins() -> Result<()> {
 async fn refused(scene: &Scene, party: &Party, question: &Question, max_price: &str, words: &str) -> Result<()> {
     let market = &scene.market;
     let placed = market.place(party, question, max_price.parse()?).await?;
-    let answer = ask(&market.services.query, &placed, &question_of(party, &placed)).await;
+    let answer = ask(&market.services.query, &placed, party, &question_of(party, &placed)).await;
     let status = answer.err().with_context(|| format!("answered, not refused with {words:?}"))?;
     assert_eq!(reason_of(&status).as_deref(), Some("COHORT_REFUSED"), "{}", status.message());
     assert!(status.message().contains(words), "{}", status.message());
@@ -281,17 +281,22 @@ async fn an_answer_is_of_no_use_to_anyone_but_its_buyer() -> Result<()> {
     let thief = market.funded_party("thief").await?;
     let bought = market.buy_as(&market.researcher, &scene.panel, &scene.question, "1".parse()?).await?;
     let placed = &bought.placed;
-    // Under the thief's own key the order is not the one that was signed.
-    let status = ask(&market.services.query, placed, &question_of(&thief, placed)).await.err().context("answered")?;
-    assert_eq!(reason_of(&status).as_deref(), Some("ORDER_MISMATCH"), "{}", status.message());
+    // The thief's signature is not the researcher's, and under the thief's own key the order is not the one that
+    // was signed.
+    for (signer, reason) in [(&thief, "NOT_RESEARCHER"), (&market.researcher, "ORDER_MISMATCH")] {
+        let answer = ask(&market.services.query, placed, signer, &question_of(&thief, placed)).await;
+        let status = answer.err().context("answered")?;
+        assert_eq!(reason_of(&status).as_deref(), Some(reason), "{}", status.message());
+    }
     for keyholder in &market.services.keyholders {
         let question = Some(question_of(&thief, placed));
         let request = locus_wire::pb::keyholder::PrepareAnswerRequest { question };
         let status = keyholder.clone().prepare_answer(request).await.err().context("prepared")?;
         assert_eq!(reason_of(&status).as_deref(), Some("ORDER_MISMATCH"), "{}", status.message());
     }
-    // Anybody may fetch the sealed bytes, and nobody else opens them.
-    let stolen = ask(&market.services.query, placed, &question_of(&market.researcher, placed)).await?;
+    // Whoever sees the sealed bytes on their way does not open them.
+    let stolen =
+        ask(&market.services.query, placed, &market.researcher, &question_of(&market.researcher, placed)).await?;
     assert_eq!(stolen, bought.record);
     let opened = open_answer(&stolen, &scene.panel, &market.network, thief.keys.sealing_key());
     assert!(matches!(opened, Err(ClientError::Answer(AnswerError::OtherKey { .. }))));

@@ -86,7 +86,7 @@ async fn repeat(
     for _ in 0..ORDERS_EACH {
         let bought = market.buy_as(buyer, panel, &question, "1".parse()?).await?;
         for _ in 1..READS_EACH {
-            let again = ask(&market.services.query, &bought.placed, &question_of(buyer, &bought.placed)).await?;
+            let again = ask(&market.services.query, &bought.placed, buyer, &question_of(buyer, &bought.placed)).await?;
             assert_eq!(again, bought.record, "an answer is sent again as it was");
         }
         contents.push((bought.content(), READS_EACH));
@@ -221,7 +221,8 @@ async fn people_who_leave_are_not_exposed_by_the_answers_before_and_after() -> R
 
         // Exact answers wait until five people have left.
         let placed = market.place(&market.researcher, &exact, "1".parse()?).await?;
-        let refused = ask(&market.services.query, &placed, &question_of(&market.researcher, &placed)).await;
+        let refused =
+            ask(&market.services.query, &placed, &market.researcher, &question_of(&market.researcher, &placed)).await;
         let status = refused.err().context("an exact answer isolates the leaver")?;
         // Only keyholders know what a batch has answered before.
         assert_eq!(reason_of(&status).as_deref(), Some("KEYHOLDER_REFUSED"), "{}", status.message());

@@ -56,16 +56,19 @@ impl Bought {
     }
 }
 
-/// Asks for the answer to an order once, without trying again.
+/// Asks for the answer to an order once, without trying again, with the signature of `party`.
 pub async fn ask(
     query: &QueryServiceClient<Channel>,
     placed: &PlacedOrder,
+    party: &Party,
     question: &KeyholderQuestion,
 ) -> Result<pb::AnswerRecord, Status> {
+    let signed = research::answer_request(&party.keys, placed).map_err(|error| Status::internal(error.to_string()))?;
     let request = pb::AnswerQueryRequest {
         order_id: question.order_id.clone(),
         selection: question.selection.clone(),
         hpke_public_key: question.hpke_public_key.clone(),
+        ..signed
     };
     let mut record = placed.record.clone();
     let mut stream = query.clone().answer_query(request).await?.into_inner();
@@ -110,7 +113,7 @@ impl Market {
 
     /// Has an order answered and opens the answer.
     pub async fn collect(&self, party: &Party, panel: &Panel, placed: PlacedOrder) -> Result<Bought> {
-        let record = ask(&self.services.query, &placed, &question_of(party, &placed)).await?;
+        let record = ask(&self.services.query, &placed, party, &question_of(party, &placed)).await?;
         let (verified, opened) = research::open_answer(&record, panel, &self.network, party.keys.sealing_key())?;
         Ok(Bought { placed, record, verified, opened })
     }

@@ -15,6 +15,7 @@ mod offer;
 mod panel;
 mod parallel;
 mod progress;
+mod request;
 pub mod research;
 mod service;
 mod statement;

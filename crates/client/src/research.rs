@@ -7,7 +7,7 @@ mod order;
 mod quote;
 mod table;
 
-pub use answer::fetch_answer;
+pub use answer::{answer_request, fetch_answer};
 pub use file::{ANSWER_FILE_VERSION, load_record, save_record};
 pub use open::{AnswerError, OpenedAnswer, VerifiedAnswer, open_answer, verify_answer};
 pub use order::{OrderTerms, PlacedOrder, load_order, place_order, refund_order};

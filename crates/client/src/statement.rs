@@ -4,17 +4,17 @@ use crate::{
     error::ClientError,
     keystore::Keystore,
     network::Network,
+    request::fresh_terms,
     service::{CallError, Services, name, retrying},
 };
 use locus_commitment::Address;
 use locus_genomics::Purpose;
-use locus_ledger::{Amount, OrderId, RegistrationId};
+use locus_ledger::{Amount, OrderId, RegistrationId, statement_request_hash};
 use locus_privacy::{Rho, Tier};
 use locus_sharing::KeyholderIndex;
 use locus_wire::{
     convert::{FieldError, field, parse_purpose, parse_tier},
     pb::keyholder as pb,
-    relay::statement_request_digest,
 };
 use std::{collections::BTreeMap, fmt};
 
@@ -125,22 +125,21 @@ pub async fn statement(
     ordinal: u32,
     now_unix_s: u64,
 ) -> Result<Statement, ClientError> {
-    let digest = statement_request_digest(&network.id(), &keystore.address(), registration.0, ordinal, now_unix_s);
-    let request = pb::GetStatementRequest {
-        registration_id: registration.0,
-        ordinal,
-        time_unix_s: now_unix_s,
-        signature: keystore.sign(&digest)?,
-    };
     let mut books = Vec::new();
     let mut unreachable: Vec<(KeyholderIndex, String)> = Vec::new();
     let mut first_error: Option<CallError> = None;
     for keyholder in KeyholderIndex::ALL {
         let service = name::KEYHOLDERS[keyholder.position()];
+        // Every try is a request of its own: each is taken once.
+        let sign = || signed_request(network, keystore, registration, ordinal, keyholder, now_unix_s);
+        sign()?;
         let call = || {
             let mut client = services.keyholders[keyholder.position()].clone();
-            let request = request.clone();
-            async move { client.get_statement(request).await }
+            let request = sign();
+            async move {
+                let request = request.map_err(|error| tonic::Status::internal(error.to_string()))?;
+                client.get_statement(request).await
+            }
         };
         match retrying(service, call).await {
             Ok(message) => {
@@ -160,6 +159,25 @@ pub async fn statement(
         (None, Some(first)) => Err(ClientError::NoStatement { first }),
         (None, None) => Err(ClientError::Interrupted),
     }
+}
+
+fn signed_request(
+    network: &Network,
+    keystore: &Keystore,
+    registration: RegistrationId,
+    ordinal: u32,
+    keyholder: KeyholderIndex,
+    now_unix_s: u64,
+) -> Result<pb::GetStatementRequest, ClientError> {
+    let terms = fresh_terms(now_unix_s)?;
+    let digest = statement_request_hash(&network.id(), registration, ordinal, keyholder.get(), &terms);
+    Ok(pb::GetStatementRequest {
+        registration_id: registration.0,
+        ordinal,
+        deadline_unix_s: terms.deadline_unix_s,
+        signature: keystore.sign(&digest)?,
+        nonce: terms.nonce.to_vec().into(),
+    })
 }
 
 fn parse_book(message: &pb::GetStatementResponse) -> Result<Book, FieldError> {

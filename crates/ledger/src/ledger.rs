@@ -7,12 +7,14 @@ mod market;
 mod registry;
 mod send;
 mod source;
+mod token;
 mod words;
 
 pub use deploy::{DeploymentConfig, deploy};
 pub use error::LedgerError;
 pub use market::{OrderStatus, PermitSignature, SettlementSignatures};
 pub use registry::{RegisteredBatch, RegistrationSummary};
+pub use token::TokenFacts;
 
 use crate::{
     account::AccountKey,

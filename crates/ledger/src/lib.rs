@@ -9,6 +9,7 @@ mod eip712;
 mod embedded;
 mod ledger;
 mod payouts;
+mod requests;
 mod types;
 mod view;
 
@@ -19,9 +20,10 @@ pub use clock::{Clock, SystemClock};
 pub use eip712::{Contracts, DeploymentFile, ParseAddressError, PermitTerms, leaves_hash, order_id, parse_address};
 pub use ledger::{
     Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, RegisteredBatch, RegistrationSummary,
-    SettlementSignatures, TransactionOutcome, deploy,
+    SettlementSignatures, TokenFacts, TransactionOutcome, deploy,
 };
 pub use payouts::{PayoutProof, PayoutTree};
+pub use requests::{RequestTerms, answer_request_hash, statement_request_hash};
 pub use types::{
     Audience, CommitteeMember, DatasetLeaf, Offer, OfferPrices, Order, OrderId, QueryClass, Registration,
     RegistrationId, Settlement, TierSet, tier_code, tier_from_code,

@@ -1,6 +1,6 @@
 //! The closed set of error codes and the one place where an error becomes a gRPC status.
 
-use std::{collections::HashMap, error::Error};
+use std::{collections::HashMap, error::Error, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -83,6 +83,15 @@ pub trait ServiceError: Error {
 /// Turns an error into a status with a machine-readable reason. The text of internal errors stays
 /// in the log: callers see only that something broke.
 pub fn to_status(error: &dyn ServiceError) -> Status {
+    status_of(error, None)
+}
+
+/// As [`to_status`], with advice to wait that programs can read.
+pub(crate) fn to_status_after(error: &dyn ServiceError, wait: Duration) -> Status {
+    status_of(error, Some(wait))
+}
+
+fn status_of(error: &dyn ServiceError, wait: Option<Duration>) -> Status {
     let code = error.code();
     let message = if code == ErrorCode::Internal {
         tracing::error!(reason = error.reason(), error = %error, "call failed");
@@ -93,7 +102,10 @@ pub fn to_status(error: &dyn ServiceError) -> Status {
     };
     let mut metadata = HashMap::new();
     metadata.insert("retriable".to_owned(), code.is_retriable().to_string());
-    let details = ErrorDetails::with_error_info(error.reason(), ERROR_DOMAIN, metadata);
+    let mut details = ErrorDetails::with_error_info(error.reason(), ERROR_DOMAIN, metadata);
+    if wait.is_some() {
+        details.set_retry_info(wait);
+    }
     Status::with_error_details(code.grpc(), message, details)
 }
 

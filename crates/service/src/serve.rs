@@ -1,14 +1,26 @@
-//! Starting a gRPC server and connecting to one, over TCP or inside the process.
+//! Starting a gRPC server and connecting to one, over TCP, over TLS or inside the process.
 
+use crate::{
+    accept::{Incoming, accept_plain, accept_tls},
+    guard::{Guard, GuardLayer},
+    request_id::{PassRequestId, ServiceChannel},
+    tls::{Tls, client_config},
+};
 use futures::StreamExt as _;
 use hyper_util::rt::TokioIo;
-use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
-use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinHandle};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use rustls::client::danger::ServerCertVerifier;
+use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream},
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Channel, Endpoint, Server},
+    transport::{Channel, Endpoint, Identity, Server, server::Connected},
 };
 
 /// Largest message accepted; generated servers and clients are set to it.
@@ -72,10 +84,28 @@ pub struct ServerOptions {
 /// How to reach a server.
 #[derive(Debug, Clone)]
 pub enum Connector {
-    /// A URL such as `http://127.0.0.1:7001`.
+    /// A URL such as `http://127.0.0.1:7001`, without TLS.
     Url(String),
+    /// A URL such as `https://keyholder-1.example.org:7011`.
+    Tls(TlsConnector),
     /// A server in this process.
     InProcess(mpsc::Sender<DuplexStream>),
+}
+
+/// A server reached over TLS.
+#[derive(Clone)]
+pub struct TlsConnector {
+    pub(crate) url: String,
+    /// The own certificate, for calls that only services may make.
+    pub(crate) identity: Option<Identity>,
+    /// Decides about the server's certificate; `None` trusts whom the machine trusts.
+    pub(crate) verifier: Option<Arc<dyn ServerCertVerifier>>,
+}
+
+impl fmt::Debug for TlsConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TlsConnector to {}", self.url)
+    }
 }
 
 /// A running server; stops when dropped.
@@ -123,43 +153,73 @@ impl Drop for ServerHandle {
     }
 }
 
-/// Serves `routes`, with the health service and, when asked for, reflection.
+/// Serves `routes`, with the health service and, when asked for, reflection. Every caller is trusted.
 pub async fn serve(routes: Routes, listen: Listen, options: ServerOptions) -> Result<ServerHandle, ServeError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let mut routes = routes.add_service(health_service);
-    if let Some(descriptors) = options.reflection {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(descriptors)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
-        routes = routes.add_service(reflection);
-    }
+    let guard = Guard { tables: Vec::new(), trust_domain: None, rates: None, metrics: None };
+    serve_guarded(routes, listen, options.reflection, guard, None).await
+}
+
+/// Serves `routes` behind a guard, with the health service, and reflection when `descriptors` are given.
+pub(crate) async fn serve_guarded(
+    routes: Routes,
+    listen: Listen,
+    descriptors: Option<&'static [u8]>,
+    guard: Guard,
+    tls: Option<&Tls>,
+) -> Result<ServerHandle, ServeError> {
+    let routes = with_standard_services(routes, descriptors).await?;
     let stop = CancellationToken::new();
     let router = Server::builder()
         .timeout(CALL_DEADLINE)
         .concurrency_limit_per_connection(CONCURRENT_CALLS_MAX)
+        .layer(GuardLayer(Arc::new(guard)))
         .add_routes(routes);
-    let stopped = {
-        let stop = stop.clone();
-        async move { stop.cancelled().await }
-    };
-    match listen {
-        Listen::Tcp(address) => {
-            let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
-            let bound = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
-            let incoming = TcpListenerStream::new(listener);
-            let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));
-            let connector = Connector::Url(format!("http://{bound}"));
-            Ok(ServerHandle { connector, address: Some(bound), stop, task: Some(task) })
-        }
+    let stopped = stop.clone().cancelled_owned();
+    let address = match listen {
         Listen::InProcess => {
             let (sender, receiver) = mpsc::channel(PENDING_CONNECTIONS_MAX);
             let incoming = ReceiverStream::new(receiver).map(Ok::<_, io::Error>);
             let task = spawn(router.serve_with_incoming_shutdown(incoming, stopped));
-            Ok(ServerHandle { connector: Connector::InProcess(sender), address: None, stop, task: Some(task) })
+            return Ok(ServerHandle { connector: Connector::InProcess(sender), address: None, stop, task: Some(task) });
         }
-    }
+        Listen::Tcp(address) => address,
+    };
+    let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    let bound = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
+    let (task, scheme) = match tls {
+        None => {
+            let incoming = stream(accept_plain(listener, stop.clone()));
+            (spawn(router.serve_with_incoming_shutdown(incoming, stopped)), "http")
+        }
+        Some(tls) => {
+            let incoming = stream(accept_tls(listener, tls.server(), stop.clone()));
+            (spawn(router.serve_with_incoming_shutdown(incoming, stopped)), "https")
+        }
+    };
+    let connector = Connector::Url(format!("{scheme}://{bound}"));
+    Ok(ServerHandle { connector, address: Some(bound), stop, task: Some(task) })
+}
+
+async fn with_standard_services(
+    routes: Routes,
+    descriptors: Option<&'static [u8]>,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let routes = routes.add_service(health_service);
+    let Some(descriptors) = descriptors else { return Ok(routes) };
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptors)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Ok(routes.add_service(reflection))
+}
+
+fn stream<Io>(incoming: Incoming<Io>) -> ReceiverStream<io::Result<crate::accept::Connection<Io>>>
+where
+    Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    ReceiverStream::new(incoming)
 }
 
 fn spawn(
@@ -173,7 +233,7 @@ pub async fn connect(connector: &Connector) -> Result<Channel, ServeError> {
     let failed = |source| ServeError::Connect { address: connector.to_string(), source };
     let endpoint = endpoint_of(connector)?;
     match connector {
-        Connector::Url(_) => endpoint.connect().await.map_err(failed),
+        Connector::Url(_) | Connector::Tls(_) => endpoint.connect().await.map_err(failed),
         Connector::InProcess(sender) => endpoint.connect_with_connector(dial(sender)).await.map_err(failed),
     }
 }
@@ -183,29 +243,40 @@ pub async fn connect(connector: &Connector) -> Result<Channel, ServeError> {
 pub fn connect_lazy(connector: &Connector) -> Result<Channel, ServeError> {
     let endpoint = endpoint_of(connector)?;
     Ok(match connector {
-        Connector::Url(_) => endpoint.connect_lazy(),
+        Connector::Url(_) | Connector::Tls(_) => endpoint.connect_lazy(),
         Connector::InProcess(sender) => endpoint.connect_with_connector_lazy(dial(sender)),
     })
+}
+
+/// As [`connect_lazy`], for calls that a service makes for a request: they carry its id.
+pub fn connect_service(connector: &Connector) -> Result<ServiceChannel, ServeError> {
+    Ok(ServiceChannel::new(connect_lazy(connector)?, PassRequestId))
 }
 
 impl fmt::Display for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(url) => f.write_str(url),
+            Self::Url(url) | Self::Tls(TlsConnector { url, .. }) => f.write_str(url),
             Self::InProcess(_) => f.write_str("this process"),
         }
     }
 }
 
 fn endpoint_of(connector: &Connector) -> Result<Endpoint, ServeError> {
-    match connector {
-        Connector::Url(url) => {
-            let failed = |source| ServeError::Connect { address: url.clone(), source };
-            let endpoint = Endpoint::from_shared(url.clone()).map_err(failed)?;
-            Ok(endpoint.timeout(CALL_DEADLINE).connect_timeout(CONNECT_DEADLINE))
+    let failed = |source| ServeError::Connect { address: connector.to_string(), source };
+    let endpoint = match connector {
+        Connector::InProcess(_) => return Ok(Endpoint::from_static("http://in-process").timeout(CALL_DEADLINE)),
+        Connector::Url(url) => Endpoint::from_shared(url.clone()).map_err(failed)?,
+        Connector::Tls(tls) => {
+            let endpoint = Endpoint::from_shared(tls.url.clone()).map_err(failed)?;
+            let config = client_config(tls.identity.as_ref());
+            match &tls.verifier {
+                Some(verifier) => endpoint.tls_config_with_verifier(config, verifier.clone()).map_err(failed)?,
+                None => endpoint.tls_config(config.with_native_roots()).map_err(failed)?,
+            }
         }
-        Connector::InProcess(_) => Ok(Endpoint::from_static("http://in-process").timeout(CALL_DEADLINE)),
-    }
+    };
+    Ok(endpoint.timeout(CALL_DEADLINE).connect_timeout(CONNECT_DEADLINE))
 }
 
 /// Opens connections to a server in this process.

@@ -3,13 +3,12 @@
 //! relay can neither change a message nor pass it off as another.
 
 use crate::pb::keyholder::{AnswerCommitment, CheckValues, Preparation, ShareNoiseKeyRequest};
-use locus_commitment::{Address, Digest32, NetworkId, Sha3Writer, sha3_256};
+use locus_commitment::{Digest32, NetworkId, Sha3Writer};
 
 const DST_CHECK_VALUES: &str = "locus/wire/check-values/v1";
 const DST_PREPARATION: &str = "locus/wire/preparation/v1";
 const DST_COMMITMENT: &str = "locus/wire/answer-commitment/v1";
 const DST_NOISE_KEY: &str = "locus/wire/noise-key/v1";
-const DST_STATEMENT_REQUEST: &str = "locus/wire/statement-request/v1";
 
 fn writer(dst: &str, network: &NetworkId) -> Sha3Writer {
     let mut writer = Sha3Writer::new(dst);
@@ -74,29 +73,11 @@ pub fn noise_key_digest(network: &NetworkId, message: &ShareNoiseKeyRequest) -> 
     writer.finish()
 }
 
-/// Digest of a registrant's request for the statement of one dataset.
-pub fn statement_request_digest(
-    network: &NetworkId,
-    registrant: &Address,
-    registration_id: u64,
-    ordinal: u32,
-    time_unix_s: u64,
-) -> Digest32 {
-    let parts: [&[u8]; 6] = [
-        &network.chain_id.to_le_bytes(),
-        &network.registry.0,
-        &registrant.0,
-        &registration_id.to_le_bytes(),
-        &ordinal.to_le_bytes(),
-        &time_unix_s.to_le_bytes(),
-    ];
-    sha3_256(DST_STATEMENT_REQUEST, &parts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pb::keyholder::{BlockCommitment, LedgerLength};
+    use locus_commitment::Address;
 
     const NETWORK: NetworkId = NetworkId { chain_id: 1, registry: Address([2; 20]) };
 

@@ -6,7 +6,7 @@ use locus_engine::{Engine, RowTags};
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_ledger::{ChainView, Ledger, OrderId, PanelRecord, ViewFollower};
 use locus_privacy::NetworkParameters;
-use locus_service::Clock;
+use locus_service::{Clock, SeenRequests, ServiceChannel};
 use locus_store::{PanelShape, PanelStore, Store};
 use locus_wire::pb::{
     exchange::exchange_service_client::ExchangeServiceClient,
@@ -17,12 +17,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::Channel;
 
 /// A client of one keyholder; clones share the connection.
-pub(crate) type KeyholderClient = KeyholderServiceClient<Channel>;
+pub(crate) type KeyholderClient = KeyholderServiceClient<ServiceChannel>;
 /// A client of the exchange; clones share the connection.
-pub(crate) type ExchangeClient = ExchangeServiceClient<Channel>;
+pub(crate) type ExchangeClient = ExchangeServiceClient<ServiceChannel>;
+
+/// Requests that may wait until their order is final, or is found to be nobody's.
+const WAITING_MAX: u32 = 256;
 
 /// State of an aggregator.
 pub(crate) struct Aggregator {
@@ -31,6 +33,8 @@ pub(crate) struct Aggregator {
     pub(crate) parameters: NetworkParameters,
     pub(crate) engine: Engine,
     pub(crate) answers: Answers,
+    /// Signed requests that were taken.
+    pub(crate) requests: SeenRequests,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) keyholders: [KeyholderClient; 3],
@@ -42,6 +46,7 @@ pub(crate) struct Aggregator {
     panel_stores: Mutex<BTreeMap<PanelDigest, PanelStore>>,
     answering: Arc<Semaphore>,
     quoting: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     /// Orders that are being answered.
     turns: Arc<Mutex<BTreeSet<OrderId>>>,
 }
@@ -53,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) parameters: NetworkParameters,
     pub(crate) answers: Answers,
     pub(crate) tags: RowTags,
+    pub(crate) requests: SeenRequests,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) keyholders: [KeyholderClient; 3],
@@ -74,13 +80,15 @@ impl Drop for Turn {
 
 impl Aggregator {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { ledger, view, parameters, answers, tags, limits, clock, keyholders, exchange, store } = parts;
+        let Parts { ledger, view, parameters, answers, tags, requests, limits, clock, keyholders, exchange, store } =
+            parts;
         Self {
             ledger,
             view,
             parameters,
             engine: Engine::new(tags),
             answers,
+            requests,
             limits,
             clock,
             keyholders,
@@ -89,6 +97,7 @@ impl Aggregator {
             store,
             panel_stores: Mutex::default(),
             answering: Arc::new(Semaphore::new(limits.answers_max as usize)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX as usize)),
             quoting: Arc::new(Semaphore::new(limits.quotes_max as usize)),
             turns: Arc::default(),
         }
@@ -110,6 +119,12 @@ impl Aggregator {
     pub(crate) fn quote_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
         let permit = self.quoting.clone().try_acquire_owned();
         permit.map_err(|_| AggregatorError::Busy(self.limits.quotes_max))
+    }
+
+    /// A place among the requests that wait until their order is final.
+    pub(crate) fn waiting_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
+        let permit = self.waiting.clone().try_acquire_owned();
+        permit.map_err(|_| AggregatorError::Busy(WAITING_MAX))
     }
 
     /// The right to answer `order`, for one call at a time.

@@ -8,7 +8,7 @@ use crate::{
     aggregator::Aggregator,
     error::AggregatorError,
     events::{Events, ReaderGone},
-    question::{Answering, Asked, resolve},
+    question::{Answering, Asked, authorise, resolve},
     relay::{Agreed, Committee, Expected, Released, list_earnings},
     sum::sum_answer,
 };
@@ -46,9 +46,11 @@ pub(crate) async fn answer(
     events: &Events,
 ) -> Result<(), AggregatorError> {
     let order_id = OrderId(field::digest("order_id", &request.order_id)?);
+    // Strangers and orders that are not final yet take no place among the answers.
+    let authorised = authorise(aggregator, request, events).await?;
     let _permit = aggregator.answer_permit()?;
     let _turn = aggregator.take_turn(order_id)?;
-    let asked = resolve(aggregator, request, events).await?;
+    let asked = resolve(aggregator, request, authorised)?;
     if aggregator.answers.summary(&order_id)?.is_none() {
         finish(aggregator, &asked, events).await?;
     }

@@ -5,7 +5,7 @@ use locus_engine::EngineError;
 use locus_genomics::PanelDigest;
 use locus_ledger::{LedgerError, OrderId, ViewUnavailable};
 use locus_privacy::PrivacyError;
-use locus_service::{ErrorCode, ServiceError};
+use locus_service::{ErrorCode, SeenError, ServiceError};
 use locus_sharing::{KeyholderIndex, SharingError};
 use locus_store::StoreError;
 use locus_wire::convert::FieldError;
@@ -41,6 +41,12 @@ pub enum AggregatorError {
     /// What is asked is not what the order says.
     #[error("the {0} is not the one that the order names: send what was ordered")]
     OrderMismatch(&'static str),
+    /// Somebody else asks.
+    #[error("only the order's researcher is answered: sign the request with the account that signed the order")]
+    NotResearcher,
+    /// A signed request is not taken.
+    #[error(transparent)]
+    Request(#[from] SeenError),
     /// The escrow went back.
     #[error("the order was refunded: open a new one")]
     Refunded,
@@ -187,6 +193,8 @@ impl ServiceError for AggregatorError {
         match self {
             Self::Field(_) | Self::Key(_) | Self::SelectionTooLong { .. } | Self::QueryClass => ErrorCode::BadRequest,
             Self::UnknownPanel(_) | Self::UnknownOrder(_) => ErrorCode::NotFound,
+            Self::NotResearcher => ErrorCode::Forbidden,
+            Self::Request(error) => error.code(),
             Self::OrderMismatch(_)
             | Self::Refunded
             | Self::Expired
@@ -226,6 +234,8 @@ impl ServiceError for AggregatorError {
             Self::UnknownPanel(_) => "PANEL_UNKNOWN",
             Self::UnknownOrder(_) => "ORDER_NOT_FINAL",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
+            Self::NotResearcher => "NOT_RESEARCHER",
+            Self::Request(error) => error.reason(),
             Self::Refunded => "ORDER_REFUNDED",
             Self::Expired => "ORDER_EXPIRED",
             Self::Cohort { .. } => "COHORT_REFUSED",

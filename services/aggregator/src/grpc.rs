@@ -1,7 +1,7 @@
 //! The gRPC face of the aggregator: messages in, messages out, no decisions.
 
 use crate::{aggregator::Aggregator, answer::answer, error::AggregatorError, events::Events, quote::quote};
-use locus_service::{MESSAGE_BYTES_MAX, to_status};
+use locus_service::{MESSAGE_BYTES_MAX, spawn_for_request, to_status};
 use locus_wire::pb::query::{
     AnswerQueryRequest, AnswerQueryResponse, QuoteQueryRequest, QuoteQueryResponse,
     query_service_server::{QueryService, QueryServiceServer},
@@ -42,7 +42,7 @@ impl QueryService for Grpc {
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
         let (aggregator, request) = (self.0.clone(), request.into_inner());
         // Its own task, so that a settlement under way is finished when the researcher goes away.
-        tokio::spawn(async move {
+        spawn_for_request(async move {
             let events = Events::new(sender);
             if let Err(error) = answer(&aggregator, &request, &events).await {
                 events.refuse(&error).await;

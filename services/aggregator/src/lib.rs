@@ -1,5 +1,6 @@
 #![doc = include_str!("../SPEC.md")]
 
+mod access;
 mod aggregator;
 mod answer;
 mod answers;
@@ -14,6 +15,7 @@ mod start;
 mod sum;
 mod tags;
 
+pub use access::ACCESS;
 pub use config::{AggregatorConfig, Limits};
 pub use error::AggregatorError;
-pub use start::{AggregatorDeps, AggregatorHandle, StartError, start, start_with};
+pub use start::{AggregatorDeps, AggregatorHandle, StartError, start, start_on, start_with};

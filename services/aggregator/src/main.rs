@@ -1,19 +1,17 @@
 //! The aggregator's own process.
 
-use anyhow::{Context as _, Result};
-use locus_aggregator::AggregatorConfig;
-use std::path::PathBuf;
+use clap::Parser;
+use locus_service::{ServiceArgs, run_service};
+use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    locus_service::init_telemetry(true);
-    let path = std::env::args_os().nth(1).context("usage: locus-aggregator CONFIG.toml")?;
-    let config: AggregatorConfig = locus_service::read_config(&PathBuf::from(path))?;
-    let mut aggregator = locus_aggregator::start(config).await?;
-    tokio::select! {
-        stopped = aggregator.stopped() => stopped?,
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-    }
-    aggregator.shutdown().await;
-    Ok(())
+/// Quotes questions, sums ciphertexts, and carries answers to their researchers
+#[derive(Debug, Parser)]
+#[command(name = "locus-aggregator", version, about)]
+struct Cli {
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
+fn main() -> ExitCode {
+    run_service(&Cli::parse().service, locus_aggregator::start)
 }

@@ -6,9 +6,10 @@ use crate::{
     events::Events,
 };
 use locus_cohort::{AnswerPlan, Cohort, Eligible, eligible};
-use locus_commitment::Digest32;
+use locus_commitment::{Address, Digest32};
 use locus_genomics::VariantSelection;
-use locus_ledger::{ChainView, OrderId, OrderRecord, OrderState, QueryClass};
+use locus_ledger::{ChainView, OrderId, OrderRecord, OrderState, QueryClass, RequestTerms, answer_request_hash};
+use locus_service::SignedRequest;
 use locus_sharing::seal::SealingPublicKey;
 use locus_wire::{
     convert::{field, parse_selection},
@@ -52,15 +53,35 @@ pub(crate) fn selection_of(
     Ok(parse_selection(message, panel.digest, panel.variant_count)?)
 }
 
-/// Waits until the order is final and checks that the request asks what was ordered.
-pub(crate) async fn resolve(
+/// An order that is final, asked for by its researcher.
+#[derive(Debug)]
+pub(crate) struct Authorised {
+    view: Arc<ChainView>,
+    record: OrderRecord,
+}
+
+/// Waits until the order is final, and checks that its researcher asks.
+pub(crate) async fn authorise(
     aggregator: &Aggregator,
     request: &AnswerQueryRequest,
     events: &Events,
+) -> Result<Authorised, AggregatorError> {
+    let order_id = OrderId(field::digest("order_id", &request.order_id)?);
+    let _place = aggregator.waiting_permit()?;
+    let (view, record) = final_order(aggregator, &order_id, events).await?;
+    take_request(aggregator, request, &order_id, record.order.researcher).await?;
+    Ok(Authorised { view, record })
+}
+
+/// Checks that the request asks what was ordered.
+pub(crate) fn resolve(
+    aggregator: &Aggregator,
+    request: &AnswerQueryRequest,
+    authorised: Authorised,
 ) -> Result<Asked, AggregatorError> {
     let order_id = OrderId(field::digest("order_id", &request.order_id)?);
     let recipient = SealingPublicKey::parse(&request.hpke_public_key).map_err(AggregatorError::Key)?;
-    let (view, record) = final_order(aggregator, &order_id, events).await?;
+    let Authorised { view, record } = authorised;
     let order = record.order;
     let panel = PublishedPanel::find(&view, order.panel)?;
     let selection = selection_of(aggregator, &request.selection, &panel)?;
@@ -81,6 +102,23 @@ pub(crate) async fn resolve(
         hpke_public_key: request.hpke_public_key.clone(),
     };
     Ok(Asked { order_id, record, panel, selection, eligible: resolved, question })
+}
+
+/// Only the order's researcher is answered, once for every signed request.
+async fn take_request(
+    aggregator: &Aggregator,
+    request: &AnswerQueryRequest,
+    order_id: &OrderId,
+    researcher: Address,
+) -> Result<(), AggregatorError> {
+    let nonce = field::array("nonce", &request.nonce)?;
+    let terms = RequestTerms { deadline_unix_s: request.deadline_unix_s, nonce };
+    let digest = answer_request_hash(&aggregator.ledger.contracts().network, order_id, &terms);
+    if !aggregator.ledger.is_valid_signature(researcher, &digest, &request.signature).await? {
+        return Err(AggregatorError::NotResearcher);
+    }
+    let taken = SignedRequest { signer: researcher.0, nonce, deadline_unix_s: terms.deadline_unix_s };
+    Ok(aggregator.requests.take(&taken, aggregator.clock.now_unix_s())?)
 }
 
 async fn final_order(

@@ -1,6 +1,7 @@
 //! Starting an aggregator.
 
 use crate::{
+    access::ACCESS,
     aggregator::{Aggregator, ExchangeClient, KeyholderClient, Parts},
     answers::Answers,
     config::{AggregatorConfig, Limits},
@@ -9,7 +10,8 @@ use crate::{
 };
 use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
 use locus_service::{
-    Clock, Connector, Listen, MESSAGE_BYTES_MAX, ServeError, ServerHandle, ServerOptions, connect_lazy, serve,
+    Clock, Connector, Front, FrontError, Listen, MESSAGE_BYTES_MAX, Metrics, Readiness, Role, Running, SeenError,
+    SeenRequests, ServeError, ServerHandle, connect_service,
 };
 use locus_store::{Store, StoreError, open_store};
 use std::{
@@ -26,6 +28,8 @@ const CHAIN_PERIOD: Duration = Duration::from_secs(1);
 const FORGET_PERIOD: Duration = Duration::from_secs(24 * 3600);
 const DATABASE_FILE: &str = "aggregator.redb";
 const TAGS_FILE: &str = "tags.redb";
+/// Record of the signed requests that were taken.
+const REQUESTS_FILE: &str = "requests.redb";
 
 /// Why an aggregator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +56,15 @@ pub enum StartError {
     /// The state of an earlier run cannot be taken up.
     #[error(transparent)]
     State(#[from] AggregatorError),
+    /// The record of signed requests cannot be opened.
+    #[error(transparent)]
+    Requests(#[from] SeenError),
     /// The chain cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// It may not meet its callers as configured.
+    #[error(transparent)]
+    Front(#[from] FrontError),
     /// The server does not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -85,6 +95,7 @@ pub struct AggregatorDeps {
 #[derive(Debug)]
 pub struct AggregatorHandle {
     server: ServerHandle,
+    view: ViewFollower,
     forgetting: tokio::task::JoinHandle<()>,
 }
 
@@ -106,17 +117,37 @@ impl AggregatorHandle {
     }
 }
 
-/// Starts an aggregator in this process.
+impl Running for AggregatorHandle {
+    async fn stopped(&mut self) -> Result<(), ServeError> {
+        Self::stopped(self).await
+    }
+
+    async fn shutdown(self) {
+        Self::shutdown(self).await;
+    }
+
+    fn readiness(&self) -> Readiness {
+        let view = self.view.clone();
+        Box::new(move || view.snapshot().finalized().map(drop).ok_or("the chain was not read yet"))
+    }
+}
+
+/// Starts an aggregator inside this process, where every caller is trusted.
 pub async fn start_with(
     deps: AggregatorDeps,
     listen: Listen,
     reflection: bool,
 ) -> Result<AggregatorHandle, StartError> {
+    start_on(deps, listen, &Front::local(reflection)).await
+}
+
+/// Starts an aggregator.
+pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Result<AggregatorHandle, StartError> {
     let data_dir = deps.data_dir;
     fs::create_dir_all(&data_dir).map_err(|source| StartError::File { path: data_dir.clone(), source })?;
     let ledger = Ledger::open(deps.chain, deps.contracts).await?;
     let [first, second, third] = &deps.keyholders;
-    let exchange = ExchangeClient::new(connect_lazy(&deps.exchange)?)
+    let exchange = ExchangeClient::new(connect_service(&deps.exchange)?)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let aggregator = Arc::new(Aggregator::new(Parts {
@@ -125,6 +156,7 @@ pub async fn start_with(
         ledger,
         answers: Answers::open(&data_dir.join(DATABASE_FILE))?,
         tags: tags::open(&data_dir.join(TAGS_FILE))?,
+        requests: SeenRequests::open(&data_dir.join(REQUESTS_FILE))?,
         limits: deps.limits,
         clock: deps.clock,
         keyholders: [keyholder_client(first)?, keyholder_client(second)?, keyholder_client(third)?],
@@ -132,14 +164,20 @@ pub async fn start_with(
         store: deps.store,
     }));
     let forgetting = tokio::spawn(forget_old_answers(aggregator.clone()));
+    let view = aggregator.view.clone();
+    if let Some(metrics) = front.metrics() {
+        let followed = view.clone();
+        metrics.reading("chain_final_block_number", "Newest block of the chain that is final here.", move || {
+            followed.snapshot().finalized().map_or(0, |block| block.number)
+        });
+    }
     let routes = Routes::new(grpc::service(aggregator));
-    let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
-    let server = serve(routes, listen, options).await?;
-    Ok(AggregatorHandle { server, forgetting })
+    let server = front.serve(routes, &[ACCESS], listen, locus_wire::DESCRIPTOR_SET).await?;
+    Ok(AggregatorHandle { server, view, forgetting })
 }
 
 fn keyholder_client(connector: &Connector) -> Result<KeyholderClient, ServeError> {
-    let client = KeyholderClient::new(connect_lazy(connector)?);
+    let client = KeyholderClient::new(connect_service(connector)?);
     Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
 }
 
@@ -156,22 +194,30 @@ async fn forget_old_answers(aggregator: Arc<Aggregator>) {
     }
 }
 
-/// Starts an aggregator from its configuration file's values.
-pub async fn start(config: AggregatorConfig) -> Result<AggregatorHandle, StartError> {
+/// Starts an aggregator from its configuration.
+pub async fn start(config: AggregatorConfig, metrics: Metrics) -> Result<AggregatorHandle, StartError> {
+    let front = config.front.open(Role::Aggregator, config.listen, metrics)?.with_reflection(config.reflection);
+    let [first, second, third] = &config.keyholders;
+    let keyholders = [
+        front.connector(first, Role::Keyholder(1))?,
+        front.connector(second, Role::Keyholder(2))?,
+        front.connector(third, Role::Keyholder(3))?,
+    ];
+    let exchange = front.connector(&config.exchange, Role::Exchange)?;
     let deps = AggregatorDeps {
         store: open_store(&config.store_url, config.store_options)?,
         data_dir: config.data_dir,
         chain: Chain::http(&config.chain_url, None)?,
         contracts: read_deployment(&config.deployment_file)?,
-        keyholders: config.keyholders.map(Connector::Url),
-        exchange: Connector::Url(config.exchange),
+        keyholders,
+        exchange,
         limits: config.limits,
         clock: Clock::system(),
     };
-    start_with(deps, Listen::Tcp(config.listen), config.reflection).await
+    start_on(deps, Listen::Tcp(config.listen), &front).await
 }
 
-fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
+pub(crate) fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
     let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_owned(), source })?;
     let refused = |reason: String| StartError::Deployment { path: path.to_owned(), reason };
     let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;

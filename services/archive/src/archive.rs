@@ -9,7 +9,7 @@ use crate::{
 use locus_commitment::{Address, Digest32};
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_ledger::{ChainView, Contracts, Ledger, PanelRecord, ViewFollower};
-use locus_service::Clock;
+use locus_service::{Clock, ServiceChannel};
 use locus_sharing::KeyholderIndex;
 use locus_store::{BatchId, PanelShape, PanelStore, Store};
 use locus_wire::pb::keyholder::keyholder_service_client::KeyholderServiceClient;
@@ -19,10 +19,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::Channel;
 
 /// A client of one keyholder; clones share the connection.
-pub(crate) type KeyholderClient = KeyholderServiceClient<Channel>;
+pub(crate) type KeyholderClient = KeyholderServiceClient<ServiceChannel>;
 
 /// State of an archive.
 pub(crate) struct Archive {

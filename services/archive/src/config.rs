@@ -1,5 +1,8 @@
 //! What an archive can be told.
 
+use crate::start::read_deployment;
+use locus_service::{Findings, FrontConfig, ObserveConfig, Role, ServiceConfig};
+use locus_store::open_store;
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -28,6 +31,32 @@ pub struct ArchiveConfig {
     /// Whether to describe the service by gRPC reflection.
     #[serde(default)]
     pub reflection: bool,
+    /// How it meets its callers.
+    #[serde(default)]
+    pub front: FrontConfig,
+    /// How it is watched.
+    #[serde(default)]
+    pub observe: ObserveConfig,
+}
+
+impl ServiceConfig for ArchiveConfig {
+    const SERVICE: &'static str = "archive";
+    const LISTS: &'static [&'static str] = &["keyholders"];
+
+    fn observe(&self) -> &ObserveConfig {
+        &self.observe
+    }
+
+    fn check(&self, findings: &mut Findings) {
+        self.front.check(Role::Archive, self.listen, findings);
+        findings.folder("data_dir", &self.data_dir);
+        findings.check("store_url", open_store(&self.store_url, self.store_options.clone()).map(drop));
+        findings.url("chain_url", &self.chain_url, &["http", "https"]);
+        findings.check("deployment_file", read_deployment(&self.deployment_file).map(drop));
+        for keyholder in &self.keyholders {
+            self.front.check_url("keyholders", keyholder, findings);
+        }
+    }
 }
 
 /// Limits of an archive.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use locus_genomics::PanelDigest;
 use locus_ledger::RegistrationId;
-use locus_service::{MESSAGE_BYTES_MAX, to_status};
+use locus_service::{MESSAGE_BYTES_MAX, spawn_for_request, to_status};
 use locus_wire::{
     convert::field,
     pb::archive::{
@@ -78,7 +78,7 @@ impl ArchiveService for Grpc {
         let archive = self.0.clone();
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         // Its own task, so that an upload whose reader goes away is still cleaned up or completed.
-        tokio::spawn(async move {
+        spawn_for_request(async move {
             let progress = Progress::new(events.clone());
             let received = upload::receive(&archive, &mut parts, &progress).await;
             let last = received

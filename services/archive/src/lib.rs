@@ -1,5 +1,6 @@
 #![doc = include_str!("../SPEC.md")]
 
+mod access;
 mod archive;
 mod background;
 mod config;
@@ -16,7 +17,8 @@ mod start;
 mod tests;
 mod upload;
 
+pub use access::ACCESS;
 pub use config::{ArchiveConfig, Limits};
 pub use error::{ArchiveError, Commitment};
-pub use start::{ArchiveDeps, ArchiveHandle, StartError, start, start_with};
+pub use start::{ArchiveDeps, ArchiveHandle, StartError, start, start_on, start_with};
 pub use upload::sequence::{PlaceText, SequenceError};

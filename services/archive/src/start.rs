@@ -1,6 +1,7 @@
 //! Starting an archive.
 
 use crate::{
+    access::ACCESS,
     archive::{Archive, KeyholderClient, Parts},
     background,
     config::{ArchiveConfig, Limits},
@@ -12,7 +13,8 @@ use crate::{
 };
 use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
 use locus_service::{
-    Clock, Connector, Listen, MESSAGE_BYTES_MAX, ServeError, ServerHandle, ServerOptions, connect_lazy, serve,
+    Clock, Connector, Front, FrontError, Listen, MESSAGE_BYTES_MAX, Metrics, Readiness, Role, Running, ServeError,
+    ServerHandle, connect_service,
 };
 use locus_store::{Store, StoreError, open_store};
 use std::{
@@ -58,6 +60,9 @@ pub enum StartError {
     /// The chain cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// It may not meet its callers as configured.
+    #[error(transparent)]
+    Front(#[from] FrontError),
     /// The server does not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -86,6 +91,7 @@ pub struct ArchiveDeps {
 #[derive(Debug)]
 pub struct ArchiveHandle {
     server: ServerHandle,
+    view: ViewFollower,
     /// Ends the background tasks when dropped.
     stop: DropGuard,
     tasks: Vec<JoinHandle<()>>,
@@ -99,7 +105,7 @@ impl ArchiveHandle {
 
     /// Stops accepting calls and waits for running ones, then for what runs in the background.
     pub async fn shutdown(self) {
-        let Self { server, stop, tasks } = self;
+        let Self { server, view: _, stop, tasks } = self;
         server.shutdown().await;
         drop(stop);
         for task in tasks {
@@ -114,18 +120,44 @@ impl ArchiveHandle {
     }
 }
 
-/// Starts an archive in this process: takes up the state of an earlier run, follows the chain, serves.
+impl Running for ArchiveHandle {
+    async fn stopped(&mut self) -> Result<(), ServeError> {
+        Self::stopped(self).await
+    }
+
+    async fn shutdown(self) {
+        Self::shutdown(self).await;
+    }
+
+    fn readiness(&self) -> Readiness {
+        let view = self.view.clone();
+        Box::new(move || view.snapshot().finalized().map(drop).ok_or("the chain was not read yet"))
+    }
+}
+
+/// Starts an archive inside this process, where every caller is trusted.
 pub async fn start_with(deps: ArchiveDeps, listen: Listen, reflection: bool) -> Result<ArchiveHandle, StartError> {
+    start_on(deps, listen, &Front::local(reflection)).await
+}
+
+/// Starts an archive: takes up the state of an earlier run, follows the chain, serves.
+pub async fn start_on(deps: ArchiveDeps, listen: Listen, front: &Front) -> Result<ArchiveHandle, StartError> {
     let archive = Arc::new(build(deps).await?);
     let stop = CancellationToken::new();
     let tasks = vec![
         tokio::spawn(background::follow_chain(archive.clone(), stop.clone())),
         tokio::spawn(background::keep_house(archive.clone(), stop.clone())),
     ];
+    let view = archive.view.clone();
+    if let Some(metrics) = front.metrics() {
+        let followed = view.clone();
+        metrics.reading("chain_final_block_number", "Newest block of the chain that is final here.", move || {
+            followed.snapshot().finalized().map_or(0, |block| block.number)
+        });
+    }
     let routes = Routes::new(grpc::service(archive));
-    let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
-    let server = serve(routes, listen, options).await?;
-    Ok(ArchiveHandle { server, stop: stop.drop_guard(), tasks })
+    let server = front.serve(routes, &[ACCESS], listen, locus_wire::DESCRIPTOR_SET).await?;
+    Ok(ArchiveHandle { server, view, stop: stop.drop_guard(), tasks })
 }
 
 /// Builds an archive and removes what an earlier run was cut off from removing.
@@ -150,28 +182,35 @@ pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
 
 fn keyholder_clients(connectors: &[Connector; 3]) -> Result<[KeyholderClient; 3], ServeError> {
     let client = |connector: &Connector| -> Result<KeyholderClient, ServeError> {
-        let client = KeyholderClient::new(connect_lazy(connector)?);
+        let client = KeyholderClient::new(connect_service(connector)?);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
     };
     let [first, second, third] = connectors;
     Ok([client(first)?, client(second)?, client(third)?])
 }
 
-/// Starts an archive from its configuration file's values.
-pub async fn start(config: ArchiveConfig) -> Result<ArchiveHandle, StartError> {
+/// Starts an archive from its configuration.
+pub async fn start(config: ArchiveConfig, metrics: Metrics) -> Result<ArchiveHandle, StartError> {
+    let front = config.front.open(Role::Archive, config.listen, metrics)?.with_reflection(config.reflection);
+    let [first, second, third] = &config.keyholders;
+    let keyholders = [
+        front.connector(first, Role::Keyholder(1))?,
+        front.connector(second, Role::Keyholder(2))?,
+        front.connector(third, Role::Keyholder(3))?,
+    ];
     let deps = ArchiveDeps {
         store: open_store(&config.store_url, config.store_options)?,
         data_dir: config.data_dir,
         chain: Chain::http(&config.chain_url, None)?,
         contracts: read_deployment(&config.deployment_file)?,
-        keyholders: config.keyholders.map(Connector::Url),
+        keyholders,
         limits: config.limits,
         clock: Clock::system(),
     };
-    start_with(deps, Listen::Tcp(config.listen), config.reflection).await
+    start_on(deps, Listen::Tcp(config.listen), &front).await
 }
 
-fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
+pub(crate) fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
     let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_owned(), source })?;
     let refused = |reason: String| StartError::Deployment { path: path.to_owned(), reason };
     let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;

@@ -1,9 +1,11 @@
 //! What an exchange can be told.
 
+use crate::start::{read_deployment, read_key};
+use locus_service::{Findings, FrontConfig, ObserveConfig, Role, ServiceConfig};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
 
-/// The configuration file of an exchange that runs by itself.
+/// The configuration of an exchange that runs by itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExchangeConfig {
@@ -14,31 +16,42 @@ pub struct ExchangeConfig {
     /// File with the key of the account that sends transactions: 64 hexadecimal digits, readable by
     /// its owner alone.
     pub sender_key_file: PathBuf,
-    /// The market.
-    pub market: MarketConfig,
+    /// JSON-RPC address of a chain node.
+    pub chain_url: String,
+    /// The market's description, as written when it was deployed.
+    pub deployment_file: PathBuf,
+    /// How often to look for news on the chain, in milliseconds.
+    #[serde(default = "default_poll_ms")]
+    pub poll_ms: u64,
     /// Whether to describe the service by gRPC reflection.
     #[serde(default)]
     pub reflection: bool,
-    /// Whether to log JSON lines.
+    /// How it meets its callers.
     #[serde(default)]
-    pub log_json: bool,
-}
-
-/// Where the market is.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MarketConfig {
-    /// JSON-RPC address of a chain node.
-    pub rpc_url: String,
-    /// File that names the market's contracts.
-    pub contracts_file: PathBuf,
-    /// How often to look for news, in milliseconds.
-    #[serde(default = "default_poll_ms")]
-    pub poll_ms: u64,
+    pub front: FrontConfig,
+    /// How it is watched.
+    #[serde(default)]
+    pub observe: ObserveConfig,
 }
 
 fn default_poll_ms() -> u64 {
     1_000
+}
+
+impl ServiceConfig for ExchangeConfig {
+    const SERVICE: &'static str = "exchange";
+
+    fn observe(&self) -> &ObserveConfig {
+        &self.observe
+    }
+
+    fn check(&self, findings: &mut Findings) {
+        self.front.check(Role::Exchange, self.listen, findings);
+        findings.folder("data_dir", &self.data_dir);
+        findings.check("sender_key_file", read_key(&self.sender_key_file).map(drop));
+        findings.url("chain_url", &self.chain_url, &["http", "https"]);
+        findings.check("deployment_file", read_deployment(&self.deployment_file).map(drop));
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +62,7 @@ mod tests {
     fn the_example_configuration_parses_and_misspelled_keys_do_not() {
         let text = include_str!("../config.example.toml");
         let config: ExchangeConfig = toml::from_str(text).expect("it parses");
-        assert_eq!(config.market.poll_ms, default_poll_ms());
-        assert!(toml::from_str::<ExchangeConfig>(&text.replace("rpc_url", "rpc_uri")).is_err());
+        assert_eq!(config.poll_ms, default_poll_ms());
+        assert!(toml::from_str::<ExchangeConfig>(&text.replace("chain_url", "chain_uri")).is_err());
     }
 }

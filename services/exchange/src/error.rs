@@ -2,7 +2,7 @@
 
 use crate::{payouts::PayoutError, refusal::Refusal};
 use locus_ledger::{LedgerError, OrderId, RegistrationId, ViewUnavailable};
-use locus_service::{ErrorCode, ServiceError};
+use locus_service::{AuditError, ErrorCode, ServiceError};
 use locus_wire::convert::FieldError;
 
 /// Anything that a call of the exchange can fail with.
@@ -11,6 +11,9 @@ pub enum ExchangeError {
     /// A field of the request is malformed.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// A transaction was sent and cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A page token that was not given out.
     #[error("the page token is not one of this service: leave it empty to start from the first page")]
     PageToken,
@@ -91,7 +94,7 @@ impl ServiceError for ExchangeError {
             Self::View(unavailable) if unavailable.untrustworthy => ErrorCode::Internal,
             Self::View(_) => ErrorCode::Unavailable,
             Self::Ledger(error) => ledger_code(error),
-            Self::Payouts(_) => ErrorCode::Internal,
+            Self::Payouts(_) | Self::Audit(_) => ErrorCode::Internal,
         }
     }
 
@@ -99,6 +102,7 @@ impl ServiceError for ExchangeError {
         match self {
             Self::Field(_) => "MALFORMED",
             Self::PageToken => "PAGE_TOKEN",
+            Self::Audit(_) => "AUDIT_LOG",
             Self::UnknownRegistration(_) | Self::UnknownBatch | Self::UnknownOrder(_) => "NOT_FINAL",
             Self::BatchNonceUsed => "BATCH_NONCE_USED",
             Self::TooFewSignatures { .. } => "TOO_FEW_SIGNATURES",

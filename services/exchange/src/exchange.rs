@@ -8,7 +8,7 @@ use locus_ledger::{
     order_id,
 };
 use locus_privacy::NetworkParameters;
-use locus_service::Clock;
+use locus_service::{AuditLog, Clock};
 use locus_wire::convert::NetworkInfo;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -27,6 +27,8 @@ pub(crate) struct Inner {
     pub(crate) token_name: String,
     pub(crate) book: Arc<PayoutBook>,
     pub(crate) clock: Clock,
+    /// Transactions sent.
+    pub(crate) audit: AuditLog,
     /// Held from building a payout version until it is settled, so that versions follow each other.
     pub(crate) settling: Mutex<()>,
 }

@@ -60,22 +60,22 @@ impl ExchangeService for Grpc {
     }
 
     async fn publish_panel(&self, request: Request<pb::PublishPanelRequest>) -> Answer<pb::PublishPanelResponse> {
-        respond(self.publish(request.get_ref()).await)
+        respond(self.recorded("PublishPanel", self.publish(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn register_datasets(
         &self,
         request: Request<pb::RegisterDatasetsRequest>,
     ) -> Answer<pb::RegisterDatasetsResponse> {
-        respond(self.register(request.get_ref()).await)
+        respond(self.recorded("RegisterDatasets", self.register(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn post_offer(&self, request: Request<pb::PostOfferRequest>) -> Answer<pb::PostOfferResponse> {
-        respond(self.offer(request.get_ref()).await)
+        respond(self.recorded("PostOffer", self.offer(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn withdraw_offer(&self, request: Request<pb::WithdrawOfferRequest>) -> Answer<pb::WithdrawOfferResponse> {
-        respond(self.withdraw(request.get_ref()).await)
+        respond(self.recorded("WithdrawOffer", self.withdraw(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn list_offers(&self, request: Request<pb::ListOffersRequest>) -> Answer<pb::ListOffersResponse> {
@@ -83,23 +83,23 @@ impl ExchangeService for Grpc {
     }
 
     async fn revoke_datasets(&self, request: Request<pb::RevokeDatasetsRequest>) -> Answer<pb::RevokeDatasetsResponse> {
-        respond(self.revoke(request.get_ref()).await)
+        respond(self.recorded("RevokeDatasets", self.revoke(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn record_erasure(&self, request: Request<pb::RecordErasureRequest>) -> Answer<pb::RecordErasureResponse> {
-        respond(self.erasure(request.get_ref()).await)
+        respond(self.recorded("RecordErasure", self.erasure(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn open_order(&self, request: Request<pb::OpenOrderRequest>) -> Answer<pb::OpenOrderResponse> {
-        respond(self.open(request.get_ref()).await)
+        respond(self.recorded("OpenOrder", self.open(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn settle_order(&self, request: Request<pb::SettleOrderRequest>) -> Answer<pb::SettleOrderResponse> {
-        respond(self.settle(request.get_ref()).await)
+        respond(self.recorded("SettleOrder", self.settle(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn refund_order(&self, request: Request<pb::RefundOrderRequest>) -> Answer<pb::RefundOrderResponse> {
-        respond(self.refund(request.get_ref()).await)
+        respond(self.recorded("RefundOrder", self.refund(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn get_order(&self, request: Request<pb::GetOrderRequest>) -> Answer<pb::GetOrderResponse> {
@@ -111,7 +111,7 @@ impl ExchangeService for Grpc {
     }
 
     async fn claim_payout(&self, request: Request<pb::ClaimPayoutRequest>) -> Answer<pb::ClaimPayoutResponse> {
-        respond(self.claim(request.get_ref()).await)
+        respond(self.recorded("ClaimPayout", self.claim(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn list_earnings(&self, request: Request<pb::ListEarningsRequest>) -> Answer<pb::ListEarningsResponse> {
@@ -122,12 +122,28 @@ impl ExchangeService for Grpc {
         &self,
         request: Request<pb::MintTestTokensRequest>,
     ) -> Answer<pb::MintTestTokensResponse> {
-        respond(self.mint(request.get_ref()).await)
+        respond(self.recorded("MintTestTokens", self.mint(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 }
 
 /// From messages to calls.
 impl Grpc {
+    /// Records a transaction that was sent for a call.
+    fn recorded<T>(
+        &self,
+        call: &'static str,
+        result: Result<T, ExchangeError>,
+        transaction: impl Fn(&T) -> &Bytes,
+    ) -> Result<T, ExchangeError> {
+        let sent = result?;
+        let hash = transaction(&sent);
+        if !hash.is_empty() {
+            let facts: [(&str, &dyn std::fmt::Display); 2] = [("call", &call), ("transaction", &hex::encode(hash))];
+            self.0.inner().audit.append("transaction_sent", &facts)?;
+        }
+        Ok(sent)
+    }
+
     async fn registration(
         &self,
         request: &pb::GetRegistrationRequest,

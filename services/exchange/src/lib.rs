@@ -1,5 +1,6 @@
 #![doc = include_str!("../SPEC.md")]
 
+mod access;
 mod config;
 mod error;
 mod exchange;
@@ -11,8 +12,9 @@ mod registrations;
 mod settle;
 mod start;
 
-pub use config::{ExchangeConfig, MarketConfig};
+pub use access::ACCESS;
+pub use config::ExchangeConfig;
 pub use error::ExchangeError;
 pub use payouts::PayoutError;
 pub use refusal::Refusal;
-pub use start::{ExchangeDeps, ExchangeHandle, StartError, start, start_with};
+pub use start::{ExchangeDeps, ExchangeHandle, StartError, start, start_on, start_with};

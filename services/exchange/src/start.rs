@@ -1,13 +1,17 @@
 //! Starting an exchange.
 
 use crate::{
+    access::ACCESS,
     config::ExchangeConfig,
     exchange::{Exchange, Inner},
     grpc,
     payouts::{PayoutBook, PayoutError},
 };
 use locus_ledger::{AccountKey, Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
-use locus_service::{Clock, Connector, Listen, ServeError, ServerHandle, ServerOptions, serve};
+use locus_service::{
+    AuditError, AuditLog, Clock, Connector, Front, FrontError, Listen, Metrics, Readiness, Role, Running, ServeError,
+    ServerHandle,
+};
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
@@ -21,6 +25,8 @@ use zeroize::Zeroizing;
 
 /// File of the payout table in the data folder.
 const PAYOUTS_FILE: &str = "payouts.redb";
+/// Hash-chained record of the transactions sent.
+const AUDIT_FILE: &str = "audit.log";
 /// Permission bits of group and others.
 const OTHERS_MODE: u32 = 0o077;
 
@@ -49,12 +55,18 @@ pub enum StartError {
         /// What is wrong.
         reason: String,
     },
+    /// The audit log cannot be opened or was changed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The chain cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The payout table cannot be opened.
     #[error(transparent)]
     Payouts(#[from] PayoutError),
+    /// It may not meet its callers as configured.
+    #[error(transparent)]
+    Front(#[from] FrontError),
     /// The server does not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -79,6 +91,7 @@ pub struct ExchangeDeps {
 #[derive(Debug)]
 pub struct ExchangeHandle {
     server: ServerHandle,
+    view: ViewFollower,
 }
 
 impl ExchangeHandle {
@@ -101,22 +114,47 @@ impl ExchangeHandle {
     }
 }
 
-/// Starts an exchange in this process.
+impl Running for ExchangeHandle {
+    async fn stopped(&mut self) -> Result<(), ServeError> {
+        Self::stopped(self).await
+    }
+
+    async fn shutdown(self) {
+        Self::shutdown(self).await;
+    }
+
+    fn readiness(&self) -> Readiness {
+        let view = self.view.clone();
+        Box::new(move || view.snapshot().finalized().map(drop).ok_or("the chain was not read yet"))
+    }
+}
+
+/// Starts an exchange inside this process, where every caller is trusted.
+///
+/// # Errors
+/// As [`start_on`].
+pub async fn start_with(deps: ExchangeDeps, listen: Listen, reflection: bool) -> Result<ExchangeHandle, StartError> {
+    start_on(deps, listen, &Front::local(reflection)).await
+}
+
+/// Starts an exchange.
 ///
 /// # Errors
 /// [`StartError::Ledger`] when the chain is another one or has no such market,
 /// [`StartError::Payouts`] when another process has the payout table open.
-pub async fn start_with(deps: ExchangeDeps, listen: Listen, reflection: bool) -> Result<ExchangeHandle, StartError> {
+pub async fn start_on(deps: ExchangeDeps, listen: Listen, front: &Front) -> Result<ExchangeHandle, StartError> {
     let ledger = Ledger::open(deps.chain, deps.contracts).await?;
     let data_dir = deps.data_dir;
     fs::create_dir_all(&data_dir).map_err(|source| StartError::File { path: data_dir.clone(), source })?;
     let book = Arc::new(PayoutBook::open(&data_dir.join(PAYOUTS_FILE))?);
+    let audit = AuditLog::open(&data_dir.join(AUDIT_FILE), deps.clock.clone())?;
     let exchange = Exchange::new(Inner {
         parameters: ledger.parameters().await?,
         token_name: ledger.token_name().await?,
         view: ViewFollower::start(ledger.clone(), deps.poll_period),
         ledger,
         book,
+        audit,
         clock: deps.clock,
         settling: Mutex::new(()),
     });
@@ -124,28 +162,36 @@ pub async fn start_with(deps: ExchangeDeps, listen: Listen, reflection: bool) ->
         // Everything but settlements and claims works without the table.
         tracing::error!(%error, "payout table is not at the chain's version");
     }
+    let view = exchange.inner().view.clone();
+    if let Some(metrics) = front.metrics() {
+        let followed = view.clone();
+        metrics.reading("chain_final_block_number", "Newest block of the chain that is final here.", move || {
+            followed.snapshot().finalized().map_or(0, |block| block.number)
+        });
+    }
     let routes = Routes::new(grpc::service(exchange));
-    let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
-    Ok(ExchangeHandle { server: serve(routes, listen, options).await? })
+    let server = front.serve(routes, &[ACCESS], listen, locus_wire::DESCRIPTOR_SET).await?;
+    Ok(ExchangeHandle { server, view })
 }
 
 /// Starts an exchange from its configuration.
 ///
 /// # Errors
-/// As [`start_with`], and [`StartError::SenderKey`] or [`StartError::Contracts`] for the files named.
-pub async fn start(config: ExchangeConfig) -> Result<ExchangeHandle, StartError> {
+/// As [`start_on`], and [`StartError::SenderKey`] or [`StartError::Contracts`] for the files named.
+pub async fn start(config: ExchangeConfig, metrics: Metrics) -> Result<ExchangeHandle, StartError> {
+    let front = config.front.open(Role::Exchange, config.listen, metrics)?.with_reflection(config.reflection);
     let sender = read_key(&config.sender_key_file)?;
     let deps = ExchangeDeps {
-        chain: Chain::http(&config.market.rpc_url, Some(&sender))?,
-        contracts: read_contracts(&config.market.contracts_file)?,
+        chain: Chain::http(&config.chain_url, Some(&sender))?,
+        contracts: read_deployment(&config.deployment_file)?,
         data_dir: config.data_dir,
         clock: Clock::system(),
-        poll_period: Duration::from_millis(config.market.poll_ms.max(1)),
+        poll_period: Duration::from_millis(config.poll_ms.max(1)),
     };
-    start_with(deps, Listen::Tcp(config.listen), config.reflection).await
+    start_on(deps, Listen::Tcp(config.listen), &front).await
 }
 
-fn read_key(path: &Path) -> Result<AccountKey, StartError> {
+pub(crate) fn read_key(path: &Path) -> Result<AccountKey, StartError> {
     let refused = || StartError::SenderKey { path: path.to_path_buf() };
     let failed = |source| StartError::File { path: path.to_path_buf(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
@@ -158,7 +204,7 @@ fn read_key(path: &Path) -> Result<AccountKey, StartError> {
     AccountKey::from_bytes(&secret).map_err(|_| refused())
 }
 
-fn read_contracts(path: &Path) -> Result<Contracts, StartError> {
+pub(crate) fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
     let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_path_buf(), source })?;
     let refused = |reason: String| StartError::Contracts { path: path.to_path_buf(), reason };
     let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;

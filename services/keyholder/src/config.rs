@@ -1,5 +1,9 @@
 //! Configuration of a keyholder.
 
+use crate::kek::KeyEncryptionKey;
+use crate::start::{KeyholderKeys, read_deployment};
+use locus_service::{Findings, FrontConfig, ObserveConfig, Role, ServiceConfig};
+use locus_sharing::KeyholderIndex;
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -11,6 +15,10 @@ pub struct KeyholderConfig {
     pub index: u8,
     /// Folder of the database, the wrapping key and the key files.
     pub data_dir: PathBuf,
+    /// File with the key that wraps the keys in `data_dir`: 64 hexadecimal digits, readable by its owner alone, best on
+    /// another disk or from a secret store.
+    #[serde(default)]
+    pub kek_file: Option<PathBuf>,
     /// Address to listen on, such as `127.0.0.1:7011`.
     pub listen: std::net::SocketAddr,
     /// JSON-RPC endpoint of this keyholder's own chain node.
@@ -22,4 +30,54 @@ pub struct KeyholderConfig {
     /// Whether to serve reflection; only for development.
     #[serde(default)]
     pub reflection: bool,
+    /// How it meets its callers.
+    #[serde(default)]
+    pub front: FrontConfig,
+    /// How it is watched.
+    #[serde(default)]
+    pub observe: ObserveConfig,
+}
+
+impl ServiceConfig for KeyholderConfig {
+    const SERVICE: &'static str = "keyholder";
+
+    fn observe(&self) -> &ObserveConfig {
+        &self.observe
+    }
+
+    fn check(&self, findings: &mut Findings) {
+        let index = findings.check("index", KeyholderIndex::try_new(self.index));
+        self.front.check(Role::Keyholder(self.index), self.listen, findings);
+        findings.folder("data_dir", &self.data_dir);
+        let kek = self.kek_file.as_deref().map(KeyEncryptionKey::read).transpose();
+        if let Some(kek) = findings.check("kek_file", kek) {
+            findings.check("data_dir", KeyholderKeys::load(&self.data_dir, kek.as_ref()).map(drop));
+        }
+        findings.url("chain_url", &self.chain_url, &["http", "https"]);
+        findings.check("deployment_file", read_deployment(&self.deployment_file).map(drop));
+        let others: Vec<String> = KeyholderIndex::ALL
+            .into_iter()
+            .filter(|other| Some(*other) != index)
+            .map(|other| other.to_string())
+            .collect();
+        if index.is_some() && !self.peers.keys().eq(others.iter()) {
+            findings.problem("peers", format!("name exactly the other keyholders, {}", others.join(" and ")));
+        }
+        for url in self.peers.values() {
+            self.front.check_url("peers", url, findings);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_configuration_parses_and_misspelled_keys_do_not() {
+        let text = include_str!("../config.example.toml");
+        let config: KeyholderConfig = toml::from_str(text).expect("it parses");
+        assert_eq!(config.peers.len(), 2);
+        assert!(toml::from_str::<KeyholderConfig>(&text.replace("chain_url", "chain_uri")).is_err());
+    }
 }

@@ -3,7 +3,7 @@
 use crate::store::StoreError;
 use locus_cohort::{CohortRefusal, PlanRefusal};
 use locus_commitment::DatasetId;
-use locus_service::{ErrorCode, ServiceError};
+use locus_service::{AuditError, ErrorCode, SeenError, ServiceError};
 use locus_sharing::SharingError;
 
 /// Everything a call can be refused for.
@@ -90,6 +90,12 @@ pub(crate) enum KeyholderError {
     /// The caller is not the registrant.
     #[error("only the registrant can ask for a statement")]
     NotRegistrant,
+    /// What is to be answered cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A signed request is not taken.
+    #[error(transparent)]
+    Request(#[from] SeenError),
     /// The cohort may not be asked.
     #[error(transparent)]
     Cohort(#[from] CohortRefusal),
@@ -117,6 +123,8 @@ impl ServiceError for KeyholderError {
                 ErrorCode::BadRequest
             }
             Self::Signature(_) | Self::Committee(_) | Self::NotRegistrant => ErrorCode::Forbidden,
+            Self::Request(error) => error.code(),
+            Self::Audit(_) => ErrorCode::Internal,
             Self::NotFinal(_) => ErrorCode::NotFound,
             Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved) => ErrorCode::Conflict,
             Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
@@ -148,6 +156,8 @@ impl ServiceError for KeyholderError {
             Self::StepMissing(_) => "STEP_MISSING",
             Self::NotRevoked(_) => "NOT_REVOKED",
             Self::NotRegistrant => "NOT_REGISTRANT",
+            Self::Request(error) => error.reason(),
+            Self::Audit(_) => "AUDIT_LOG",
             Self::Cohort(_) => "COHORT_REFUSED",
             Self::Plan(_) => "PLAN_REFUSED",
             Self::Sharing(_) => "SEEDS_REFUSED",

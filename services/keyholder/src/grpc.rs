@@ -5,7 +5,7 @@ use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
 };
-use locus_service::{MESSAGE_BYTES_MAX, blocking, to_status};
+use locus_service::{MESSAGE_BYTES_MAX, blocking, check_speaks_for_itself, spawn_for_request, to_status};
 use locus_wire::pb::keyholder::{
     self as pb,
     attest_datasets_request::Part as AttestPart,
@@ -62,7 +62,7 @@ impl KeyholderService for Grpc {
         let batch = Arc::new(self.0.open_batch(&header).await.map_err(status)?);
         let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
         let keyholder = self.0.clone();
-        tokio::spawn(async move {
+        spawn_for_request(async move {
             let result = check_chunks(&keyholder, &batch, &mut stream, &sender).await;
             if let Err(error) = result {
                 // A receiver that is gone needs no answer.
@@ -99,13 +99,16 @@ impl KeyholderService for Grpc {
         if !values.covers(&batch) {
             return Err(status(KeyholderError::Order("check values of the whole batch are needed")));
         }
-        self.0.attest_batch(&batch).await.map(Response::new).map_err(status)
+        let attestation = self.0.attest_batch(&batch).await.map_err(status)?;
+        self.0.record("batch_attested", &[("registration_digest", &hex::encode(batch.digest.0))]).map_err(status)?;
+        Ok(Response::new(attestation))
     }
 
     async fn share_noise_key(
         &self,
         request: Request<pb::ShareNoiseKeyRequest>,
     ) -> Result<Response<pb::ShareNoiseKeyResponse>, Status> {
+        check_speaks_for_itself(&request, request.get_ref().from_keyholder)?;
         self.0.receive_noise_key(request.get_ref()).await.map_err(status)?;
         Ok(Response::new(pb::ShareNoiseKeyResponse {}))
     }
@@ -116,6 +119,7 @@ impl KeyholderService for Grpc {
     ) -> Result<Response<pb::PrepareAnswerResponse>, Status> {
         let question = request.get_ref().question.as_ref().ok_or_else(missing_question)?;
         let preparation = self.0.prepare(question).await.map_err(status)?;
+        self.0.record("answer_prepared", &[("order", &hex::encode(&question.order_id))]).map_err(status)?;
         Ok(Response::new(pb::PrepareAnswerResponse { preparation: Some(preparation) }))
     }
 
@@ -126,6 +130,7 @@ impl KeyholderService for Grpc {
         let request = request.get_ref();
         let question = request.question.as_ref().ok_or_else(missing_question)?;
         let commitment = self.0.commit(question, &request.preparations).await.map_err(status)?;
+        self.0.record("answer_committed", &[("order", &hex::encode(&question.order_id))]).map_err(status)?;
         Ok(Response::new(pb::CommitAnswerResponse { commitment: Some(commitment) }))
     }
 
@@ -134,8 +139,10 @@ impl KeyholderService for Grpc {
         request: Request<pb::ReleaseAnswerRequest>,
     ) -> Result<Response<Self::ReleaseAnswerStream>, Status> {
         let release = self.0.release(request.get_ref()).await.map_err(status)?;
+        let order = hex::encode(&request.get_ref().order_id);
+        self.0.record("answer_released", &[("order", &order)]).map_err(status)?;
         let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
-        tokio::spawn(async move {
+        spawn_for_request(async move {
             let shares = release.shares.into_iter().map(ReleasePart::Share);
             let missing = release.payouts_missing.map(|known_sequence| pb::PayoutsMissing { known_sequence });
             let last = release.settlement.map(ReleasePart::Settlement).or(missing.map(ReleasePart::PayoutsMissing));
@@ -174,14 +181,20 @@ impl KeyholderService for Grpc {
         &self,
         request: Request<pb::EraseSeedsRequest>,
     ) -> Result<Response<pb::EraseSeedsResponse>, Status> {
-        self.0.erase_seeds(request.get_ref()).await.map(Response::new).map_err(status)
+        let receipt = self.0.erase_seeds(request.get_ref()).await.map_err(status)?;
+        let (registration, datasets) = (request.get_ref().registration_id, request.get_ref().ordinals.len());
+        self.0.record("seeds_erased", &[("registration", &registration), ("datasets", &datasets)]).map_err(status)?;
+        Ok(Response::new(receipt))
     }
 
     async fn get_statement(
         &self,
         request: Request<pb::GetStatementRequest>,
     ) -> Result<Response<pb::GetStatementResponse>, Status> {
-        self.0.statement(request.get_ref()).await.map(Response::new).map_err(status)
+        let statement = self.0.statement(request.get_ref()).await.map_err(status)?;
+        let (registration, ordinal) = (request.get_ref().registration_id, request.get_ref().ordinal);
+        self.0.record("statement_given", &[("registration", &registration), ("ordinal", &ordinal)]).map_err(status)?;
+        Ok(Response::new(statement))
     }
 }
 

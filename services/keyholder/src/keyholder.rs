@@ -5,7 +5,7 @@ use bytes::Bytes;
 use locus_commitment::{Address, Digest32, NetworkId};
 use locus_ledger::{AccountKey, ChainView, Contracts, Ledger, ViewFollower};
 use locus_privacy::NetworkParameters;
-use locus_service::Clock;
+use locus_service::{AuditLog, Clock, Metrics, SeenRequests, SignedRequest};
 use locus_sharing::{KeyholderIndex, NoiseKey, ShareIndex, seal::SealingPrivateKey};
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub(crate) struct Inner {
     pub(crate) signer: AccountKey,
     pub(crate) sealing: SealingPrivateKey,
     pub(crate) store: Store,
+    pub(crate) requests: SeenRequests,
+    pub(crate) audit: AuditLog,
     pub(crate) ledger: Ledger,
     pub(crate) view: ViewFollower,
     pub(crate) clock: Clock,
@@ -72,9 +74,55 @@ impl Keyholder {
         self.0.view.snapshot()
     }
 
+    /// Takes a signed request, once.
+    pub(crate) fn take_request(&self, request: &SignedRequest) -> Result<(), KeyholderError> {
+        Ok(self.0.requests.take(request, self.now_unix_s())?)
+    }
+
+    /// Records what is about to be answered; without a record it is not answered.
+    pub(crate) fn record(&self, event: &str, facts: &[(&str, &dyn std::fmt::Display)]) -> Result<(), KeyholderError> {
+        Ok(self.0.audit.append(event, facts)?)
+    }
+
+    /// Shows where chain and audit log stand.
+    pub(crate) fn show_on(&self, metrics: &Metrics) {
+        let followed = self.0.view.clone();
+        metrics.reading("chain_final_block_number", "Newest block of the chain that is final here.", move || {
+            followed.snapshot().finalized().map_or(0, |block| block.number)
+        });
+        let audit = self.0.audit.clone();
+        metrics.reading("audit_entries_count", "Entries of the audit log.", move || audit.head().sequence);
+    }
+
     /// Reads what is new on the chain.
     pub(crate) async fn poll_chain(&self) -> Result<(), KeyholderError> {
         self.0.view.refreshed().await.map_err(|error| KeyholderError::Chain(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Whether the chain, as far as it was read, has other keys for this keyholder.
+    pub(crate) fn is_someone_else(&self) -> bool {
+        let own = self.sealing_key().public_key().to_bytes();
+        self.view().keyholder(self.index().get()).is_some_and(|known| {
+            known.signer != self.signer_address() || known.hpke_public_key.as_slice() != own.as_slice()
+        })
+    }
+
+    /// Whether questions can be answered now; the reason when they cannot.
+    pub(crate) fn check_ready(&self) -> Result<(), &'static str> {
+        if self.view().finalized().is_none() {
+            return Err("the chain was not read yet");
+        }
+        if self.is_someone_else() {
+            return Err("the chain has other keys for this keyholder");
+        }
+        for share in locus_sharing::shares_of(self.index()) {
+            match self.store().noise_key(share.get()) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err("the noise keys are not agreed yet: all keyholders must be up"),
+                Err(_) => return Err("the database cannot be read"),
+            }
+        }
         Ok(())
     }
 

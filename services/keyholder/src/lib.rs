@@ -1,10 +1,14 @@
 #![doc = include_str!("../SPEC.md")]
 
+mod access;
 mod answer;
 mod config;
 mod enrol;
 mod error;
 mod grpc;
+mod identity;
+mod init;
+mod kek;
 mod keyholder;
 mod noise;
 mod payouts;
@@ -14,5 +18,9 @@ mod store;
 #[cfg(test)]
 mod testing;
 
+pub use access::ACCESS;
 pub use config::KeyholderConfig;
+pub use identity::{IdentityError, KeyholderIdentity};
+pub use init::{InitError, init};
+pub use kek::{KeyEncryptionKey, KeyFileError, rewrap};
 pub use start::{KeyholderDeps, KeyholderHandle, KeyholderKeys, PreparedKeyholder, StartError, prepare, start};

@@ -1,19 +1,22 @@
 //! Starting a keyholder.
 
 use crate::{
+    access::ACCESS,
     config::KeyholderConfig,
     grpc,
+    kek::{KeyEncryptionKey, KeyFileError, read_key, write_key},
     keyholder::{Inner, Keyholder, system_rng},
     store::{Store, StoreError},
 };
 use locus_ledger::{AccountError, AccountKey, Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
-use locus_service::{Clock, Connector, Listen, ServeError, ServerHandle, ServerOptions, serve};
+use locus_service::{
+    AuditError, AuditLog, Clock, Connector, Front, FrontError, Listen, Metrics, Readiness, Role, Running, SeenError,
+    SeenRequests, ServeError, ServerHandle,
+};
 use locus_sharing::{KeyholderIndex, SharingError, seal::SealingPrivateKey};
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +27,10 @@ use zeroize::Zeroizing;
 const CHAIN_PERIOD: Duration = Duration::from_secs(1);
 const SIGNER_FILE: &str = "committee.key";
 const SEALING_FILE: &str = "sealing.key";
+/// Record of the signed requests that were taken.
+const REQUESTS_FILE: &str = "requests.redb";
+/// Hash-chained record of what this keyholder did.
+pub(crate) const AUDIT_FILE: &str = "audit.log";
 
 /// Why a keyholder does not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,15 +43,34 @@ pub enum StartError {
         /// Cause.
         source: std::io::Error,
     },
-    /// A key file is damaged.
-    #[error("{path} is not a key file of 32 bytes: restore it from a backup")]
-    KeyFile {
+    /// A key file cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The keys are not there.
+    #[error("{path} is missing: make this keyholder's keys with `locus-keyholder init`, or restore them from a copy")]
+    NoKeys {
         /// The file.
         path: PathBuf,
+    },
+    /// The keys are not those of the market's keyholder.
+    #[error(
+        "the keys in {path} are not those of the market's keyholder {index}: correct index and data_dir, or restore the folder from a copy"
+    )]
+    OtherKeys {
+        /// The folder.
+        path: PathBuf,
+        /// 1, 2 or 3.
+        index: u8,
     },
     /// The storage cannot be opened.
     #[error("{0}")]
     Store(String),
+    /// The record of signed requests cannot be opened.
+    #[error(transparent)]
+    Requests(#[from] SeenError),
+    /// The audit log cannot be opened or was changed.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The deployment file cannot be read.
     #[error("{path} does not describe a deployment: {reason}")]
     Deployment {
@@ -62,6 +88,9 @@ pub enum StartError {
     /// The chain cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// It may not meet its callers as configured.
+    #[error(transparent)]
+    Front(#[from] FrontError),
     /// The server does not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -82,12 +111,33 @@ pub struct KeyholderKeys {
 }
 
 impl KeyholderKeys {
-    /// Loads the keys in `dir`, or makes them there (mode 0600).
+    /// Loads the keys in `dir`, which must be there.
+    ///
+    /// # Errors
+    /// [`StartError::NoKeys`] or [`StartError::KeyFile`].
+    pub fn load(dir: &Path, kek: Option<&KeyEncryptionKey>) -> Result<Self, StartError> {
+        for path in [dir.join(SIGNER_FILE), dir.join(SEALING_FILE)] {
+            if !path.exists() {
+                return Err(StartError::NoKeys { path });
+            }
+        }
+        Self::load_or_create_under(dir, kek)
+    }
+
+    /// Loads the keys in `dir`, or makes them there (mode 0600), not wrapped.
     pub fn load_or_create(dir: &Path) -> Result<Self, StartError> {
+        Self::load_or_create_under(dir, None)
+    }
+
+    /// Loads the keys in `dir`, or makes them there (mode 0600), wrapped under `kek`.
+    ///
+    /// # Errors
+    /// [`StartError::KeyFile`] for a file that `kek` does not open.
+    pub fn load_or_create_under(dir: &Path, kek: Option<&KeyEncryptionKey>) -> Result<Self, StartError> {
         fs::create_dir_all(dir).map_err(|source| StartError::File { path: dir.to_owned(), source })?;
         let signer =
-            load_or_create_key(&dir.join(SIGNER_FILE), || *AccountKey::generate(&mut system_rng()).to_bytes())?;
-        let sealing = load_or_create_key(&dir.join(SEALING_FILE), || {
+            load_or_create_key(&dir.join(SIGNER_FILE), kek, || *AccountKey::generate(&mut system_rng()).to_bytes())?;
+        let sealing = load_or_create_key(&dir.join(SEALING_FILE), kek, || {
             let mut seed = [0; 32];
             rand_core::Rng::fill_bytes(&mut system_rng(), &mut seed);
             seed
@@ -96,30 +146,17 @@ impl KeyholderKeys {
     }
 }
 
-fn load_or_create_key(path: &Path, make: impl FnOnce() -> [u8; 32]) -> Result<Zeroizing<[u8; 32]>, StartError> {
-    let failed = |source| StartError::File { path: path.to_owned(), source };
-    match fs::read(path) {
-        Ok(bytes) => {
-            let bytes = Zeroizing::new(bytes);
-            let key = <[u8; 32]>::try_from(bytes.as_slice());
-            key.map(Zeroizing::new).map_err(|_| StartError::KeyFile { path: path.to_owned() })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = Zeroizing::new(make());
-            let partial = path.with_extension("partial");
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&partial)
-                .map_err(failed)?;
-            file.write_all(&*key).and_then(|()| file.sync_all()).map_err(failed)?;
-            fs::rename(&partial, path).map_err(failed)?;
-            Ok(key)
-        }
-        Err(error) => Err(failed(error)),
+fn load_or_create_key(
+    path: &Path,
+    kek: Option<&KeyEncryptionKey>,
+    make: impl FnOnce() -> [u8; 32],
+) -> Result<Zeroizing<[u8; 32]>, StartError> {
+    if let Some(key) = read_key(path, kek)? {
+        return Ok(key);
     }
+    let key = Zeroizing::new(make());
+    write_key(path, &key, kek)?;
+    Ok(key)
 }
 
 /// What a keyholder is started with.
@@ -130,6 +167,8 @@ pub struct KeyholderDeps {
     pub keys: KeyholderKeys,
     /// Folder of its database.
     pub data_dir: PathBuf,
+    /// Wraps the database's wrapping key.
+    pub kek: Option<KeyEncryptionKey>,
     /// Its own connection to the chain.
     pub chain: Chain,
     /// The market.
@@ -143,7 +182,9 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
     let ledger = Ledger::open(deps.chain, deps.contracts).await?;
     let parameters = ledger.parameters().await?;
     let view = ViewFollower::start(ledger.clone(), CHAIN_PERIOD);
-    let store = Store::open(&deps.data_dir)?;
+    let store = Store::open_under(&deps.data_dir, deps.kek)?;
+    let audit = AuditLog::open(&deps.data_dir.join(AUDIT_FILE), deps.clock.clone())?;
+    let requests = SeenRequests::open(&deps.data_dir.join(REQUESTS_FILE))?;
     tracing::info!(keyholder = deps.index.get(), datasets = store.dataset_count()?, "keyholder storage opened");
     let keyholder = Keyholder::new(Inner {
         index: deps.index,
@@ -152,6 +193,8 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
         signer: deps.keys.signer,
         sealing: deps.keys.sealing,
         store,
+        requests,
+        audit,
         ledger,
         view,
         clock: deps.clock,
@@ -163,10 +206,16 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
 pub struct PreparedKeyholder(Keyholder);
 
 /// A running keyholder; stops when dropped.
-#[derive(Debug)]
 pub struct KeyholderHandle {
     server: ServerHandle,
     noise_keys: tokio::task::JoinHandle<()>,
+    keyholder: Keyholder,
+}
+
+impl std::fmt::Debug for KeyholderHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyholderHandle of {} at {:?}", self.keyholder.index(), self.server)
+    }
 }
 
 impl PreparedKeyholder {
@@ -177,11 +226,23 @@ impl PreparedKeyholder {
         peers: impl FnOnce() -> BTreeMap<KeyholderIndex, Connector>,
         reflection: bool,
     ) -> Result<KeyholderHandle, StartError> {
+        self.serve_on(listen, peers, &Front::local(reflection)).await
+    }
+
+    /// As [`serve`](Self::serve), behind a front.
+    pub async fn serve_on(
+        self,
+        listen: Listen,
+        peers: impl FnOnce() -> BTreeMap<KeyholderIndex, Connector>,
+        front: &Front,
+    ) -> Result<KeyholderHandle, StartError> {
+        if let Some(metrics) = front.metrics() {
+            self.0.show_on(metrics);
+        }
         let routes = Routes::new(grpc::service(self.0.clone()));
-        let options = ServerOptions { reflection: reflection.then_some(locus_wire::DESCRIPTOR_SET) };
-        let server = serve(routes, listen, options).await?;
-        let noise_keys = tokio::spawn(self.0.share_noise_keys(peers()));
-        Ok(KeyholderHandle { server, noise_keys })
+        let server = front.serve(routes, &[ACCESS], listen, locus_wire::DESCRIPTOR_SET).await?;
+        let noise_keys = tokio::spawn(self.0.clone().share_noise_keys(peers()));
+        Ok(KeyholderHandle { server, noise_keys, keyholder: self.0 })
     }
 }
 
@@ -203,14 +264,36 @@ impl KeyholderHandle {
     }
 }
 
-/// Starts a keyholder from its configuration file's values.
-pub async fn start(config: KeyholderConfig) -> Result<KeyholderHandle, StartError> {
+impl Running for KeyholderHandle {
+    async fn stopped(&mut self) -> Result<(), ServeError> {
+        Self::stopped(self).await
+    }
+
+    async fn shutdown(self) {
+        Self::shutdown(self).await;
+    }
+
+    fn readiness(&self) -> Readiness {
+        let keyholder = self.keyholder.clone();
+        Box::new(move || keyholder.check_ready())
+    }
+}
+
+/// Starts a keyholder from its configuration.
+///
+/// # Errors
+/// [`StartError::NoKeys`] before `init`; [`StartError::OtherKeys`] when the market's keyholder has others.
+pub async fn start(config: KeyholderConfig, metrics: Metrics) -> Result<KeyholderHandle, StartError> {
     let index = KeyholderIndex::try_new(config.index)?;
+    let role = Role::Keyholder(index.get());
+    let front = config.front.open(role, config.listen, metrics)?.with_reflection(config.reflection);
     let contracts = read_deployment(&config.deployment_file)?;
+    let kek = config.kek_file.as_deref().map(KeyEncryptionKey::read).transpose()?;
     let deps = KeyholderDeps {
         index,
-        keys: KeyholderKeys::load_or_create(&config.data_dir)?,
-        data_dir: config.data_dir,
+        keys: KeyholderKeys::load(&config.data_dir, kek.as_ref())?,
+        data_dir: config.data_dir.clone(),
+        kek,
         chain: Chain::http(&config.chain_url, None)?,
         contracts,
         clock: Clock::system(),
@@ -218,12 +301,19 @@ pub async fn start(config: KeyholderConfig) -> Result<KeyholderHandle, StartErro
     let mut peers = BTreeMap::new();
     for (number, url) in config.peers {
         let peer = KeyholderIndex::try_new(number.parse().unwrap_or(0))?;
-        peers.insert(peer, Connector::Url(url));
+        peers.insert(peer, front.connector(&url, Role::Keyholder(peer.get()))?);
     }
-    prepare(deps).await?.serve(Listen::Tcp(config.listen), || peers, config.reflection).await
+    let prepared = prepare(deps).await?;
+    if let Err(error) = prepared.0.poll_chain().await {
+        tracing::warn!(%error, "the chain is read later");
+    }
+    if prepared.0.is_someone_else() {
+        return Err(StartError::OtherKeys { path: config.data_dir, index: index.get() });
+    }
+    prepared.serve_on(Listen::Tcp(config.listen), || peers, &front).await
 }
 
-fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
+pub(crate) fn read_deployment(path: &Path) -> Result<Contracts, StartError> {
     let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.to_owned(), source })?;
     let refused = |reason: String| StartError::Deployment { path: path.to_owned(), reason };
     let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;

@@ -7,25 +7,26 @@ use crate::{
     store::{DatasetKey, StoreError, UseRecord},
 };
 use locus_commitment::Digest32;
-use locus_ledger::{OrderId, RegistrationId, RegistrationRecord};
+use locus_ledger::{OrderId, RegistrationId, RegistrationRecord, RequestTerms, statement_request_hash};
 use locus_privacy::{Charge, ChargeName, Rho, Tier};
-use locus_wire::{convert, pb::keyholder as pb, relay};
+use locus_service::SignedRequest;
+use locus_wire::{
+    convert::{self, field},
+    pb::keyholder as pb,
+};
 use std::collections::BTreeMap;
 
-/// How far the time in a request may be from this keyholder's clock.
-const REQUEST_AGE_MAX_S: u64 = 300;
 /// Uses in one statement.
 const USES_MAX: usize = 10_000;
 
 impl Keyholder {
-    /// Every use of a dataset, for its registrant.
+    /// Every use of a dataset, for its registrant, once for every signed request.
     pub(crate) async fn statement(
         &self,
         request: &pb::GetStatementRequest,
     ) -> Result<pb::GetStatementResponse, KeyholderError> {
-        if self.now_unix_s().abs_diff(request.time_unix_s) > REQUEST_AGE_MAX_S {
-            return Err(KeyholderError::Malformed("the request is older than five minutes: sign it again".into()));
-        }
+        let nonce = field::array("nonce", &request.nonce)?;
+        let terms = RequestTerms { deadline_unix_s: request.deadline_unix_s, nonce };
         self.poll_chain().await?;
         let id = RegistrationId(request.registration_id);
         let (registrant, person) = {
@@ -34,15 +35,11 @@ impl Keyholder {
             let leaf = leaf_of(registration, request.ordinal)?;
             (registration.registrant, leaf.person)
         };
-        let digest = relay::statement_request_digest(
-            &self.network(),
-            &registrant,
-            request.registration_id,
-            request.ordinal,
-            request.time_unix_s,
-        );
+        let digest = statement_request_hash(&self.network(), id, request.ordinal, self.index().get(), &terms);
         let verified = self.verify(registrant, &digest, &request.signature, "registrant").await;
         verified.map_err(|_| KeyholderError::NotRegistrant)?;
+        let taken = SignedRequest { signer: registrant.0, nonce, deadline_unix_s: terms.deadline_unix_s };
+        self.take_request(&taken)?;
         let budget = self.store().budget(&person)?;
         let charges: BTreeMap<ChargeName, Charge> = budget.charges().collect();
         let mut uses = Vec::new();

@@ -18,6 +18,7 @@ pub(crate) use datasets::{DatasetKey, PendingDataset};
 pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
 
+use crate::kek::{KeyEncryptionKey, KeyFileError};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::{
     path::{Path, PathBuf},
@@ -65,6 +66,9 @@ pub(crate) enum StoreError {
     /// A privacy rule refuses.
     #[error(transparent)]
     Privacy(#[from] locus_privacy::PrivacyError),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// The system has no randomness.
     #[error("the operating system gives no random bytes: {0}")]
     Randomness(#[from] getrandom::Error),
@@ -86,17 +90,20 @@ pub(crate) struct Store {
     database: Database,
     dir: PathBuf,
     wrapping_key: Mutex<WrappingKey>,
+    /// Wraps the wrapping key.
+    kek: Option<KeyEncryptionKey>,
 }
 
 impl Store {
-    /// Opens the storage in `dir`, or starts an empty one.
-    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+    /// Opens the storage in `dir`, or starts an empty one. Its wrapping key is wrapped under `kek`.
+    pub(crate) fn open_under(dir: &Path, kek: Option<KeyEncryptionKey>) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
-        Self::with_database(Database::builder().set_cache_size(CACHE_BYTES).create(dir.join("keyholder.redb"))?, dir)
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(dir.join("keyholder.redb"))?;
+        Self::with_database(database, dir, kek)
     }
 
     /// The storage in `database`, with the wrapping key in `dir`.
-    fn with_database(database: Database, dir: &Path) -> Result<Self, StoreError> {
+    fn with_database(database: Database, dir: &Path, kek: Option<KeyEncryptionKey>) -> Result<Self, StoreError> {
         let epoch = {
             let transaction = database.begin_write()?;
             let epoch = {
@@ -105,7 +112,7 @@ impl Store {
                 match stored {
                     Some(epoch) => epoch,
                     None => {
-                        vault::create_key(dir, 1)?;
+                        vault::create_key(dir, 1, kek.as_ref())?;
                         meta.insert(vault::EPOCH, 1)?;
                         1
                     }
@@ -115,9 +122,15 @@ impl Store {
             transaction.commit()?;
             epoch
         };
-        let wrapping_key = WrappingKey::load(dir, epoch)?;
+        let wrapping_key = WrappingKey::load(dir, epoch, kek.as_ref())?;
         vault::remove_other_keys(dir, epoch)?;
-        Ok(Self { database, dir: dir.to_owned(), wrapping_key: Mutex::new(wrapping_key) })
+        Ok(Self { database, dir: dir.to_owned(), wrapping_key: Mutex::new(wrapping_key), kek })
+    }
+
+    /// Opens the storage in `dir`, its wrapping key not wrapped itself.
+    #[cfg(test)]
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_under(dir, None)
     }
 
     fn wrapping_key(&self) -> MutexGuard<'_, WrappingKey> {

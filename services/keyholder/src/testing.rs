@@ -173,6 +173,8 @@ impl Committee {
             signer: account(number),
             sealing: sealing(index(number)),
             store: Store::open(dir).expect("the storage opens"),
+            requests: locus_service::SeenRequests::open(&dir.join("requests.redb")).expect("the record opens"),
+            audit: locus_service::AuditLog::open(&dir.join("audit.log"), Clock::system()).expect("the log opens"),
             view: ViewFollower::start(ledger.clone(), Duration::from_secs(3_600)),
             ledger,
             clock: Clock::system(),

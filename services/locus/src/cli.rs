@@ -1,5 +1,9 @@
 //! The command line as it is parsed. Every command's work is in [`commands`](crate::commands).
 
+mod operator;
+
+pub(crate) use operator::{DeployArgs, TlsCommand, TlsInitArgs, TlsIssueArgs};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use locus_commitment::Address;
 use locus_genomics::{Assembly, Condition, Declarations, DuoTerm, PurposeCode};
@@ -26,6 +30,19 @@ pub(crate) struct Global {
     /// Address of the market
     #[arg(long, global = true, value_name = "URL", env = "LOCUS_ENDPOINT", default_value = "http://127.0.0.1:7400")]
     pub(crate) endpoint: String,
+    /// Address of the archive [default: the endpoint]
+    #[arg(long, global = true, value_name = "URL", env = "LOCUS_ARCHIVE")]
+    pub(crate) archive: Option<String>,
+    /// Address of the exchange [default: the endpoint]
+    #[arg(long, global = true, value_name = "URL", env = "LOCUS_EXCHANGE")]
+    pub(crate) exchange: Option<String>,
+    /// Address of the aggregator [default: the endpoint]
+    #[arg(long, global = true, value_name = "URL", env = "LOCUS_AGGREGATOR")]
+    pub(crate) aggregator: Option<String>,
+    /// Certificates (PEM) of the authorities that services at https:// addresses are trusted by [default: those
+    /// that this machine trusts]
+    #[arg(long, global = true, value_name = "FILE", env = "LOCUS_CA")]
+    pub(crate) ca: Option<PathBuf>,
     /// Addresses of keyholders 1, 2 and 3 [default: the next three ports of the endpoint]
     #[arg(long, global = true, value_name = "URL,URL,URL", env = "LOCUS_KEYHOLDERS", value_delimiter = ',')]
     pub(crate) keyholders: Vec<String>,
@@ -41,6 +58,11 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run a market on this machine: archive, exchange, aggregator, three keyholders, chain
     Up(UpArgs),
+    /// Deploy the contracts of a market on any EVM chain, for services that run apart
+    Deploy(Box<DeployArgs>),
+    /// Certificates for services that run apart
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Your account and secrets
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod answers;
+mod deploy;
 mod enroll;
 mod keys;
 mod money;
@@ -9,8 +10,10 @@ mod orders;
 mod own;
 mod panel;
 mod question;
+mod tls;
 mod up;
 
+pub use deploy::DeployError;
 pub(crate) use own::words as own_words;
 
 use crate::{cli::Command, context::Context, demo, error::CommandError};
@@ -20,6 +23,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
     match command {
         Command::Demo(args) => demo::run(&args, context.output).await,
         Command::Up(args) => up::run(&args, context).await,
+        Command::Deploy(args) => deploy::run(&args, context).await,
+        Command::Tls(command) => tls::run(&command, context),
         Command::Keys(command) => keys::run(&command, context),
         Command::Panel(command) => panel::run(command, context).await,
         Command::Enroll(args) => enroll::run(args, context).await,

@@ -10,7 +10,7 @@ use locus_commitment::Digest32;
 use locus_genomics::{Panel, PanelDigest};
 use locus_ledger::OrderId;
 use locus_privacy::Tier;
-use locus_service::{Connector, connect_lazy};
+use locus_service::{Connector, connect_lazy, public_connector};
 use std::{
     fs,
     io::Write as _,
@@ -32,7 +32,16 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     endpoint: String,
     keyholders: Vec<String>,
+    apart: Apart,
     is_home_named: bool,
+}
+
+/// Services with addresses of their own, and whom to believe about them.
+struct Apart {
+    archive: Option<String>,
+    exchange: Option<String>,
+    aggregator: Option<String>,
+    ca: Option<PathBuf>,
 }
 
 impl Context {
@@ -47,6 +56,12 @@ impl Context {
             output: Output::new(global.json),
             endpoint: global.endpoint.clone(),
             keyholders: global.keyholders.clone(),
+            apart: Apart {
+                archive: global.archive.clone(),
+                exchange: global.exchange.clone(),
+                aggregator: global.aggregator.clone(),
+                ca: global.ca.clone(),
+            },
             is_home_named: global.data_dir.is_some(),
         })
     }
@@ -58,15 +73,25 @@ impl Context {
 
     /// Clients of all services; connected at their first call.
     pub(crate) fn services(&self) -> Result<Services, CommandError> {
-        let channel = |url: &String| connect_lazy(&Connector::Url(url.clone()));
+        let channel = |url: &str| Ok::<_, CommandError>(connect_lazy(&self.connector(url)?)?);
         let [first, second, third] = self.keyholder_urls()?;
         let market = channel(&self.endpoint)?;
+        let apart = |url: &Option<String>| url.as_ref().map_or_else(|| Ok(market.clone()), |url| channel(url));
         Ok(Services::new(ServiceChannels {
-            archive: market.clone(),
-            exchange: market.clone(),
-            aggregator: market,
+            archive: apart(&self.apart.archive)?,
+            exchange: apart(&self.apart.exchange)?,
+            aggregator: apart(&self.apart.aggregator)?,
             keyholders: [channel(&first)?, channel(&second)?, channel(&third)?],
         }))
+    }
+
+    /// How to reach a service.
+    fn connector(&self, url: &str) -> Result<Connector, CommandError> {
+        if url.starts_with("https://") {
+            Ok(public_connector(url, self.apart.ca.as_deref())?)
+        } else {
+            Ok(Connector::Url(url.to_owned()))
+        }
     }
 
     fn keyholder_urls(&self) -> Result<[String; 3], CommandError> {

@@ -1,11 +1,11 @@
 //! Why a command stops, and with which exit code.
 
-use crate::node::NodeError;
+use crate::{commands::DeployError, node::NodeError};
 use locus_client::{ClientError, FileError, KeystoreError, enrol::EnrolError, research::AnswerError};
 use locus_genomics::{DataUseError, PanelDecodeError, PanelTextError, SelectionError};
 use locus_intake::IntakeError;
 use locus_ledger::Amount;
-use locus_service::ServeError;
+use locus_service::{AuthorityError, ServeError, TlsError};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -26,6 +26,15 @@ pub enum CommandError {
     /// The market does not start or stopped by itself.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The market is not deployed.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
+    /// A certificate is not issued.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// Authorities cannot be read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A service cannot be addressed.
     #[error(transparent)]
     Serve(#[from] ServeError),

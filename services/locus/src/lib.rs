@@ -23,6 +23,7 @@ pub mod node;
 mod output;
 mod progress;
 
+pub use commands::DeployError;
 pub use error::CommandError;
 
 use crate::{cli::Cli, context::Context, output::Output};

@@ -21,7 +21,7 @@ mod deployment;
 mod folder;
 mod gateway;
 
-pub use folder::FolderError;
+pub use folder::{FolderError, read_key_file};
 
 use crate::node::deployment::Deployed;
 use locus_aggregator::{AggregatorDeps, AggregatorHandle};
@@ -304,7 +304,7 @@ impl Node {
     pub fn keyholder_urls(&self) -> Option<[String; 3]> {
         let url = |connector: &Connector| match connector {
             Connector::Url(url) => Some(url.clone()),
-            Connector::InProcess(_) => None,
+            Connector::Tls(_) | Connector::InProcess(_) => None,
         };
         let [first, second, third] = &self.connectors.keyholders;
         Some([url(first)?, url(second)?, url(third)?])
@@ -377,6 +377,7 @@ async fn start_keyholders(
             index,
             keys,
             data_dir: folders[index.position()].clone(),
+            kek: None,
             chain: Chain::embedded(chain.clone(), None),
             contracts,
             clock: Clock::system(),

@@ -18,7 +18,7 @@ from locus.query.v1 import query_pb2, query_pb2_grpc
 
 from .account import Account
 from .panel import Panel, Selection
-from .typed import ORDER, PERMIT, Domain, struct_hash
+from .typed import ANSWER_REQUEST, ORDER, PERMIT, Domain, RequestTerms, struct_hash
 
 TOKEN = 10**18
 NANO = 10**9
@@ -156,10 +156,16 @@ class Market:
 
     def answer(self, account: Account, order: "Order") -> query_pb2.AnswerRecord:
         """Waits for the answer to an order; asking again gives the same bytes at no charge."""
+        terms = RequestTerms.fresh()
+        network = self.network.network
+        domain = Domain("LocusQuery", network.chain_id, network.registry)
         request = query_pb2.AnswerQueryRequest(
             order_id=order.id,
             selection=order.question.selection_message(),
             hpke_public_key=account.sealing_key.public,
+            deadline_unix_s=terms.deadline_unix_s,
+            nonce=terms.nonce,
+            signature=account.sign_typed(domain, ANSWER_REQUEST, {"orderId": order.id, **terms.fields()}),
         )
         events = _said(lambda: list(self.query.AnswerQuery(request, timeout=_ANSWER_DEADLINE_S)))
         record = query_pb2.AnswerRecord(

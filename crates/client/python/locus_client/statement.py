@@ -1,6 +1,5 @@
 """Who has used a dataset: the keyholders' books, compared with each other."""
 
-import time
 from dataclasses import dataclass
 
 import grpc
@@ -8,8 +7,8 @@ import grpc
 from locus.keyholder.v1 import keyholder_pb2
 
 from .account import Account
-from .frame import digest
 from .market import Market, MarketError
+from .typed import STATEMENT_REQUEST, Domain, RequestTerms
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,11 @@ class Statement:
 
 def statement(market: Market, account: Account, registration: int, ordinal: int) -> Statement:
     """Asks every keyholder; fails when none answers or two disagree."""
-    now = int(time.time())
-    network = market.network.network
-    signed = digest(
-        "locus/wire/statement-request/v1",
-        network.chain_id.to_bytes(8, "little"),
-        network.registry,
-        account.address,
-        registration.to_bytes(8, "little"),
-        ordinal.to_bytes(4, "little"),
-        now.to_bytes(8, "little"),
-    )
-    request = keyholder_pb2.GetStatementRequest(
-        registration_id=registration, ordinal=ordinal, time_unix_s=now, signature=account.sign_digest(signed)
-    )
     books: dict[int, Statement] = {}
     refusals = []
     for index, keyholder in enumerate(market.keyholders, start=1):
         try:
+            request = signed_request(market, account, registration, ordinal, index)
             book = keyholder.GetStatement(request, timeout=30)
         except grpc.RpcError as error:
             refusals.append(f"keyholder {index}: {error.code().name}: {error.details()}")
@@ -69,6 +55,23 @@ def statement(market: Market, account: Account, registration: int, ordinal: int)
         raise MarketError("the keyholders' books differ: compare them with `locus statement`")
     first = next(iter(books.values()))
     return Statement(first.uses, first.rho_spent_nano, first.rho_left_nano, tuple(books))
+
+
+def signed_request(
+    market: Market, account: Account, registration: int, ordinal: int, keyholder: int
+) -> keyholder_pb2.GetStatementRequest:
+    """A request for one keyholder, which takes it once."""
+    terms = RequestTerms.fresh()
+    network = market.network.network
+    domain = Domain("LocusKeyholder", network.chain_id, network.registry)
+    message = {"registrationId": registration, "ordinal": ordinal, "keyholder": keyholder, **terms.fields()}
+    return keyholder_pb2.GetStatementRequest(
+        registration_id=registration,
+        ordinal=ordinal,
+        deadline_unix_s=terms.deadline_unix_s,
+        nonce=terms.nonce,
+        signature=account.sign_typed(domain, STATEMENT_REQUEST, message),
+    )
 
 
 def _use(use: keyholder_pb2.Use) -> Use:

@@ -1,5 +1,7 @@
 """What researchers and keyholders sign: EIP-712 messages of the contracts."""
 
+import secrets
+import time
 from dataclasses import dataclass
 
 from eth_account import Account as EthAccount
@@ -23,7 +25,32 @@ SETTLEMENT = {
         "uint64 payoutSequence,bytes32 payoutRoot"
     )
 }
+STATEMENT_REQUEST = {
+    "StatementRequest": _fields(
+        "uint64 registrationId,uint32 ordinal,uint8 keyholder,uint64 deadline,bytes32 nonce"
+    )
+}
+ANSWER_REQUEST = {"AnswerRequest": _fields("bytes32 orderId,uint64 deadline,bytes32 nonce")}
 PERMIT = {"Permit": _fields("address owner,address spender,uint256 value,uint256 nonce,uint256 deadline")}
+
+
+# How long a signed request may be taken; services allow five minutes.
+_REQUEST_LIFETIME_S = 120
+
+
+@dataclass(frozen=True)
+class RequestTerms:
+    """What makes a signed request a request of its own: it counts once."""
+
+    deadline_unix_s: int
+    nonce: bytes
+
+    @staticmethod
+    def fresh() -> "RequestTerms":
+        return RequestTerms(int(time.time()) + _REQUEST_LIFETIME_S, secrets.token_bytes(32))
+
+    def fields(self) -> dict:
+        return {"deadline": self.deadline_unix_s, "nonce": self.nonce}
 
 
 @dataclass(frozen=True)

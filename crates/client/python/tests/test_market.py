@@ -6,10 +6,12 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from locus_client import Account, AnswerError, Market, MarketError, Question, open_answer, statement
 from locus_client.market import TOKEN
+from locus_client.statement import signed_request
 
 EXTRACT = Path(__file__).resolve().parents[4] / "services" / "locus" / "demo" / "kgp3_exome_4500"
 PEOPLE = 2504
@@ -102,6 +104,17 @@ def test_a_stranger_gets_no_statement(running: Running) -> None:
     stranger = Account(b"\x01" * 32, b"\x02" * 32)
     with pytest.raises(MarketError, match="PERMISSION_DENIED"):
         statement(running.market, stranger, 1, 7)
+
+
+def test_a_signed_request_is_taken_once_and_by_its_keyholder_only(running: Running, exact: tuple) -> None:
+    first, second, _ = running.market.keyholders
+    request = signed_request(running.market, running.account, 1, 7, 1)
+    first.GetStatement(request, timeout=30)
+    for keyholder, reason in ((first, "made before"), (second, "registrant")):
+        with pytest.raises(grpc.RpcError) as refused:
+            keyholder.GetStatement(request, timeout=30)
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert reason in refused.value.details()
 
 
 def test_an_answer_that_was_changed_is_refused(running: Running, exact: tuple) -> None:

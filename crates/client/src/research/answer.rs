@@ -4,10 +4,13 @@ use crate::{
     error::ClientError,
     keystore::Keystore,
     progress::{Progress, Stage},
+    request::{fresh_terms, now_unix_s},
     research::{PlacedOrder, file},
     service::{CallError, FINALITY, RETRY, Services, name},
 };
-use locus_wire::pb::query as pb;
+use locus_commitment::NetworkId;
+use locus_ledger::answer_request_hash;
+use locus_wire::{convert::field, pb::query as pb};
 use std::path::Path;
 use tonic::{Code, Status};
 
@@ -26,14 +29,11 @@ pub async fn fetch_answer(
     answer_file: &Path,
     progress: &dyn Progress,
 ) -> Result<pb::AnswerRecord, ClientError> {
-    let request = pb::AnswerQueryRequest {
-        order_id: placed.record.order_id.clone(),
-        selection: placed.record.selection.clone(),
-        hpke_public_key: keystore.sealing_public_key().to_bytes().to_vec().into(),
-    };
     let (mut attempt, mut finality_attempt) = (1, 1);
     loop {
-        let status = match stream_answer(services, request.clone(), placed, progress).await {
+        // Every try is a request of its own: each is taken once.
+        let request = answer_request(keystore, placed)?;
+        let status = match stream_answer(services, request, placed, progress).await {
             Ok(record) => {
                 file::save_record(&record, answer_file)?;
                 return Ok(record);
@@ -54,6 +54,26 @@ pub async fn fetch_answer(
         }
         tracing::debug!(code = ?error.code, "no answer yet, asking again");
     }
+}
+
+/// A request for the answer to a placed order, signed now. It is taken once, within two minutes.
+///
+/// # Errors
+/// [`ClientError::Malformed`] for a record of an order without its market.
+pub fn answer_request(keystore: &Keystore, placed: &PlacedOrder) -> Result<pb::AnswerQueryRequest, ClientError> {
+    let malformed = |error| ClientError::Malformed { service: "record of the order", error };
+    let network = field::required("network", &placed.record.network).map_err(malformed)?;
+    let network = NetworkId::try_from(network).map_err(malformed)?;
+    let terms = fresh_terms(now_unix_s())?;
+    let digest = answer_request_hash(&network, &placed.order_id, &terms);
+    Ok(pb::AnswerQueryRequest {
+        order_id: placed.record.order_id.clone(),
+        selection: placed.record.selection.clone(),
+        hpke_public_key: keystore.sealing_public_key().to_bytes().to_vec().into(),
+        deadline_unix_s: terms.deadline_unix_s,
+        nonce: terms.nonce.to_vec().into(),
+        signature: keystore.sign(&digest)?,
+    })
 }
 
 /// Reads one answer stream to its summary.

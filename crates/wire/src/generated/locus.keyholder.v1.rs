@@ -330,11 +330,16 @@ pub struct GetStatementRequest {
     pub registration_id: u64,
     #[prost(uint32, tag = "2")]
     pub ordinal: u32,
+    /// Until when the request may be taken: at most five minutes from now.
     #[prost(uint64, tag = "3")]
-    pub time_unix_s: u64,
-    /// EIP-191 signature of the registrant over the request.
+    pub deadline_unix_s: u64,
+    /// EIP-712 signature of the registrant over StatementRequest(uint64 registrationId,uint32 ordinal,
+    /// uint8 keyholder,uint64 deadline,bytes32 nonce); domain LocusKeyholder, version 1, chain id, registry.
     #[prost(bytes = "bytes", tag = "4")]
     pub signature: ::prost::bytes::Bytes,
+    /// 32 random bytes: a request is taken once.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub nonce: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Use {
@@ -743,6 +748,7 @@ pub mod keyholder_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Every use of the datasets of a registration, for its registrant.
+        /// Errors: PERMISSION_DENIED (not the registrant, expired, or made before: sign it anew).
         pub async fn get_statement(
             &mut self,
             request: impl tonic::IntoRequest<super::GetStatementRequest>,
@@ -882,6 +888,7 @@ pub mod keyholder_service_server {
             tonic::Status,
         >;
         /// Every use of the datasets of a registration, for its registrant.
+        /// Errors: PERMISSION_DENIED (not the registrant, expired, or made before: sign it anew).
         async fn get_statement(
             &self,
             request: tonic::Request<super::GetStatementRequest>,

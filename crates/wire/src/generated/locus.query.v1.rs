@@ -67,6 +67,16 @@ pub struct AnswerQueryRequest {
     /// 1,216 bytes: the key whose digest the order names.
     #[prost(bytes = "bytes", tag = "3")]
     pub hpke_public_key: ::prost::bytes::Bytes,
+    /// Until when the request may be taken: at most five minutes from now.
+    #[prost(uint64, tag = "4")]
+    pub deadline_unix_s: u64,
+    /// 32 random bytes: a request is taken once.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub nonce: ::prost::bytes::Bytes,
+    /// EIP-712 signature of the order's researcher over AnswerRequest(bytes32 orderId,uint64 deadline,
+    /// bytes32 nonce); domain LocusQuery, version 1, chain id, registry.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub signature: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnswerProgress {
@@ -283,9 +293,10 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("locus.query.v1.QueryService", "QuoteQuery"));
             self.inner.unary(req, path, codec).await
         }
-        /// Answers a funded order. Progress events, then one block answer per panel block, then a summary.
+        /// Answers a funded order, for its researcher. Progress events, then one block answer per panel block, then a summary.
         /// Errors: NOT_FOUND (the order is not final on the chain), FAILED_PRECONDITION (floors, budgets,
-        /// terms), ABORTED (the keyholders disagree or one is missing: retry).
+        /// terms), ABORTED (the keyholders disagree or one is missing: retry), PERMISSION_DENIED (not the
+        /// researcher, expired, or made before: sign the request anew, also for a retry).
         pub async fn answer_query(
             &mut self,
             request: impl tonic::IntoRequest<super::AnswerQueryRequest>,
@@ -341,9 +352,10 @@ pub mod query_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Answers a funded order. Progress events, then one block answer per panel block, then a summary.
+        /// Answers a funded order, for its researcher. Progress events, then one block answer per panel block, then a summary.
         /// Errors: NOT_FOUND (the order is not final on the chain), FAILED_PRECONDITION (floors, budgets,
-        /// terms), ABORTED (the keyholders disagree or one is missing: retry).
+        /// terms), ABORTED (the keyholders disagree or one is missing: retry), PERMISSION_DENIED (not the
+        /// researcher, expired, or made before: sign the request anew, also for a retry).
         async fn answer_query(
             &self,
             request: tonic::Request<super::AnswerQueryRequest>,

@@ -10,7 +10,7 @@ use locus_commitment::{DatasetBodyDigest, DatasetId, Digest32, NetworkId, Person
 use locus_genomics::{PanelDigest, VariantSelection};
 use locus_ledger::{AccountKey, Amount, RegistrationId, Settlement};
 use locus_privacy::{Rho, Tier};
-use locus_service::{Connector, Listen, ServerHandle, ServerOptions, connect_lazy, serve};
+use locus_service::{Connector, Listen, ServerHandle, ServerOptions, connect_service, serve};
 use locus_sharing::{
     release_plan,
     seal::{ENCAPSULATION_BYTES, TAG_BYTES},
@@ -19,7 +19,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
-use tonic::{Request, service::Routes, transport::Channel};
+use tonic::{Request, service::Routes};
 
 mod scripted;
 
@@ -92,7 +92,7 @@ impl Stage {
                 servers.push(server);
                 connector
             };
-            let channel: Channel = connect_lazy(&connector).expect("a valid address");
+            let channel = connect_service(&connector).expect("a valid address");
             members.push(Member { index, signer: key(index).address(), client: KeyholderClient::new(channel) });
             scripts.push(script);
         }

@@ -166,8 +166,8 @@ impl Store {
     pub(crate) fn erase(&self, keys: &[DatasetKey]) -> Result<u32, StoreError> {
         let mut wrapping_key = self.wrapping_key();
         let next_epoch = wrapping_key.epoch.saturating_add(1);
-        vault::create_key(&self.dir, next_epoch)?;
-        let next = vault::WrappingKey::load(&self.dir, next_epoch)?;
+        vault::create_key(&self.dir, next_epoch, self.kek.as_ref())?;
+        let next = vault::WrappingKey::load(&self.dir, next_epoch, self.kek.as_ref())?;
         let mut erased = 0;
         let transaction = self.database.begin_write()?;
         {

@@ -355,7 +355,7 @@ impl StorageBackend for Disk {
 }
 
 fn open_on(disk: &Disk, dir: &Path) -> Result<Store, StoreError> {
-    Store::with_database(Builder::new().create_with_backend(disk.clone())?, dir)
+    Store::with_database(Builder::new().create_with_backend(disk.clone())?, dir, None)
 }
 
 #[test]

@@ -3,14 +3,14 @@
 //! the database has freed, and backups of it, no longer open.
 
 use super::StoreError;
+use crate::kek::{KeyEncryptionKey, read_key, write_key};
 use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit as _, Nonce,
     aead::{Aead as _, Payload},
 };
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -28,12 +28,11 @@ pub(super) struct WrappingKey {
 
 impl WrappingKey {
     /// Reads the key of `epoch`.
-    pub(super) fn load(dir: &Path, epoch: u64) -> Result<Self, StoreError> {
+    pub(super) fn load(dir: &Path, epoch: u64, kek: Option<&KeyEncryptionKey>) -> Result<Self, StoreError> {
         let path = key_path(dir, epoch);
-        let failed = |source| StoreError::File { path: path.clone(), source };
-        let mut bytes = Zeroizing::new([0u8; 32]);
-        File::open(&path).and_then(|mut file| file.read_exact(&mut *bytes)).map_err(failed)?;
-        Ok(Self { epoch, cipher: ChaCha20Poly1305::new((&*bytes).into()) })
+        let missing = || StoreError::File { path: path.clone(), source: std::io::ErrorKind::NotFound.into() };
+        let key = read_key(&path, kek)?.ok_or_else(missing)?;
+        Ok(Self { epoch, cipher: ChaCha20Poly1305::new((&*key).into()) })
     }
 
     /// Wraps `secret` under the record's name.
@@ -55,16 +54,11 @@ impl WrappingKey {
 }
 
 /// Writes a fresh random key for `epoch`, durable when this returns.
-pub(super) fn create_key(dir: &Path, epoch: u64) -> Result<(), StoreError> {
-    let path = key_path(dir, epoch);
-    let failed = |source| StoreError::File { path: path.clone(), source };
-    let mut bytes = Zeroizing::new([0u8; 32]);
-    getrandom::fill(&mut *bytes)?;
+pub(super) fn create_key(dir: &Path, epoch: u64, kek: Option<&KeyEncryptionKey>) -> Result<(), StoreError> {
+    let mut key = Zeroizing::new([0u8; 32]);
+    getrandom::fill(&mut *key)?;
     // A file of this epoch can only be a leftover of a crash before the epoch was committed.
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
-    file.write_all(&*bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
+    Ok(write_key(&key_path(dir, epoch), &key, kek)?)
 }
 
 /// Overwrites and removes the keys of all epochs but `epoch`.
@@ -84,7 +78,8 @@ pub(super) fn remove_other_keys(dir: &Path, epoch: u64) -> Result<(), StoreError
 fn destroy(path: &Path) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     file.rewind()?;
-    file.write_all(&[0; 32])?;
+    // Wrapped keys are longer than plain ones.
+    file.write_all(&[0; 64])?;
     file.sync_all()?;
     fs::remove_file(path)
 }

@@ -94,16 +94,7 @@ impl FolderLock {
 pub(super) fn operator_key(data_dir: &Path) -> Result<AccountKey, FolderError> {
     let path = data_dir.join(OPERATOR_KEY_FILE);
     match fs::metadata(&path) {
-        Ok(metadata) => {
-            let refused = || FolderError::OperatorKey { path: path.clone() };
-            if metadata.permissions().mode() & OTHERS_MODE != 0 {
-                return Err(refused());
-            }
-            let text = Zeroizing::new(fs::read(&path).map_err(FolderError::io(&path))?);
-            let mut secret = Zeroizing::new([0; 32]);
-            hex::decode_to_slice(text.trim_ascii_end(), &mut secret[..]).map_err(|_| refused())?;
-            AccountKey::from_bytes(&secret).map_err(|_| refused())
-        }
+        Ok(_) => read_key_file(&path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if data_dir.join(super::deployment::DEPLOYMENT_FILE).exists() {
                 return Err(FolderError::OperatorKeyLost { path });
@@ -119,6 +110,22 @@ pub(super) fn operator_key(data_dir: &Path) -> Result<AccountKey, FolderError> {
         }
         Err(source) => Err(FolderError::Io { path, source }),
     }
+}
+
+/// The account key in a file of 64 hexadecimal digits that only its owner can read.
+///
+/// # Errors
+/// [`FolderError::OperatorKey`] for another content or mode.
+pub fn read_key_file(path: &Path) -> Result<AccountKey, FolderError> {
+    let refused = || FolderError::OperatorKey { path: path.to_path_buf() };
+    let metadata = fs::metadata(path).map_err(FolderError::io(path))?;
+    if metadata.permissions().mode() & OTHERS_MODE != 0 {
+        return Err(refused());
+    }
+    let text = Zeroizing::new(fs::read(path).map_err(FolderError::io(path))?);
+    let mut secret = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim_ascii_end(), &mut secret[..]).map_err(|_| refused())?;
+    AccountKey::from_bytes(&secret).map_err(|_| refused())
 }
 
 fn fresh_key() -> Result<(AccountKey, Zeroizing<[u8; 32]>), FolderError> {

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part of it")]
 
+pub mod hosts;
+
 use serde_json::Value;
 use std::{
     fs,
@@ -19,6 +21,18 @@ fn locus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_locus"));
     command.env_remove("LOCUS_HOME").env_remove("LOCUS_ENDPOINT").env_remove("LOCUS_KEYHOLDERS");
     command
+}
+
+/// A market that commands can be sent to.
+pub trait Reach {
+    /// Options that name its services.
+    fn options(&self) -> Vec<String>;
+}
+
+impl Reach for Market {
+    fn options(&self) -> Vec<String> {
+        ["--endpoint", &self.endpoint, "--keyholders", &self.keyholders].map(str::to_owned).to_vec()
+    }
 }
 
 /// Runs `locus` with these words.
@@ -95,24 +109,24 @@ impl User {
         user
     }
 
-    fn command(&self, market: Option<&Market>) -> Command {
+    fn command(&self, market: Option<&dyn Reach>) -> Command {
         let mut command = locus();
         command.arg("--json").arg("--data-dir").arg(&self.home);
         if let Some(market) = market {
-            command.args(["--endpoint", &market.endpoint, "--keyholders", &market.keyholders]);
+            command.args(market.options());
         }
         command
     }
 
     /// Runs a command that must succeed; its JSON result.
-    pub fn does(&self, market: &Market, words: &[&str]) -> Value {
+    pub fn does(&self, market: &dyn Reach, words: &[&str]) -> Value {
         let output = self.tries(market, words);
         assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// Runs a command that must fail with `code`; what it says.
-    pub fn fails(&self, market: &Market, words: &[&str], code: i32) -> String {
+    pub fn fails(&self, market: &dyn Reach, words: &[&str], code: i32) -> String {
         let output = self.tries(market, words);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
@@ -121,12 +135,12 @@ impl User {
     }
 
     /// Runs a command.
-    pub fn tries(&self, market: &Market, words: &[&str]) -> Output {
+    pub fn tries(&self, market: &dyn Reach, words: &[&str]) -> Output {
         self.command(Some(market)).args(words).output().expect("the binary starts")
     }
 
     /// Starts a command beside the test.
-    pub fn starts(&self, market: &Market, words: &[&str]) -> Child {
+    pub fn starts(&self, market: &dyn Reach, words: &[&str]) -> Child {
         let mut command = self.command(Some(market));
         command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
     }

@@ -1,0 +1,294 @@
+//! A market whose services are processes of their own: a chain node, three keyholders, archive, exchange and
+//! aggregator, each with a configuration file, a certificate and a folder.
+
+use super::{Reach, User, run, text};
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+/// Names the program of the chain node.
+const ANVIL_VARIABLE: &str = "LOCUS_ANVIL";
+/// Set where these tests may not be left out.
+const REQUIRED_VARIABLE: &str = "LOCUS_ANVIL_REQUIRED";
+/// Key of the first account of every Anvil, which has money.
+const OPERATOR_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+/// Wraps the keyholders' keys; each real one has its own.
+const KEK: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+/// Services in the order in which they start.
+const SERVICES: [&str; 6] = ["keyholder-1", "keyholder-2", "keyholder-3", "exchange", "archive", "aggregator"];
+
+/// A chain node; ends with this value.
+pub struct Anvil {
+    process: Child,
+    pub url: String,
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Anvil {
+    /// A fresh node that makes a block for every transaction and one every second; a block is final when two
+    /// follow. `None` where there is none, unless one is required.
+    pub fn start() -> Option<Self> {
+        let Some(program) = std::env::var_os(ANVIL_VARIABLE) else {
+            let is_required = std::env::var_os(REQUIRED_VARIABLE).is_some();
+            assert!(!is_required, "{REQUIRED_VARIABLE} is set, but {ANVIL_VARIABLE} names no Anvil program");
+            eprintln!("not run: {ANVIL_VARIABLE} names no Anvil program");
+            return None;
+        };
+        let mut process = Command::new(&program)
+            .args(["--port", "0", "--host", "127.0.0.1", "--accounts", "1"])
+            .args(["--block-time", "1", "--mixed-mining", "--slots-in-an-epoch", "1"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program:?} does not start: {error}"));
+        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let address = lines.find_map(|line| line.ok()?.strip_prefix("Listening on ").map(str::to_owned));
+        // It writes on; nobody may leave the pipe full.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(Self { process, url: format!("http://{}", address.expect("it listens")) })
+    }
+}
+
+/// A service that runs; killed when dropped.
+pub struct Service {
+    process: Child,
+    log: std::thread::JoinHandle<String>,
+}
+
+impl Service {
+    /// Tells it to end as a host that shuts down would; its exit code and its log.
+    pub fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        let code = self.process.wait().expect("it ended").code();
+        (code, self.log.join().expect("the log was read"))
+    }
+
+    /// Ends it at once.
+    pub fn kill(mut self) -> String {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ended");
+        self.log.join().expect("the log was read")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// A folder with everything that the services of a market need, and the chain node.
+pub struct Hosts {
+    pub dir: PathBuf,
+    pub anvil: Anvil,
+    ports: Vec<u16>,
+    observe_ports: Vec<u16>,
+}
+
+impl Hosts {
+    /// Keys, deployment, certificates and configuration files in `dir`, by the commands that operators use.
+    pub fn prepare(dir: &Path, biobank: &User) -> Option<Self> {
+        let anvil = Anvil::start()?;
+        fs::create_dir_all(dir).expect("a folder");
+        let operator = dir.join("operator.key");
+        fs::write(&operator, OPERATOR_KEY).expect("written");
+        fs::set_permissions(&operator, fs::Permissions::from_mode(0o600)).expect("closed");
+        let hosts = Self { dir: dir.to_owned(), anvil, ports: free_ports(), observe_ports: free_ports() };
+        let kek = hosts.path("kek");
+        fs::write(&kek, KEK).expect("written");
+        fs::set_permissions(&kek, fs::Permissions::from_mode(0o600)).expect("closed");
+        for index in ["1", "2", "3"] {
+            let (data, public) =
+                (hosts.path(&format!("keyholder-{index}")), hosts.path(&format!("public-{index}.json")));
+            let made = program("locus-keyholder")
+                .args(["init", "--index", index, "--data-dir", &data, "--public", &public, "--kek-file", &kek])
+                .output()
+                .expect("it starts");
+            assert!(made.status.success(), "{}", text(&made.stderr));
+        }
+        let deployed = hosts.deploy(&["--test-network", "--accreditor", &format!("{}=Biobank", biobank.accreditor())]);
+        assert!(deployed.status.success(), "{}", text(&deployed.stderr));
+        let tls = hosts.path("tls");
+        let roles = "archive,exchange,aggregator,keyholder/1,keyholder/2,keyholder/3";
+        for words in [vec!["tls", "init", &tls], vec!["tls", "issue", &tls, "--role", roles]] {
+            let done = run(&words);
+            assert!(done.status.success(), "{}", text(&done.stderr));
+        }
+        for service in SERVICES {
+            fs::write(hosts.config(service), hosts.config_text(service)).expect("written");
+        }
+        Some(hosts)
+    }
+
+    /// `locus deploy` on the node, with `options`.
+    pub fn deploy(&self, options: &[&str]) -> Output {
+        let public = ["1", "2", "3"].map(|index| self.path(&format!("public-{index}.json"))).join(",");
+        let operator = self.path("operator.key");
+        let out = self.path("deployment.json");
+        let fixed = ["deploy", "--json", "--rpc", &self.anvil.url, "--operator-key", &operator, "--keyholder", &public];
+        run(&[&fixed[..], &["--out", &out], options].concat())
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.join(name).to_str().expect("utf-8").to_owned()
+    }
+
+    /// Configuration file of a service.
+    pub fn config(&self, service: &str) -> String {
+        self.path(&format!("{service}.toml"))
+    }
+
+    fn url(&self, service: &str) -> String {
+        format!("https://127.0.0.1:{}", self.ports[place(service)])
+    }
+
+    fn config_text(&self, service: &str) -> String {
+        let port = self.ports[place(service)];
+        let observe = self.observe_ports[place(service)];
+        let path = |name: &str| self.path(name);
+        let keyholders = ["keyholder-1", "keyholder-2", "keyholder-3"].map(|keyholder| self.url(keyholder));
+        let (stem, own) = match service.strip_prefix("keyholder-") {
+            Some(index) => {
+                let peers: Vec<String> = (1..=3)
+                    .filter(|other| other.to_string() != index)
+                    .map(|other| format!("{other} = {:?}\n", keyholders[other - 1]))
+                    .collect();
+                (
+                    "keyholder",
+                    format!("index = {index}\nkek_file = {:?}\n[peers]\n{}", self.path("kek"), peers.concat()),
+                )
+            }
+            None if service == "exchange" => (service, format!("sender_key_file = {:?}\n", path("operator.key"))),
+            None => {
+                let exchange = if service == "aggregator" {
+                    format!("exchange = {:?}\n", self.url("exchange"))
+                } else {
+                    String::new()
+                };
+                let store = path("objects");
+                (service, format!("store_url = {store:?}\nkeyholders = {keyholders:?}\n{exchange}"))
+            }
+        };
+        assert!(service.starts_with(stem));
+        format!(
+            "listen = \"127.0.0.1:{port}\"\ndata_dir = {:?}\nchain_url = {:?}\ndeployment_file = {:?}\n{own}\n\
+             [observe]\nlisten = \"127.0.0.1:{observe}\"\nlog_json = true\n\
+             [front.tls]\ncertificate = {:?}\nkey = {:?}\nauthority = {:?}\ntrust_domain = \"locus.local\"\n",
+            path(service),
+            self.anvil.url,
+            path("deployment.json"),
+            path(&format!("tls/{service}.pem")),
+            path(&format!("tls/{service}.key")),
+            path("tls/ca.pem"),
+        )
+    }
+
+    /// What `--check-config` says about a service.
+    pub fn check(&self, service: &str, variables: &[(&str, &str)]) -> Output {
+        let mut command = program_of(service);
+        command.args([&self.config(service), "--check-config"]).envs(variables.iter().copied());
+        command.output().expect("it starts")
+    }
+
+    /// Starts a service and waits until it says that it has started.
+    pub fn start(&self, service: &str) -> Service {
+        let mut process = program_of(service)
+            .arg(self.config(service))
+            .env("LOCUS_LOG", "debug,h2=info,hyper=info,rustls=info,tower=info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stderr = BufReader::new(process.stderr.take().expect("piped"));
+        let mut seen = String::new();
+        while !seen.contains("\"started\"") {
+            let read = stderr.read_line(&mut seen).expect("utf-8");
+            assert!(read > 0, "{service} ended: {seen}");
+        }
+        Service { process, log: std::thread::spawn(move || rest(seen, stderr)) }
+    }
+
+    /// Starts every service.
+    pub fn start_all(&self) -> Vec<Service> {
+        SERVICES.iter().map(|service| self.start(service)).collect()
+    }
+
+    /// What a service answers on its address for operators.
+    pub fn observe(&self, service: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.observe_ports[place(service)])).expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read");
+        answer
+    }
+
+    /// What `locus-keyholder audit verify` says about the record in `file`, and whether it contains `noted`.
+    pub fn audit(&self, file: &str, noted: Option<&str>) -> Output {
+        let mut command = program("locus-keyholder");
+        command.args(["audit", "verify", file]);
+        if let Some(head) = noted {
+            command.args(["--contains", head]);
+        }
+        command.output().expect("it starts")
+    }
+
+    /// The description that `locus deploy` wrote.
+    pub fn deployment(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.path("deployment.json")).expect("written")).expect("JSON")
+    }
+}
+
+impl Reach for Hosts {
+    fn options(&self) -> Vec<String> {
+        let keyholders = ["keyholder-1", "keyholder-2", "keyholder-3"].map(|keyholder| self.url(keyholder)).join(",");
+        let mut options = vec!["--ca".to_owned(), self.path("tls/ca.pem"), "--keyholders".to_owned(), keyholders];
+        for service in ["archive", "exchange", "aggregator"] {
+            options.extend([format!("--{service}"), self.url(service)]);
+        }
+        options
+    }
+}
+
+fn rest(mut seen: String, mut stderr: BufReader<ChildStderr>) -> String {
+    let mut bytes = Vec::new();
+    // A killed process leaves whatever it wrote.
+    let _ = stderr.read_to_end(&mut bytes);
+    seen.push_str(&text(&bytes));
+    seen
+}
+
+fn place(service: &str) -> usize {
+    SERVICES.iter().position(|name| *name == service).expect("a service")
+}
+
+/// Ports that were free a moment ago.
+fn free_ports() -> Vec<u16> {
+    let listeners: Vec<TcpListener> =
+        SERVICES.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
+}
+
+fn program_of(service: &str) -> Command {
+    program(
+        if service.starts_with("keyholder") { "locus-keyholder".to_owned() } else { format!("locus-{service}") }
+            .as_str(),
+    )
+}
+
+/// A binary beside `locus`.
+fn program(name: &str) -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_locus")).with_file_name(name);
+    assert!(path.is_file(), "{} is not built: run the tests with --workspace", path.display());
+    Command::new(path)
+}
