@@ -2,6 +2,7 @@
 
 mod bench;
 mod codegen;
+mod e2e;
 mod test;
 
 use anyhow::Result;
@@ -33,6 +34,8 @@ enum Task {
         #[arg(long, value_name = "ID", value_delimiter = ',')]
         only: Vec<String>,
     },
+    /// Run services as processes of their own on a chain node, and the client in another language.
+    E2e,
     /// Install what the tests need, check generated files and run every test.
     Test {
         /// Leave out installing npm packages and the contracts' own checks; Anvil must be there.
@@ -46,6 +49,7 @@ fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Bench { json, only } => bench::run(&root, json, &only),
         Task::Codegen { check } => codegen::run(&root, check),
+        Task::E2e => e2e::run(&root),
         Task::Test { no_npm } => test::run(&root, no_npm),
     }
 }

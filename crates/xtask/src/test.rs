@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use std::{path::Path, process::Command};
 
-const CONTRACTS: &str = "crates/ledger/contracts";
-const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+pub(crate) const CONTRACTS: &str = "crates/ledger/contracts";
+pub(crate) const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
 
 /// Checks formatting, lints, generated files and contracts, then runs all Rust tests.
 pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
@@ -16,6 +16,10 @@ pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
         step(&contracts, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
         step(&contracts, "npm", &["run", "check"], &[])?;
         step(&contracts, "npm", &["test"], &[])?;
+        // Style of the public contract, and that clients of the last release are still understood.
+        let proto = root.join("proto");
+        step(&proto, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
+        step(&proto, "npm", &["run", "check"], &[])?;
     }
     // The ledger's tests run on a real chain as well, or fail: nothing is skipped in silence.
     let anvil = contracts.join(ANVIL);
@@ -27,7 +31,7 @@ pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
     step(root, "cargo", &["test", "--release", "--workspace"], &environment)
 }
 
-fn step(dir: &Path, program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
+pub(crate) fn step(dir: &Path, program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
     let line = format!("{program} {}", arguments.join(" "));
     eprintln!("xtask: {line}");
     let status = Command::new(program)

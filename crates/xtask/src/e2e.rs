@@ -1,0 +1,38 @@
+//! The end-to-end command: services as processes of their own, and the client in another language.
+
+use crate::test::{ANVIL, CONTRACTS, step};
+use anyhow::{Context as _, Result};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+const PYTHON_CLIENT: &str = "crates/client/python";
+
+/// Builds every binary, runs a market of separate processes on a chain node, and has the Python client buy from a market.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let contracts = root.join(CONTRACTS);
+    step(&contracts, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
+    step(root, "cargo", &["build", "--release", "--workspace", "--bins"], &[])?;
+    let anvil = contracts.join(ANVIL).to_string_lossy().into_owned();
+    let environment = [("LOCUS_ANVIL", anvil), ("LOCUS_ANVIL_REQUIRED", "1".to_owned())];
+    step(root, "cargo", &["test", "--release", "--workspace", "--test", "services_run_apart"], &environment)?;
+
+    let target = target_folder(root);
+    let venv = target.join("python-client");
+    let python = venv.join("bin/python").to_string_lossy().into_owned();
+    let client = root.join(PYTHON_CLIENT);
+    if !venv.join("bin/pytest").is_file() {
+        step(root, "python3", &["-m", "venv", &venv.to_string_lossy()], &[])?;
+        step(&client, &python, &["-m", "pip", "install", "--quiet", "--editable", ".[test]"], &[])?;
+    }
+    step(&client, &python, &["generate.py"], &[])?;
+    let binary = target.join("release/locus");
+    let binary = binary.canonicalize().with_context(|| format!("{} was not built", binary.display()))?;
+    let environment = [("LOCUS_BINARY", binary.to_string_lossy().into_owned())];
+    step(&client, &python, &["-m", "pytest", "--quiet"], &environment)
+}
+
+fn target_folder(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
