@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("locus-phenotype", 0),
     ("locus-statistics", 0),
     ("locus-intake", 1),
+    ("locus-proofs", 1),
     ("locus-store", 1),
     ("locus-wire", 1),
     ("locus-ledger", 1),
@@ -58,6 +59,7 @@ const QUARANTINE: &[(&str, &[&str])] = &[
     ("parquet", &["locus-store"]),
     ("hpke", &["locus-sharing"]),
     ("sqlparser", &["locus-phenotype"]),
+    ("ark-", &["locus-commitment", "locus-proofs"]),
 ];
 
 /// Pure packages must not name any of these.

@@ -26,7 +26,7 @@ use locus_proofs::{
     },
     groth16::{ProvingKey, Shape, ToxicWaste},
     registry::{Group, GroupOffer},
-    update::{RegistryEvent, RegistryTree, UpdatePublic, UpdateProof, UpdateShape, UpdateVerifier, update_shape},
+    update::{RegistryEvent, RegistryTree, UpdateProof, UpdatePublic, UpdateShape, UpdateVerifier, update_shape},
 };
 use locus_rlwe::{BlockKeys, DatasetEncryptor, EncryptionNoise, Mask};
 use locus_sharing::{MasterSecret, ShareIndex};
@@ -68,7 +68,13 @@ fn key_of(shape: impl FnOnce() -> Shape) -> Result<ProvingKey> {
     for (clause, rows) in &shape.clause_rows {
         println!("  {clause}: {rows}");
     }
-    println!("  {}: {} rows, domain {}, {} entries", shape.name, shape.rows.len(), shape.domain_size(), shape.rows.entry_count());
+    println!(
+        "  {}: {} rows, domain {}, {} entries",
+        shape.name,
+        shape.rows.len(),
+        shape.domain_size(),
+        shape.rows.entry_count()
+    );
     Ok(timed("setup", || ProvingKey::setup(&shape, &ToxicWaste::development(&shape.name)))?)
 }
 
@@ -177,8 +183,7 @@ fn cohort() -> Result<()> {
     let groups = tree.shard(shape.shard_levels(), 0);
     let mut selected: Vec<[bool; 5]> = groups.iter().map(|group| [group.is_some(); 5]).collect();
     selected[204][4] = false;
-    let purpose =
-        Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE };
+    let purpose = Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE };
     let policy = CohortPolicy::new(&purpose, QueryTier::Open, 0, false, Provenance::default(), 20_000);
     let path = tree.path(shape.shard_levels(), 0);
     let witness = CohortWitness { groups, selected, blinding: Fr::from(5u64), path };
@@ -189,9 +194,8 @@ fn cohort() -> Result<()> {
     let public = CohortPublic { root: tree.root(), shard: 0, policy, condition, price_max, before, after };
     let verifier = CohortVerifier::new(key.verifying_key.clone());
     for _ in 0..3 {
-        let proof = timed("prove_cohort", || {
-            CohortProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng))
-        })?;
+        let proof =
+            timed("prove_cohort", || CohortProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng)))?;
         timed("verify (cohort)", || verifier.verify(&public, &proof))?;
     }
     Ok(())
@@ -209,9 +213,8 @@ fn update() -> Result<()> {
     let (public, witness) = UpdatePublic::advance(shape, &mut tree, &events)?;
     let verifier = UpdateVerifier::new(key.verifying_key.clone());
     for _ in 0..3 {
-        let proof = timed("prove_update", || {
-            UpdateProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng))
-        })?;
+        let proof =
+            timed("prove_update", || UpdateProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng)))?;
         timed("verify (update)", || verifier.verify(&public, &proof))?;
     }
     Ok(())
@@ -219,9 +222,8 @@ fn update() -> Result<()> {
 
 /// Commitments of whole datasets: six panel blocks.
 fn pedersen() -> Result<()> {
-    let generators = timed("generators of 6 blocks", || {
-        (0..6).map(|block| Generators::expand(block, 0)).collect::<Vec<_>>()
-    });
+    let generators =
+        timed("generators of 6 blocks", || (0..6).map(|block| Generators::expand(block, 0)).collect::<Vec<_>>());
     let body: Vec<u64> = (1..=4096u64).map(|slot| slot.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
     let people = 16;
     let of_dataset = || {

@@ -281,5 +281,9 @@ pub fn read_proof(text: &str) -> Result<Proof, ProofsError> {
     let pair = |value: &Value| Ok::<_, ProofsError>(Fq2::new(coordinate(&value[0])?, coordinate(&value[1])?));
     let (a, c) = (g1(&value["pi_a"])?, g1(&value["pi_c"])?);
     let b = G2Affine::new_unchecked(pair(&value["pi_b"][0])?, pair(&value["pi_b"][1])?);
-    if is_sound_g1(&a) && is_sound_g2(&b) && is_sound_g1(&c) { Ok(Proof { a, b, c }) } else { Err(ProofsError::BadPoint) }
+    if is_sound_g1(&a) && is_sound_g2(&b) && is_sound_g1(&c) {
+        Ok(Proof { a, b, c })
+    } else {
+        Err(ProofsError::BadPoint)
+    }
 }

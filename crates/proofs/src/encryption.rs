@@ -31,12 +31,12 @@ mod circuit;
 mod proof;
 mod statement;
 
-pub(crate) use statement::genotype_tag;
 pub use circuit::EncryptionCircuit;
 pub use proof::{EncryptionProof, EncryptionVerifier, encryption_shape};
+pub(crate) use statement::genotype_tag;
 pub use statement::{
-    BlockGenotypes, EncryptionPublic, EncryptionShape, EncryptionWitness, EncryptionViolation, binding,
-    block_blinding, genotype_commitment, share_commitment,
+    BlockGenotypes, EncryptionPublic, EncryptionShape, EncryptionViolation, EncryptionWitness, binding, block_blinding,
+    genotype_commitment, share_commitment,
 };
 
 #[cfg(test)]

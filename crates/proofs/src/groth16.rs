@@ -15,6 +15,7 @@ use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
 use locus_commitment::r1cs::{Builder, Linear, Mode, Rows};
 
 mod encoding;
+mod msm;
 mod prove;
 mod setup;
 mod verify;

@@ -1,17 +1,19 @@
 #![doc = include_str!("../SPEC.md")]
 
 pub mod circom;
+mod circuits;
 pub mod cohort;
 pub mod disclosure;
 mod domain;
 pub mod encryption;
 mod error;
-#[cfg(test)]
-mod testing;
 pub mod groth16;
 pub mod keys;
 pub mod registry;
+#[cfg(test)]
+mod testing;
 pub mod update;
 pub mod words;
 
+pub use circuits::Statement;
 pub use error::ProofsError;

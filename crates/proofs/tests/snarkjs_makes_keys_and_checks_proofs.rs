@@ -5,7 +5,7 @@
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use locus_commitment::{
     field::Fr,
-    poseidon::{self, r1cs::hash_list},
+    poseidon::{self, r1cs::hash},
     r1cs::{Builder, Linear},
 };
 use locus_proofs::{
@@ -14,16 +14,12 @@ use locus_proofs::{
     },
     groth16::{Circuit, ProvingKey, Shape, ToxicWaste, assign},
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 const VARIABLE: &str = "LOCUS_SNARKJS";
 const REQUIRED_VARIABLE: &str = "LOCUS_SNARKJS_REQUIRED";
 
-/// Knows a list whose hash, and the hash plus a public number, are public.
+/// Knows two numbers whose hash, and the hash plus a public number, are public.
 struct Preimage {
     list: Vec<Fr>,
     number: Fr,
@@ -31,7 +27,7 @@ struct Preimage {
 
 impl Preimage {
     fn new() -> Self {
-        Self { list: (1..=5u64).map(Fr::from).collect(), number: Fr::from(1_000_000_007u64) }
+        Self { list: (1..=2u64).map(Fr::from).collect(), number: Fr::from(1_000_000_007u64) }
     }
 }
 
@@ -41,14 +37,14 @@ impl Circuit for Preimage {
     }
 
     fn public_inputs(&self) -> Vec<Fr> {
-        let digest = poseidon::hash_list(Fr::from(9u64), &self.list);
+        let digest = poseidon::hash(&self.list);
         vec![digest, self.number, digest + self.number]
     }
 
     fn synthesize(&self, builder: &mut Builder, inputs: &[Linear]) {
         builder.clause("preimage");
         let list: Vec<Linear> = self.list.iter().map(|element| builder.witness(*element)).collect();
-        let digest = hash_list(builder, Fr::from(9u64), &list);
+        let digest = hash(builder, &list);
         builder.enforce_equal(&digest, &inputs[0]);
         builder.enforce_equal(&inputs[0].plus(&inputs[1]), &inputs[2]);
     }
@@ -133,11 +129,11 @@ fn a_ceremony_with_snarkjs_makes_a_key_that_both_sides_prove_and_verify_with() {
     let Some(workshop) = Workshop::open() else { return };
     let circuit = Preimage::new();
     let shape = Shape::of(&circuit);
-    assert!(shape.domain_size() <= 1 << 10);
+    assert!(shape.domain_size() <= 1 << 8);
     workshop.write("circuit.r1cs", write_r1cs(&shape));
     workshop.write("witness.wtns", write_wtns(&assign(&circuit)));
 
-    workshop.run("powersoftau new bn128 10 first.ptau");
+    workshop.run("powersoftau new bn128 8 first.ptau");
     workshop.run("powersoftau contribute first.ptau second.ptau --name=one -e=entropy");
     workshop.run("powersoftau prepare phase2 second.ptau final.ptau");
     workshop.run("groth16 setup circuit.r1cs final.ptau first.zkey");
@@ -181,5 +177,4 @@ fn snarkjs_proves_and_verifies_with_a_key_of_ours() {
     workshop.write("verification_key.json", write_verification_key(&key.verifying_key));
     workshop.accepts(&key, &circuit, "verification_key.json");
     workshop.is_accepted(&key, &circuit, "ours.zkey");
-    assert!(Path::new(&workshop.path("theirs.json")).exists());
 }

@@ -5,6 +5,8 @@ use std::{path::Path, process::Command};
 
 pub(crate) const CONTRACTS: &str = "crates/ledger/contracts";
 pub(crate) const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+const INTEROP: &str = "crates/proofs/interop";
+const SNARKJS: &str = "node_modules/snarkjs/build/cli.cjs";
 
 /// Checks formatting, lints, generated files and contracts, then runs all Rust tests.
 pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
@@ -20,14 +22,24 @@ pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
         let proto = root.join("proto");
         step(&proto, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
         step(&proto, "npm", &["run", "check"], &[])?;
+        step(&root.join(INTEROP), "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
     }
     // The ledger's tests run on a real chain as well, or fail: nothing is skipped in silence.
     let anvil = contracts.join(ANVIL);
     if !anvil.is_file() {
         bail!("there is no anvil at {}: run `npm ci` in {CONTRACTS}", anvil.display());
     }
-    let anvil = anvil.to_string_lossy().into_owned();
-    let environment = [("LOCUS_ANVIL", anvil), ("LOCUS_ANVIL_REQUIRED", "1".to_owned())];
+    let snarkjs = root.join(INTEROP).join(SNARKJS);
+    if !snarkjs.is_file() {
+        bail!("there is no snarkjs at {}: run `npm ci` in {INTEROP}", snarkjs.display());
+    }
+    let required = || "1".to_owned();
+    let environment = [
+        ("LOCUS_ANVIL", anvil.to_string_lossy().into_owned()),
+        ("LOCUS_ANVIL_REQUIRED", required()),
+        ("LOCUS_SNARKJS", snarkjs.to_string_lossy().into_owned()),
+        ("LOCUS_SNARKJS_REQUIRED", required()),
+    ];
     step(root, "cargo", &["test", "--release", "--workspace"], &environment)
 }
 

@@ -40,7 +40,8 @@ pub struct Rows {
 impl Rows {
     /// Appends one side of a row; equal variables are merged and zeros left out.
     pub(super) fn push(&mut self, side: Side, constant: Fr, terms: &[(Fr, u32)]) {
-        let mut sorted: Vec<(u32, Fr)> = terms.iter().map(|(coefficient, variable)| (*variable, *coefficient)).collect();
+        let mut sorted: Vec<(u32, Fr)> =
+            terms.iter().map(|(coefficient, variable)| (*variable, *coefficient)).collect();
         sorted.push((0, constant));
         sorted.sort_by_key(|(variable, _)| *variable);
         let mut merged: Vec<(u32, Fr)> = Vec::with_capacity(sorted.len());
@@ -98,23 +99,25 @@ impl Rows {
         a * b == c
     }
 
-    /// A digest of all rows, to tell circuits apart.
+    /// A digest of all rows, to tell circuits apart: BLAKE3, because large circuits have gigabytes.
     pub fn digest(&self, public_inputs: usize, variables: usize) -> crate::Digest32 {
-        let mut writer = crate::Sha3Writer::new(crate::domain::DST_ROWS);
-        writer.part(&(public_inputs as u64).to_le_bytes()).part(&(variables as u64).to_le_bytes());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(crate::domain::DST_ROWS.as_bytes());
+        hasher.update(&(public_inputs as u64).to_le_bytes()).update(&(variables as u64).to_le_bytes());
+        let coefficients: Vec<[u64; 4]> = self.coefficients.iter().map(|value| value.into_bigint().0).collect();
         let mut bytes = Vec::new();
-        for side in Side::ALL {
-            for row in 0..self.len() {
+        for matrix in &self.matrices {
+            let starts = [0].into_iter().chain(matrix.ends.iter().copied());
+            for (start, end) in starts.zip(matrix.ends.iter().copied()) {
                 bytes.clear();
-                for (variable, coefficient) in self.entries(side, row) {
+                bytes.extend_from_slice(&((end - start) as u64).to_le_bytes());
+                for (variable, place) in &matrix.entries[start..end] {
                     bytes.extend_from_slice(&variable.to_le_bytes());
-                    for limb in coefficient.into_bigint().0 {
-                        bytes.extend_from_slice(&limb.to_le_bytes());
-                    }
+                    coefficients[*place as usize].iter().for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
                 }
-                writer.part(&bytes);
+                hasher.update(&bytes);
             }
         }
-        writer.finish()
+        crate::Digest32(*hasher.finalize().as_bytes())
     }
 }

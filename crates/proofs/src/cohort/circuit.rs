@@ -207,7 +207,8 @@ fn enforce_price(
     open: &Linear,
 ) -> Linear {
     builder.clause("C7 expiry and price");
-    let days_left = number(&terms[EXPIRY_SHIFT..EXPIRY_SHIFT + DAY_BITS]).minus(&number(&statement.policy[DAY_SHIFT..]));
+    let days_left =
+        number(&terms[EXPIRY_SHIFT..EXPIRY_SHIFT + DAY_BITS]).minus(&number(&statement.policy[DAY_SHIFT..]));
     enforce_not_negative(builder, open, &days_left, DAY_BITS);
     let prices = &words[word::PRICES..word::PRICES + PRICE_CLASSES];
     let price = overlap(builder, prices, &statement.policy[CLASS_SHIFT..]);

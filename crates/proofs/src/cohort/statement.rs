@@ -4,7 +4,7 @@ use crate::{
     domain::{DST_COHORT_WORDS, DST_PAYOUTS},
     error::ProofsError,
     registry::{
-        DAY_BITS, DATA_USE_BITS, GROUP_SIZE, Group, PRICE_BITS, PRICE_CLASSES, REGISTRY_DEPTH, SHARD_LEVELS, TIER_BITS,
+        DATA_USE_BITS, DAY_BITS, GROUP_SIZE, Group, PRICE_BITS, PRICE_CLASSES, REGISTRY_DEPTH, SHARD_LEVELS, TIER_BITS,
     },
     words::WordInputs,
 };
@@ -177,8 +177,8 @@ impl CohortPolicy {
         require(!other_condition, CohortViolation::DataUse)?;
         let tier = u128::from(offer.tiers) & (self.0 >> TIER_SHIFT) & 7 != 0;
         let audience = !offer.named_only && (!offer.accredited_only || self.has(RESEARCHER_SHIFT));
-        let provenance = (group.accredited || !self.has(NEED_ACCREDITED_SHIFT))
-            && (group.proven || !self.has(NEED_PROVEN_SHIFT));
+        let provenance =
+            (group.accredited || !self.has(NEED_ACCREDITED_SHIFT)) && (group.proven || !self.has(NEED_PROVEN_SHIFT));
         require(tier && audience && provenance, CohortViolation::Terms)?;
         let affordable = self.price_of(group) <= public.price_max;
         require(offer.expiry_day >= self.day() && affordable, CohortViolation::Price)
@@ -336,8 +336,7 @@ impl CohortWitness {
     }
 
     pub(crate) fn shard_root(&self) -> Fr {
-        let mut nodes: Vec<Fr> =
-            self.groups.iter().map(|group| group.map_or(Fr::ZERO, |group| group.leaf())).collect();
+        let mut nodes: Vec<Fr> = self.groups.iter().map(|group| group.map_or(Fr::ZERO, |group| group.leaf())).collect();
         while nodes.len() > 1 {
             nodes = nodes.as_chunks::<ARITY>().0.iter().map(node).collect();
         }

@@ -328,4 +328,5 @@ fn every_public_word_is_bound() {
 #[test]
 fn the_rows_match_their_golden_files() {
     matches_golden_rows(&cohort_shape(small()));
+    matches_golden_rows(&cohort_shape(CohortShape::FULL));
 }

@@ -104,7 +104,6 @@ fn numbered(bits: &[Linear]) -> Linear {
 
 /// The sum of the products: the value whose bit is set.
 fn select(builder: &mut Builder, choice: &[Linear], values: &[Linear]) -> Linear {
-    let products: Vec<Linear> =
-        choice.iter().zip(values).map(|(bit, value)| builder.multiply(value, bit)).collect();
+    let products: Vec<Linear> = choice.iter().zip(values).map(|(bit, value)| builder.multiply(value, bit)).collect();
     Linear::sum(&products)
 }

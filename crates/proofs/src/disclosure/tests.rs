@@ -140,8 +140,7 @@ fn a_list_of_claims_verifies_for_its_verifier_purpose_time_and_dataset_only() {
     let lacked = (VariantIndex(with_code(0, 50)), GenotypeClaim::DOES_NOT_CARRY);
     let context = context(vec![carried, lacked]);
     let tree = tree();
-    let proof =
-        DisclosureProof::prove_shape(&key, small(), &context, &tree, block, &mut system_rng()).unwrap();
+    let proof = DisclosureProof::prove_shape(&key, small(), &context, &tree, block, &mut system_rng()).unwrap();
     let verifier = DisclosureVerifier::new(key.verifying_key.clone());
     let bytes = proof.to_bytes();
     let proof = DisclosureProof::parse(&bytes).unwrap();

@@ -160,9 +160,10 @@ impl EncryptionCircuit<'_> {
         let inverse = builder.witness(wrap.value().inverse().unwrap_or(Fr::ZERO));
         builder.enforce(&wrap, &inverse, &Linear::one());
 
-        let at_challenge = mask.iter().rev().fold(Fr::ZERO, |sum, coefficient| {
-            sum * challenge.value() + signed(i128::from(*coefficient))
-        });
+        let at_challenge = mask
+            .iter()
+            .rev()
+            .fold(Fr::ZERO, |sum, coefficient| sum * challenge.value() + signed(i128::from(*coefficient)));
         let start = builder.witness(at_challenge);
         let mut shifted = start.clone();
         let mut total = Linear::zero();

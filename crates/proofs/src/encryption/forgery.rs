@@ -109,7 +109,8 @@ struct Coefficients {
 impl Coefficients {
     fn at(challenge: Fr) -> Self {
         let mask = shape().mask();
-        let power: Vec<Fr> = std::iter::successors(Some(Fr::ONE), |power| Some(*power * challenge)).take(RING).collect();
+        let power: Vec<Fr> =
+            std::iter::successors(Some(Fr::ONE), |power| Some(*power * challenge)).take(RING).collect();
         let wrap = challenge.pow([RING as u64]) + Fr::ONE;
         let first: Fr = mask.iter().zip(&power).map(|(value, power)| signed(i128::from(*value)) * power).sum();
         let mut secret = vec![first];
@@ -186,7 +187,11 @@ fn attack(group: Group) {
     assert_eq!(verdict(&public, &witness, group.left_out()), None, "a random body passes the broken circuit");
     assert_eq!(verdict(&public, &witness, BoundGroups::ALL), Some("E7 challenge"));
     seal(&mut public, &witness, BoundGroups::ALL);
-    assert_eq!(verdict(&public, &witness, BoundGroups::ALL), Some("E8 encryption"), "a bound group moves the challenge");
+    assert_eq!(
+        verdict(&public, &witness, BoundGroups::ALL),
+        Some("E8 encryption"),
+        "a bound group moves the challenge"
+    );
 }
 
 #[test]

@@ -184,8 +184,7 @@ pub fn binding(context: &DatasetContext, block: PanelBlockIndex, plane: Plane, b
         let bytes: Vec<u8> = Mask::v1().coefficients().iter().flat_map(|value| value.to_le_bytes()).collect();
         sha3_256(DST_MASK, &[&bytes]).0
     });
-    let parts: [&[u8]; 5] =
-        [&context.to_bytes(), &block.0.to_le_bytes(), &[plane.code()], mask_digest, &body.0.0];
+    let parts: [&[u8]; 5] = [&context.to_bytes(), &block.0.to_le_bytes(), &[plane.code()], mask_digest, &body.0.0];
     field_of_digest(&sha3_256(DST_ENCRYPTION_BINDING, &parts))
 }
 
@@ -290,7 +289,8 @@ impl EncryptionPublic {
             return Err(ProofsError::WrongSize("the encryption"));
         }
         let values = witness.integer_body(shape, plane);
-        witness.carries = carries(&values, &body, &shape.centre()).ok_or(ProofsError::CarryOutOfRange { block: block.0 })?;
+        witness.carries =
+            carries(&values, &body, &shape.centre()).ok_or(ProofsError::CarryOutOfRange { block: block.0 })?;
         let mut public = Self {
             binding,
             plane,

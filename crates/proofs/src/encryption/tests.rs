@@ -37,8 +37,7 @@ pub(super) fn valid(plane: Plane, label: &str) -> (EncryptionPublic, EncryptionW
 fn complete(plane: Plane, mut witness: EncryptionWitness) -> (EncryptionPublic, EncryptionWitness) {
     let body = encrypt(small(), plane, &witness);
     let binding = Fr::from(99u64);
-    let public =
-        EncryptionPublic::complete(small(), binding, plane, PanelBlockIndex(0), body, &mut witness).unwrap();
+    let public = EncryptionPublic::complete(small(), binding, plane, PanelBlockIndex(0), body, &mut witness).unwrap();
     (public, witness)
 }
 

@@ -1,9 +1,12 @@
 //! Proving.
 
-use super::{Assignment, Circuit, Proof, ProvingKey, assign, domain_of};
+use super::{
+    Assignment, Circuit, Proof, ProvingKey, assign, domain_of,
+    msm::{Scalars, multiply},
+};
 use crate::error::ProofsError;
-use ark_bn254::{Fr, G1Affine, G1Projective, G2Projective};
-use ark_ec::{CurveGroup, VariableBaseMSM};
+use ark_bn254::Fr;
+use ark_ec::CurveGroup;
 use ark_ff::{AdditiveGroup, PrimeField};
 use ark_poly::EvaluationDomain;
 use rayon::prelude::*;
@@ -69,23 +72,16 @@ impl ProvingKey {
         }
         let (r, s) = (random_scalar(rng), random_scalar(rng));
         let mut quotient = witness_quotient(assignment, inputs, size)?;
-        let quotient_part = multiply_g1(&self.quotient_g1, &quotient);
+        let quotient_scalars = Scalars::new(quotient.par_iter().map(|value| value.into_bigint()));
         quotient.zeroize();
+        let quotient_part = multiply(&self.quotient_g1, &quotient_scalars, 0);
 
-        let scalars: Zeroizing<Vec<<Fr as PrimeField>::BigInt>> =
-            Zeroizing::new(assignment.variables.par_iter().map(|value| value.into_bigint()).collect());
-        let private_part = G1Projective::msm_bigint(&self.private_g1, &scalars[inputs..]);
-        let a = G1Projective::msm_bigint(&self.a_g1, &scalars) + self.verifying_key.alpha_g1 + self.delta_g1 * r;
-        let b_g1 = G1Projective::msm_bigint(&self.b_g1, &scalars) + self.beta_g1 + self.delta_g1 * s;
-        let b = G2Projective::msm_bigint(&self.b_g2, &scalars)
-            + self.verifying_key.beta_g2
-            + self.verifying_key.delta_g2 * s;
+        let scalars = Scalars::new(assignment.variables.par_iter().map(|value| value.into_bigint()));
+        let private_part = multiply(&self.private_g1, &scalars, inputs);
+        let a = multiply(&self.a_g1, &scalars, 0) + self.verifying_key.alpha_g1 + self.delta_g1 * r;
+        let b_g1 = multiply(&self.b_g1, &scalars, 0) + self.beta_g1 + self.delta_g1 * s;
+        let b = multiply(&self.b_g2, &scalars, 0) + self.verifying_key.beta_g2 + self.verifying_key.delta_g2 * s;
         let c = private_part + quotient_part + a * s + b_g1 * r - self.delta_g1 * (r * s);
         Ok(Proof { a: a.into_affine(), b: b.into_affine(), c: c.into_affine() })
     }
-}
-
-fn multiply_g1(points: &[G1Affine], scalars: &[Fr]) -> G1Projective {
-    let scalars: Zeroizing<Vec<_>> = Zeroizing::new(scalars.par_iter().map(|value| value.into_bigint()).collect());
-    G1Projective::msm_bigint(points, &scalars)
 }

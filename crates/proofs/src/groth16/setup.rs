@@ -29,7 +29,8 @@ impl ToxicWaste {
     /// machine makes the same key. Such a key proves nothing to anybody.
     pub fn development(circuit: &str) -> Self {
         let [alpha, beta, delta, tau] = ["alpha", "beta", "delta", "tau"].map(|part| {
-            let halves = [0u8, 1].map(|half| sha3_256(DST_DEVELOPMENT_KEYS, &[circuit.as_bytes(), part.as_bytes(), &[half]]).0);
+            let halves =
+                [0u8, 1].map(|half| sha3_256(DST_DEVELOPMENT_KEYS, &[circuit.as_bytes(), part.as_bytes(), &[half]]).0);
             Fr::from_be_bytes_mod_order(&halves.concat())
         });
         Self { alpha, beta, delta, tau }

@@ -2,7 +2,10 @@
 
 use super::{Proof, VerifyingKey, pairs_to_one};
 use ark_bn254::{Bn254, Fr, G1Affine, G1Projective, G2Affine};
-use ark_ec::{CurveGroup, VariableBaseMSM, pairing::{Pairing, PairingOutput}};
+use ark_ec::{
+    CurveGroup, VariableBaseMSM,
+    pairing::{Pairing, PairingOutput},
+};
 
 impl VerifyingKey {
     /// Whether a proof is right for these public inputs; false for a wrong number of inputs.

@@ -1,6 +1,8 @@
 //! Statement U as constraints.
 
-use super::statement::{KIND_BITS, MASK_SHIFT, RegistryEvent, UpdatePublic, UpdateShape, UpdateStep, UpdateWitness, words_tag};
+use super::statement::{
+    KIND_BITS, MASK_SHIFT, RegistryEvent, UpdatePublic, UpdateShape, UpdateStep, UpdateWitness, words_tag,
+};
 use crate::{
     groth16::Circuit,
     registry::{ACCREDITED_SHIFT, EXPIRY_SHIFT, GROUP_SIZE, GROUP_WORDS, LIVE_SHIFT, TERMS_BITS, group_tag, word},

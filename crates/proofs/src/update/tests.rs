@@ -16,7 +16,8 @@ fn small() -> UpdateShape {
 fn group(label: u64) -> Group {
     static GENERATORS: OnceLock<Generators> = OnceLock::new();
     let generators = GENERATORS.get_or_init(|| Generators::expand(0, 0));
-    let commitments = [CiphertextCommitment::of_body(generators, &[label]), CiphertextCommitment::of_body(generators, &[label, 1])];
+    let commitments =
+        [CiphertextCommitment::of_body(generators, &[label]), CiphertextCommitment::of_body(generators, &[label, 1])];
     Group { accredited: true, ..Group::registered(&commitments, label, 5) }
 }
 
@@ -199,4 +200,5 @@ fn proofs_verify_for_their_batch_only() {
 #[test]
 fn the_rows_match_their_golden_files() {
     matches_golden_rows(&update_shape(small()).unwrap());
+    matches_golden_rows(&update_shape(UpdateShape::FULL).unwrap());
 }
