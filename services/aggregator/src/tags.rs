@@ -18,9 +18,22 @@ const CACHE_BYTES: usize = 8 << 20;
 /// Opens or creates the database file, with a fresh secret.
 pub(crate) fn open(file: &Path) -> Result<RowTags, AggregatorError> {
     let database = Builder::new().set_cache_size(CACHE_BYTES).create(file).map_err(redb::Error::from)?;
+    make_private(file).map_err(redb::Error::from)?;
     let secret = open_secret(&database)?;
     let key = TagKey::expand(&secret);
     Ok(RowTags::new(key, Box::new(TagDatabase(Arc::new(database)))))
+}
+
+/// The file holds a secret: only its owner may read it.
+#[cfg(unix)]
+fn make_private(file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn open_secret(database: &Database) -> Result<Zeroizing<[u8; 32]>, AggregatorError> {
@@ -100,6 +113,17 @@ mod tests {
         assert_eq!(tags.load(&name(1)).expect("reads"), Some(vec![1; 9]));
         assert_eq!(tags.load(&name(2)).expect("reads"), Some(vec![3; 9]));
         assert_eq!(tags.load(&name(3)).expect("reads"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_the_secret() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let file = folder.path().join("tags.redb");
+        open(&file).expect("opens");
+        let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
