@@ -75,7 +75,8 @@ fn announce(node: &Node, context: &Context) -> Result<(), CommandError> {
     context.output.result(&value, || {
         format!(
             "market      {endpoint}\nkeyholders  {}\nregistry    {} on chain {}\ndata        {}\n\
-             This is a test network: anyone may mint its tokens. End it with ctrl-c; start it again to go on.\n",
+             This is a test network: anyone may mint its tokens. Its ports neither encrypt nor know their callers: keep\n\
+             them on this machine. End it with ctrl-c; start it again to go on.\n",
             keyholders.join(" "),
             network.registry,
             network.chain_id,
