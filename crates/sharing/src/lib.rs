@@ -5,6 +5,7 @@ mod bit_check;
 mod domain;
 mod error;
 mod index;
+mod mac;
 mod noise_key;
 mod prss;
 mod replicated;
@@ -21,6 +22,7 @@ pub use attributes::{
 pub use bit_check::{BIT_CHECK_WORDS, BitCheck, CoinPart, verify_bits};
 pub use error::SharingError;
 pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, release_plan, shares_of};
+pub use mac::{AuthenticatedPart, AuthenticatedVector, MacCheck, MacKey, Opening};
 pub use noise_key::{NoiseKey, NoiseKeyAgreement};
 pub use prss::{Prss, PrssSession, PrssStreamName};
 pub use replicated::{PRODUCT_BYTES, ProductPart, SharedVector, SumPart, open_sum};
