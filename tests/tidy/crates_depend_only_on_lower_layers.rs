@@ -14,6 +14,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("locus-statistics", 0),
     ("locus-intake", 1),
     ("locus-proofs", 1),
+    ("locus-report", 1),
     ("locus-store", 1),
     ("locus-wire", 1),
     ("locus-ledger", 1),
@@ -56,10 +57,11 @@ const QUARANTINE: &[(&str, &[&str])] = &[
     ("revm", &["locus-ledger"]),
     ("noodles", &["locus-intake"]),
     ("object_store", &["locus-store", "locus-engine"]),
-    ("parquet", &["locus-store"]),
+    ("parquet", &["locus-store", "locus-report"]),
     ("hpke", &["locus-sharing"]),
     ("sqlparser", &["locus-phenotype"]),
     ("ark-", &["locus-commitment", "locus-proofs"]),
+    ("plotters", &["locus-report"]),
 ];
 
 /// Pure packages must not name any of these.
