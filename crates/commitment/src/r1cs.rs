@@ -7,6 +7,7 @@
 
 use crate::field::Fr;
 use ark_ff::{AdditiveGroup, BigInteger, Field, PrimeField};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 mod rows;
 
@@ -126,13 +127,15 @@ impl Linear {
     }
 }
 
-/// The values of a built circuit.
+/// The values of a built circuit; they hold the witness and are erased on drop.
+#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Assignment {
     /// One, the public inputs, the witness.
     pub variables: Vec<Fr>,
     /// The three sides of every row: a * b = c.
     pub sides: [Vec<Fr>; 3],
     /// The first row that does not hold.
+    #[zeroize(skip)]
     pub unsatisfied: Option<Unsatisfied>,
 }
 

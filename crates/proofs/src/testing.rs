@@ -25,6 +25,12 @@ impl Numbers {
         u64::from_le_bytes(bytes)
     }
 
+    pub(crate) fn byte_below(&mut self, bound: u8) -> u8 {
+        let mut byte = [0];
+        self.0.fill(&mut byte);
+        byte[0] % bound
+    }
+
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
@@ -44,7 +50,7 @@ pub(crate) struct Solved {
     pub(crate) shape: Shape,
     pub(crate) assignment: Assignment,
     /// Rows that name each variable.
-    rows_of: Vec<Vec<u32>>,
+    rows_of: Vec<Vec<usize>>,
 }
 
 impl Solved {
@@ -56,9 +62,9 @@ impl Solved {
         for row in 0..shape.rows.len() {
             for side in locus_commitment::r1cs::Side::ALL {
                 for (variable, _) in shape.rows.entries(side, row) {
-                    let rows: &mut Vec<u32> = &mut rows_of[variable as usize];
-                    if rows.last() != Some(&(row as u32)) {
-                        rows.push(row as u32);
+                    let rows: &mut Vec<usize> = &mut rows_of[variable as usize];
+                    if rows.last() != Some(&row) {
+                        rows.push(row);
                     }
                 }
             }
@@ -75,7 +81,7 @@ impl Solved {
             self.assignment.variables[*place] = *value;
         }
         let rows = changes.iter().flat_map(|(place, _)| &self.rows_of[*place]);
-        let noticed = rows.into_iter().any(|row| !self.shape.rows.holds(*row as usize, &self.assignment.variables));
+        let noticed = rows.into_iter().any(|row| !self.shape.rows.holds(*row, &self.assignment.variables));
         for (place, value) in saved.into_iter().rev() {
             self.assignment.variables[place] = value;
         }

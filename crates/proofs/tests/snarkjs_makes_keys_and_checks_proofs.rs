@@ -66,7 +66,7 @@ impl Workshop {
             eprintln!("not compared with snarkjs: {VARIABLE} does not name it");
             return None;
         };
-        Some(Self { program: program.into(), folder: tempfile::tempdir().unwrap() })
+        Some(Self { program: program.into(), folder: tempfile::tempdir().expect("there is room for files") })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -74,11 +74,11 @@ impl Workshop {
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        fs::write(self.path(name), content).unwrap();
+        fs::write(self.path(name), content).expect("files are written");
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
+        fs::read(self.path(name)).expect("snarkjs wrote it")
     }
 
     fn succeeds(&self, line: &str) -> bool {
@@ -100,7 +100,7 @@ impl Workshop {
 
     /// snarkjs accepts our proof, and refuses it for another input.
     fn accepts(&self, key: &ProvingKey, circuit: &Preimage, verification_key: &str) {
-        let proof = key.prove(circuit, &mut UnwrapErr(SysRng)).unwrap();
+        let proof = key.prove(circuit, &mut UnwrapErr(SysRng)).expect("it is true");
         let mut inputs = circuit.public_inputs();
         self.write("ours.json", write_proof(&proof));
         self.write("public.json", write_public(&inputs));
@@ -113,12 +113,12 @@ impl Workshop {
     /// We accept a proof that snarkjs makes with a key, and refuse it for another input.
     fn is_accepted(&self, key: &ProvingKey, circuit: &Preimage, zkey: &str) {
         self.run(&format!("groth16 prove {zkey} witness.wtns theirs.json their_public.json"));
-        let proof = read_proof(&String::from_utf8(self.read("theirs.json")).unwrap()).unwrap();
+        let proof = read_proof(&String::from_utf8_lossy(&self.read("theirs.json"))).expect("it is a proof");
         let mut inputs = circuit.public_inputs();
         assert!(key.verifying_key.verify(&inputs, &proof));
         inputs[2] += Fr::from(1u64);
         assert!(!key.verifying_key.verify(&inputs, &proof));
-        let theirs: Vec<String> = serde_json::from_slice(&self.read("their_public.json")).unwrap();
+        let theirs: Vec<String> = serde_json::from_slice(&self.read("their_public.json")).expect("it is a list");
         let ours: Vec<String> = circuit.public_inputs().iter().map(Fr::to_string).collect();
         assert_eq!(theirs, ours);
     }

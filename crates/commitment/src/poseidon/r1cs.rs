@@ -112,7 +112,7 @@ mod tests {
         let (mut assign, inputs) = Builder::new(Mode::Assign, &values);
         let digest = hash_list(&mut assign, Fr::from(9u64), &inputs);
         assert_eq!(digest.value(), poseidon::hash_list(Fr::from(9u64), &values));
-        let mut variables = assign.into_assignment().variables;
+        let mut variables = assign.into_assignment().variables.clone();
         assert!((0..rows.len()).all(|row| rows.holds(row, &variables)));
         for variable in 1..variables.len() {
             variables[variable] += Fr::ONE;

@@ -39,7 +39,7 @@ fn offer(price: u64) -> GroupOffer {
 fn group(label: u64, size: u64, price: u64) -> Group {
     let commitments: Vec<CiphertextCommitment> = (0..size).map(|place| commitment(100 * label + place)).collect();
     let registered = Group::registered(&commitments, label, 0);
-    Group { offer: offer(price), accredited: true, proven: label % 2 == 0, ..registered }
+    Group { offer: offer(price), accredited: true, proven: label.is_multiple_of(2), ..registered }
 }
 
 /// Shards 0 and 2 of a tree: full and single groups.

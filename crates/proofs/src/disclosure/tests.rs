@@ -16,7 +16,7 @@ fn small() -> DisclosureShape {
 
 fn block(number: u32) -> BlockGenotypes {
     let mut numbers = Numbers::new(&format!("block {number}"));
-    BlockGenotypes { codes: (0..200).map(|_| (numbers.next() & 3) as u8).collect(), blinding: numbers.field() }
+    BlockGenotypes { codes: (0..200).map(|_| numbers.byte_below(4)).collect(), blinding: numbers.field() }
 }
 
 fn tree() -> GenotypeTree {

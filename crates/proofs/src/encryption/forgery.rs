@@ -53,15 +53,13 @@ impl Group {
 /// A statement about a random body, before the forger has looked at the challenge.
 fn start(label: &str) -> (EncryptionPublic, EncryptionWitness) {
     let mut numbers = Numbers::new(label);
-    let mut small = |count: usize, bound: u64| -> Vec<u64> { (0..count).map(|_| numbers.next() % bound).collect() };
+    let body = (0..RING).map(|_| numbers.next()).collect();
+    let mut small = |count: usize, bound: u8| -> Vec<u8> { (0..count).map(|_| numbers.byte_below(bound)).collect() };
     let witness = EncryptionWitness {
-        shares: [(); 3].map(|()| small(RING, 32).iter().map(|value| *value as u8).collect()),
-        noise: small(RING, 64).iter().map(|value| *value as i64 - 32).collect(),
-        genotypes: BlockGenotypes {
-            codes: small(shape().variants(), 256).iter().map(|code| *code as u8).collect(),
-            blinding: Fr::from(3u64),
-        },
-        carries: small(RING, 256).iter().map(|value| *value as i64 - 128).collect(),
+        shares: [(); 3].map(|()| small(RING, 32)),
+        noise: small(RING, 64).iter().map(|value| i64::from(*value) - 32).collect(),
+        genotypes: BlockGenotypes { codes: small(shape().variants(), 255), blinding: Fr::from(3u64) },
+        carries: small(RING, 255).iter().map(|value| i64::from(*value) - 128).collect(),
     };
     let public = EncryptionPublic {
         binding: Fr::from(1u64),
@@ -69,7 +67,7 @@ fn start(label: &str) -> (EncryptionPublic, EncryptionWitness) {
         share_commitments: [Fr::ZERO; 3],
         genotype_commitment: Fr::ZERO,
         challenge: Fr::ZERO,
-        body: small(RING, u64::MAX),
+        body,
     };
     (public, witness)
 }
@@ -78,7 +76,7 @@ fn start(label: &str) -> (EncryptionPublic, EncryptionWitness) {
 fn seal(public: &mut EncryptionPublic, witness: &EncryptionWitness, bound: BoundGroups) {
     let wide = |values: &[u8]| -> Vec<u64> { values.iter().map(|value| u64::from(*value)).collect() };
     let biased = |values: &[i64], bits: usize| -> Vec<u64> {
-        values.iter().map(|value| (value + (1 << (bits - 1))) as u64).collect()
+        values.iter().map(|value| (value + (1 << (bits - 1))).cast_unsigned()).collect()
     };
     for position in 0..3 {
         let bits = pack(&wide(&witness.shares[position]), WIDE.share);

@@ -14,7 +14,11 @@ pub(super) fn small() -> EncryptionShape {
 /// A body that really is the encryption of the witness.
 fn encrypt(shape: EncryptionShape, plane: Plane, witness: &EncryptionWitness) -> Vec<u64> {
     let values = witness.integer_body(shape, plane);
-    values.iter().zip(shape.centre()).map(|(value, centre)| (*value as u64).wrapping_add(centre)).collect()
+    values.iter().zip(shape.centre()).map(|(value, centre)| reduced(*value).wrapping_add(centre)).collect()
+}
+
+fn reduced(value: i128) -> u64 {
+    u64::try_from(value.rem_euclid(1 << 64)).unwrap()
 }
 
 /// A true statement.
@@ -23,10 +27,10 @@ pub(super) fn valid(plane: Plane, label: &str) -> (EncryptionPublic, EncryptionW
     let mut numbers = Numbers::new(label);
     let length = shape.ring_dimension();
     let witness = EncryptionWitness {
-        shares: [(); 3].map(|()| (0..length).map(|_| (numbers.next() & 1) as u8).collect()),
-        noise: (0..length).map(|_| (numbers.next() & 15) as i64 - 8).collect(),
+        shares: [(); 3].map(|()| (0..length).map(|_| numbers.byte_below(2)).collect()),
+        noise: (0..length).map(|_| i64::from(numbers.byte_below(16)) - 8).collect(),
         genotypes: BlockGenotypes {
-            codes: (0..shape.variants()).map(|_| (numbers.next() & 3) as u8).collect(),
+            codes: (0..shape.variants()).map(|_| numbers.byte_below(4)).collect(),
             blinding: numbers.field(),
         },
         carries: Vec::new(),

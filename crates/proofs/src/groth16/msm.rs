@@ -55,7 +55,7 @@ impl Scalars {
             value |= limbs[limb + 1] << (64 - shift);
         }
         // At most 16 bits.
-        let digit = (value & ((1 << self.window) - 1)) as i32;
+        let digit = i32::try_from(value & ((1 << self.window) - 1)).unwrap_or(0);
         digit - (1 << (self.window - 1))
     }
 }

@@ -61,6 +61,7 @@ const _: () = assert!(LEVEL_BITS * REGISTRY_DEPTH <= MASK_SHIFT - KIND_BITS);
 
 /// A change of one leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a batch has 64 events, mostly registrations")]
 pub enum RegistryEvent {
     /// Fills up a batch.
     Empty,

@@ -35,7 +35,7 @@ struct Vector {
 
 impl Vector {
     fn subtract(&mut self, factor: f64, other: &Self) {
-        let times = factor as i64;
+        let times = factor.to_i64().unwrap();
         self.unknowns.iter_mut().zip(&other.unknowns).for_each(|(left, right)| *left -= times * right);
         self.orders -= times * other.orders;
         self.coordinates.iter_mut().zip(&other.coordinates).for_each(|(left, right)| *left -= factor * right);
