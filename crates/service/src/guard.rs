@@ -64,10 +64,9 @@ impl Guard {
         if matches!(caller, Caller::Service(_)) {
             return Ok(caller);
         }
-        match (&self.rates, address_of(request.extensions())) {
-            (Some(rates), Some(address)) => rates.count(address).map_err(too_often)?,
-            // Connections inside the process have no address.
-            _ => {}
+        // Connections inside the process have no address.
+        if let (Some(rates), Some(address)) = (&self.rates, address_of(request.extensions())) {
+            rates.count(address).map_err(too_often)?;
         }
         Ok(caller)
     }

@@ -169,7 +169,7 @@ fn secrets_of(hosts: &Hosts, biobank: &User, out: &str) -> Vec<String> {
     // Three counts in a row, as a list would be printed: single numbers are in every log.
     let rows = table(out);
     for three in rows.windows(3) {
-        let list = |count: fn(&(String, i64, i64)) -> i64| three.iter().map(|row| count(row).to_string());
+        let list = |count: fn(&(String, i64, i64)) -> i64| three.iter().map(move |row| count(row).to_string());
         secrets.push(list(|row| row.1).collect::<Vec<_>>().join(", "));
         secrets.push(list(|row| row.2).collect::<Vec<_>>().join(", "));
     }
