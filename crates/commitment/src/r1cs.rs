@@ -71,7 +71,9 @@ impl Linear {
     /// Adds `factor` times another combination.
     pub fn add_scaled(&mut self, factor: Fr, other: &Self) {
         self.value += factor * other.value;
-        self.constant += factor * other.constant;
+        if other.constant != Fr::ZERO {
+            self.constant += factor * other.constant;
+        }
         self.terms.extend(other.terms.iter().map(|(coefficient, variable)| (*coefficient * factor, *variable)));
         self.varies |= other.varies;
     }

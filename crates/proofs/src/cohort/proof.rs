@@ -11,7 +11,10 @@ use crate::{
 };
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
-use locus_commitment::merkle::{ARITY, MerklePath};
+use locus_commitment::{
+    field::{FieldBytes, encode_field},
+    merkle::{ARITY, MerklePath},
+};
 
 /// A proof for one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,13 @@ impl CohortProof {
             return Err(ProofsError::WrongSize("the shard"));
         }
         key.prove(&CohortCircuit { shape, public, witness }, rng).map(Self)
+    }
+}
+
+impl CohortPublic {
+    /// The digest as a word of the contract call; the contract has or computes every other word.
+    pub fn digest_word(&self) -> FieldBytes {
+        FieldBytes(encode_field(&self.inputs().digest))
     }
 }
 

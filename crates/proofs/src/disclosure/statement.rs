@@ -8,7 +8,7 @@ use crate::{
 use ark_bn254::Fr;
 use locus_commitment::{
     DatasetContext,
-    field::{FieldBytes, encode_field, field_of_digest},
+    field::{FieldBytes, decode_field, encode_field, field_of_digest},
     merkle::{LEVEL_BITS, MerklePath, MerkleTree},
     poseidon::values_per_element,
     sha3_256,
@@ -136,6 +136,16 @@ impl GenotypeTree {
             }
         }
         Ok(Self(tree))
+    }
+
+    /// The tree over the block commitments that encryption proofs show, in block order: how a verifier
+    /// of those proofs recomputes the dataset's genotype commitment.
+    ///
+    /// # Errors
+    /// [`ProofsError::NotCanonical`]; [`ProofsError::WrongSize`] for more than 4096 blocks.
+    pub fn of_commitments(blocks: &[FieldBytes]) -> Result<Self, ProofsError> {
+        let decoded: Result<Vec<Fr>, _> = blocks.iter().map(|block| decode_field(&block.0)).collect();
+        Self::new(&decoded.map_err(|_| ProofsError::NotCanonical)?)
     }
 
     /// The dataset's genotype commitment.

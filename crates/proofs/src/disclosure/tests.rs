@@ -6,7 +6,10 @@ use crate::{
 };
 use ark_bn254::Fr;
 use ark_ff::Field;
-use locus_commitment::{Address, DatasetContext, DatasetId, NetworkId, field::FieldBytes};
+use locus_commitment::{
+    Address, DatasetContext, DatasetId, NetworkId,
+    field::{FieldBytes, encode_field},
+};
 use locus_genomics::{PanelDigest, VariantIndex};
 
 /// Two elements a block, the second not full.
@@ -106,6 +109,17 @@ fn d3_another_place_than_the_one_opened_is_refused() {
     }
     let beyond = DisclosurePublic { variant: VariantIndex(200 << 12), ..public };
     assert_eq!(verdict(&beyond, &witness), Err(DisclosureViolation::Place));
+}
+
+#[test]
+fn the_tree_over_encoded_block_commitments_is_the_same_tree() {
+    let blocks: Vec<Fr> = (0..20).map(|number| genotype_commitment(&block(number))).collect();
+    let mut encoded: Vec<FieldBytes> = blocks.iter().map(|block| FieldBytes(encode_field(block))).collect();
+    assert_eq!(GenotypeTree::of_commitments(&encoded).unwrap().commitment(), tree().commitment());
+    encoded.swap(0, 1);
+    assert_ne!(GenotypeTree::of_commitments(&encoded).unwrap().commitment(), tree().commitment());
+    encoded[7] = FieldBytes([0xff; 32]);
+    assert!(matches!(GenotypeTree::of_commitments(&encoded), Err(crate::ProofsError::NotCanonical)));
 }
 
 #[test]

@@ -3,6 +3,7 @@ use crate::{
     testing::{Numbers, depends_on_every_input, key_of, system_rng},
     words::domain_word,
 };
+use ark_ec::CurveGroup;
 use ark_ff::{Field, PrimeField};
 use ark_groth16::{Groth16, Proof as ArkProof, VerifyingKey as ArkVerifyingKey, prepare_verifying_key};
 
@@ -89,6 +90,16 @@ fn two_proofs_of_one_statement_differ_and_hide_the_witness_behind_fresh_randomne
     let proofs = [(); 2].map(|()| key.prove(&circuit, &mut system_rng()).unwrap());
     assert_ne!(proofs[0].a, proofs[1].a);
     assert_ne!(proofs[0].c, proofs[1].c);
+}
+
+#[test]
+fn anybody_can_turn_a_proof_into_another_of_the_same_statement_so_bytes_identify_nothing() {
+    let (key, inputs, proof) = proven();
+    let factor = Fr::from(12_345u64);
+    let inverse = factor.inverse().unwrap();
+    let other = Proof { a: (proof.a * factor).into_affine(), b: (proof.b * inverse).into_affine(), c: proof.c };
+    assert_ne!(other.to_bytes(), proof.to_bytes());
+    depends_on_every_input(&key, &inputs, &other);
 }
 
 #[test]
