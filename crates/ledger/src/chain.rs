@@ -26,6 +26,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
+use tokio::sync::watch;
 
 /// Blocks that BLOCKHASH can see.
 const BLOCK_HASHES_KEPT: u64 = 256;
@@ -132,6 +133,14 @@ impl EmbeddedChain {
         Self(Arc::new(RwLock::new(Chain::start(config, clock))))
     }
 
+    /// Drops this handle, and completes when the last handle is dropped and the journal unlocked.
+    pub async fn closed(self) {
+        let Ok(mut open) = self.read().map(|chain| chain.open.subscribe()) else { return };
+        drop(self);
+        // Nothing is ever sent: this ends when the sender is dropped.
+        while open.changed().await.is_ok() {}
+    }
+
     /// The chain's EIP-155 id.
     pub fn chain_id(&self) -> u64 {
         self.0.read().unwrap_or_else(PoisonError::into_inner).chain_id
@@ -176,6 +185,8 @@ pub(crate) struct Chain {
     index: Index,
     journal: Journal,
     recent: Mutex<VecDeque<Arc<Block>>>,
+    /// Dropped last, which tells those who wait that the journal is unlocked.
+    open: watch::Sender<()>,
 }
 
 impl Chain {
@@ -211,6 +222,7 @@ impl Chain {
             index,
             journal: Journal::in_memory(),
             recent: Mutex::default(),
+            open: watch::Sender::new(()),
         }
     }
 

@@ -46,6 +46,8 @@ use std::{
 pub const CHAIN_ID: u64 = 31_337;
 /// How often the exchange looks at the chain without being asked.
 const CHAIN_PERIOD: Duration = Duration::from_secs(1);
+/// Longest wait for what still reads the chain when everything else has stopped.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 const JOURNAL_FILE: &str = "chain.journal";
 const OBJECTS_FOLDER: &str = "objects";
 
@@ -345,6 +347,10 @@ impl Node {
         self.exchange.shutdown().await;
         for keyholder in self.keyholders {
             keyholder.shutdown().await;
+        }
+        // What follows the chain in the background ends a little later than the servers.
+        if tokio::time::timeout(CLOSE_DEADLINE, self.chain.closed()).await.is_err() {
+            tracing::warn!("the chain is still in use; another start has to wait until this process has ended");
         }
     }
 }
