@@ -104,7 +104,7 @@ async fn agree(
             Some(preparations) => preparations,
             None => {
                 // What no cohort can answer is refused here, with the reasons, before anybody signs.
-                asked.answering(aggregator, &BTreeSet::new())?;
+                asked.answering(aggregator, &asked.revoked_slots)?;
                 let preparations = committee.prepare(order, &asked.question).await?;
                 aggregator.answers.put_preparations(order, &preparations)?;
                 preparations

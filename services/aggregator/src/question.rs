@@ -28,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) panel: PublishedPanel,
     pub(crate) selection: VariantSelection,
     pub(crate) eligible: Eligible,
+    /// Slots of members that were revoked before the question came, whom keyholders will leave out.
+    pub(crate) revoked_slots: BTreeSet<u64>,
     /// What the keyholders are asked.
     pub(crate) question: keyholder::Question,
 }
@@ -96,12 +98,13 @@ pub(crate) fn resolve(
     }
     check_answerable(aggregator, &record)?;
     let resolved = eligible(&view, &aggregator.parameters, &order, &selection, record.block, record.time_unix_s);
+    let revoked_slots = resolved.revoked_slots(&view, record.block);
     let question = keyholder::Question {
         order_id: request.order_id.clone(),
         selection: request.selection.clone(),
         hpke_public_key: request.hpke_public_key.clone(),
     };
-    Ok(Asked { order_id, record, panel, selection, eligible: resolved, question })
+    Ok(Asked { order_id, record, panel, selection, eligible: resolved, revoked_slots, question })
 }
 
 /// Only the order's researcher is answered, once for every signed request.
