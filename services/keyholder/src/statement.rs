@@ -46,7 +46,10 @@ impl Keyholder {
         for (name, charge) in &charges {
             let surcharge = charges.get(&surcharge_name(name)).map_or(Rho::ZERO, |charge| charge.rho);
             let mut rho = charge.rho.checked_add(surcharge).map_err(StoreError::Privacy)?;
-            for record in self.store().uses(name)? {
+            let mut records = self.store().uses(name)?;
+            // Keyholders may answer orders of the same time in different order; the chain has one order.
+            records.sort_by_cached_key(|record| self.place_of(record));
+            for record in records {
                 if uses.len() < USES_MAX {
                     uses.push(self.use_of(id, charge, rho, &record));
                 }
@@ -66,11 +69,17 @@ impl Keyholder {
         })
     }
 
+    /// Where the order of a use stands among all orders: block, then id.
+    fn place_of(&self, record: &UseRecord) -> (u64, [u8; 32]) {
+        let id = order_id_of(record);
+        let block = self.view().order(&id).map_or(u64::MAX, |order| order.block);
+        (block, id.0.0)
+    }
+
     fn use_of(&self, registration: RegistrationId, charge: &Charge, rho: Rho, record: &UseRecord) -> pb::Use {
-        let order_id: [u8; 32] = record.order.as_ref().try_into().unwrap_or_default();
         let price = {
             let view = self.view();
-            view.order(&OrderId(Digest32(order_id))).and_then(|order| {
+            view.order(&order_id_of(record)).and_then(|order| {
                 let offer = view.registration(registration)?.offer_as_of(order.block)?;
                 Some(offer.prices.of(order.order.query_class).0)
             })
@@ -112,6 +121,11 @@ impl Keyholder {
         let signing_hash = self.contracts().erasure_signing_hash(id, &request.ordinals, self.index().get());
         Ok(pb::EraseSeedsResponse { keyholder: u32::from(self.index().get()), signature: self.sign(&signing_hash)? })
     }
+}
+
+/// The order of a use, as the chain names it.
+fn order_id_of(record: &UseRecord) -> OrderId {
+    OrderId(Digest32(record.order.as_ref().try_into().unwrap_or_default()))
 }
 
 fn leaf_of(registration: &RegistrationRecord, ordinal: u32) -> Result<locus_ledger::DatasetLeaf, KeyholderError> {
