@@ -4,7 +4,7 @@ use crate::{
     error::ClientError,
     keystore::Keystore,
     network::Network,
-    service::{Services, name, retrying, until_final},
+    service::{FINALITY, Services, name, retrying, until_final},
 };
 use locus_commitment::{Address, Digest32};
 use locus_genomics::{Condition, DataUse, PanelDigest};
@@ -141,10 +141,30 @@ pub async fn post_offer(
         let (mut exchange, request) = (services.exchange.clone(), request.clone());
         async move { exchange.post_offer(request).await }
     };
-    let Err(error) = retrying(name::EXCHANGE, call).await else { return Ok(offer.nonce) };
-    // A try whose answer was lost may have succeeded.
-    let stands = registration_state(services, registration).await?.offer.is_some_and(|standing| standing == offer);
-    if stands { Ok(offer.nonce) } else { Err(error.into()) }
+    if let Err(error) = retrying(name::EXCHANGE, call).await {
+        // A try whose answer was lost may have succeeded.
+        let stands = registration_state(services, registration).await?.offer.is_some_and(|standing| standing == offer);
+        return if stands { Ok(offer.nonce) } else { Err(error.into()) };
+    }
+    wait_until(services, registration, |state| {
+        state.offer.as_ref().is_some_and(|standing| standing.nonce >= offer.nonce)
+    })
+    .await?;
+    Ok(offer.nonce)
+}
+
+/// Waits until services see a change that is on the chain: they rely on final blocks only. Gives up in
+/// silence after the longest time that finality takes, because the change itself was made.
+async fn wait_until(
+    services: &Services,
+    registration: RegistrationId,
+    is_seen: impl Fn(&RegistrationState) -> bool,
+) -> Result<(), ClientError> {
+    let mut attempt = 1;
+    while !is_seen(&registration_state(services, registration).await?) && FINALITY.pause_after(attempt).await {
+        attempt += 1;
+    }
+    Ok(())
 }
 
 /// Takes a registration off the market. Datasets in running answers stay in them.
@@ -165,10 +185,14 @@ pub async fn withdraw_offer(
         let (mut exchange, request) = (services.exchange.clone(), request.clone());
         async move { exchange.withdraw_offer(request).await }
     };
-    let Err(error) = retrying(name::EXCHANGE, call).await else { return Ok(()) };
-    // A try whose answer was lost may have succeeded.
-    let state = registration_state(services, registration).await?;
-    if state.offer.is_none() && state.next_offer_nonce > nonce + 1 { Ok(()) } else { Err(error.into()) }
+    let is_withdrawn = |state: &RegistrationState| state.offer.as_ref().is_none_or(|offer| offer.nonce > nonce);
+    if let Err(error) = retrying(name::EXCHANGE, call).await {
+        // A try whose answer was lost may have succeeded.
+        let state = registration_state(services, registration).await?;
+        let succeeded = is_withdrawn(&state) && state.next_offer_nonce > nonce + 1;
+        return if succeeded { Ok(()) } else { Err(error.into()) };
+    }
+    wait_until(services, registration, is_withdrawn).await
 }
 
 /// An offer as it is listed.

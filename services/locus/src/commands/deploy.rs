@@ -8,12 +8,16 @@ use crate::{
     context::{Context, write_in_one_step},
     error::CommandError,
     node::read_key_file,
+    progress::Bars,
 };
 use locus_commitment::Address;
 use locus_keyholder::KeyholderIdentity;
-use locus_ledger::{Chain, Contracts, DeploymentConfig, DeploymentFile, LedgerError, deploy};
+use locus_ledger::{Chain, Contracts, DeploymentConfig, DeploymentFile, EventSource as _, Ledger, LedgerError, deploy};
 use locus_privacy::{NetworkParameterValues, NetworkParameters};
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+/// How often the chain is asked how far it is final.
+const FINALITY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why nothing was deployed.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,7 @@ pub(super) async fn run(args: &DeployArgs, context: &Context) -> Result<(), Comm
     context.output.note("deploying the contracts");
     let contracts = deploy(&chain, &config).await.map_err(DeployError::from)?;
     write(&args.out, &contracts)?;
+    wait_until_final(chain, contracts, context).await?;
     let file = DeploymentFile::from(&contracts);
     context.output.result(&file, || {
         format!(
@@ -83,6 +88,23 @@ pub(super) async fn run(args: &DeployArgs, context: &Context) -> Result<(), Comm
             args.out.display()
         )
     })
+}
+
+/// Services rely on final blocks only, so a market is ready when its deployment is final. The description
+/// is written before: the contracts are paid for, whatever happens while waiting.
+async fn wait_until_final(chain: Chain, contracts: Contracts, context: &Context) -> Result<(), DeployError> {
+    let ledger = Ledger::open(chain, contracts).await?;
+    let last = ledger.head().await?.number;
+    let first = ledger.finalized().await?.number;
+    let bars = Bars::new(context.output);
+    let mut final_block = first;
+    while final_block < last {
+        bars.show("waiting for finality", final_block - first, last - first);
+        tokio::time::sleep(FINALITY_PAUSE).await;
+        final_block = ledger.finalized().await?.number.max(first);
+    }
+    bars.clear();
+    Ok(())
 }
 
 /// The rules, which are the standard ones or stricter unless it is a test network.

@@ -64,7 +64,16 @@ impl Anvil {
 /// A service that runs; killed when dropped.
 pub struct Service {
     process: Child,
-    log: std::thread::JoinHandle<String>,
+    /// Until it was read.
+    log: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 impl Service {
@@ -73,14 +82,18 @@ impl Service {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         let code = self.process.wait().expect("it ended").code();
-        (code, self.log.join().expect("the log was read"))
+        (code, self.read_log())
     }
 
     /// Ends it at once.
     pub fn kill(mut self) -> String {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ended");
-        self.log.join().expect("the log was read")
+        self.read_log()
+    }
+
+    fn read_log(&mut self) -> String {
+        self.log.take().expect("the log is read once").join().expect("the log was read")
     }
 
     pub fn pid(&self) -> u32 {
@@ -215,7 +228,7 @@ impl Hosts {
             let read = stderr.read_line(&mut seen).expect("utf-8");
             assert!(read > 0, "{service} ended: {seen}");
         }
-        Service { process, log: std::thread::spawn(move || rest(seen, stderr)) }
+        Service { process, log: Some(std::thread::spawn(move || rest(seen, stderr))) }
     }
 
     /// Starts every service.
