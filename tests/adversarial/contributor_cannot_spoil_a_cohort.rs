@@ -311,7 +311,7 @@ async fn malformed_uploads_are_refused_by_name_and_leave_nothing_behind() -> Res
         let status = upload.send(market).await.err().with_context(|| format!("{name} was let in"))?;
         assert_eq!(reason_of(&status).as_deref(), Some(expected), "{name}: {}", words(&status));
         assert!(!matches!(status.code(), Code::Internal | Code::Unknown), "{name}: {}", words(&status));
-        market.check_unchanged(&holdings, &name).await?;
+        market.check_unchanged(&holdings, name).await?;
     }
 
     // Wrong signers.

@@ -20,7 +20,7 @@ use locus_wire::{
     convert::NetworkInfo,
     pb::exchange::{OpenOrderRequest, OrderState},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 use tonic::{Code, Status};
 
 struct Scene {
@@ -232,15 +232,16 @@ async fn orders_outside_of_the_contributors_terms_are_not_answered_and_cost_nobo
     narrow.tiers = TierSet::of(&[Tier::Open]);
     narrow.blocks = 0..1;
     let batch = market.enrol_on_terms(&market.clinic, &other, narrow).await?.pop().context("a batch")?;
-    let ask_other = |ranges: &[std::ops::Range<u32>], tier, rho| -> Result<Question> {
+    let first_block: &[Range<u32>] = std::slice::from_ref(&(0..5));
+    let ask_other = |ranges: &[Range<u32>], tier, rho| -> Result<Question> {
         let selection = VariantSelection::try_from_ranges(other.panel.digest(), 4_100, ranges.to_vec())?;
         Ok(biomedical(selection, tier, rho))
     };
     let open = |ranges| ask_other(ranges, Tier::Open, Rho::from_nano(10_000_000));
     let buyer = market.funded_party("buyer").await?;
-    refused(&scene, &buyer, &open(&[0..5])?, "1", "buyer not admitted").await?;
+    refused(&scene, &buyer, &open(first_block)?, "1", "buyer not admitted").await?;
     locus_client::mint_test_tokens(&market.services, market.biobank.keys.address(), "10".parse()?).await?;
-    refused(&scene, &market.biobank, &ask_other(&[0..5], Tier::Exact, Rho::ZERO)?, "1", "tier not offered").await?;
+    refused(&scene, &market.biobank, &ask_other(first_block, Tier::Exact, Rho::ZERO)?, "1", "tier not offered").await?;
     refused(&scene, &market.biobank, &open(&[0..5, 4_085..4_090])?, "1", "panel blocks not offered").await?;
 
     // Nobody was charged; the question that the terms admit is answered.
@@ -249,7 +250,7 @@ async fn orders_outside_of_the_contributors_terms_are_not_answered_and_cost_nobo
         let spent = statement(&market.services, &market.network, keys, registration, 0, now_unix_s()).await?;
         assert_eq!((spent.uses.len(), spent.budget.spent_lifetime), (0, Rho::ZERO));
     }
-    let admitted = market.buy_as(&market.biobank, &other.panel, &open(&[0..5])?, "1".parse()?).await?;
+    let admitted = market.buy_as(&market.biobank, &other.panel, &open(first_block)?, "1".parse()?).await?;
     assert_eq!(admitted.opened.cohort_size(), 24);
     Ok(())
 }

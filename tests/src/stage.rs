@@ -76,7 +76,7 @@ impl Stage {
     /// slots as researchers do.
     pub fn answer(&self, cohort: &[&Dataset], tau: &Tau) -> Result<Result<CombinedPlane, RlweError>> {
         let mut sum = Box::new([0u64; RING_DIMENSION]);
-        for (total, value) in cohort.iter().flat_map(|dataset| sum_pairs(dataset)) {
+        for (total, value) in cohort.iter().flat_map(sum_pairs) {
             sum[total] = sum[total].wrapping_add(value);
         }
         let mut partials = Vec::with_capacity(3);
