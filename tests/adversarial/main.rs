@@ -2,6 +2,7 @@
 
 mod aggregator_cannot_change_an_answer;
 mod contributor_cannot_copy_a_dataset;
+mod contributor_cannot_enrol_unproven_ciphertexts;
 mod contributor_cannot_spoil_a_cohort;
 mod keyholder_cannot_alter_or_stop_an_answer;
 mod researcher_cannot_cheat_with_orders;

@@ -210,7 +210,7 @@ impl Market {
     ) -> Result<Vec<Enrolled>> {
         publish_panel(&self.services, &input.panel).await?;
         let contributor = Contributor::Biobank { accreditor: institution.keys.accreditor()? };
-        let options = EnrolOptions { version: 1, terms: Some(terms) };
+        let options = EnrolOptions { version: 1, terms: Some(terms), prover: None };
         let records = institution.folder.enrolments();
         let progress = Arc::new(NoProgress);
         let (services, network, keys) = (&self.services, &self.network, &institution.keys);

@@ -6,10 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use locus_client::{
     NoProgress, ServiceChannels, Services,
     enrol::{Contributor, EnrolInput, EnrolOptions, EnrolmentRecords, enrol},
+    proving::{default_proof_keys, encryption_prover},
 };
 use locus_commitment::{Address, BodyDigest, DatasetBodyDigest, DatasetContext, DatasetId};
 use locus_genomics::PanelDigest;
 use locus_ledger::{AccountKey, DatasetLeaf, Registration, leaves_hash};
+use locus_proofs::{dataset::EncryptionProver, encryption::EncryptionProof};
 use locus_rlwe::BODY_BYTES;
 use locus_service::{Connector, Listen, MESSAGE_BYTES_MAX, ServerOptions, connect, serve};
 use locus_sharing::{DatasetSecrets, DatasetSeeds, GenotypeDigest, KeyholderIndex, SeedPackage, SeedPackageHeader};
@@ -35,6 +37,8 @@ pub struct Upload {
     pub header: pb::UploadHeader,
     /// (Panel block, plane) to the bodies of all datasets, by ordinal.
     pub bodies: BTreeMap<(u32, u32), Vec<Vec<u8>>>,
+    /// The proofs of a proven upload, as the bodies.
+    pub proofs: BTreeMap<(u32, u32), Vec<Vec<u8>>>,
     /// By ordinal.
     pub records: Vec<pb::DatasetRecord>,
     /// Seed packages in the order sent.
@@ -47,21 +51,28 @@ impl Upload {
     /// What an honest client of `institution` would upload for everybody in `input`.
     pub async fn of_institution(market: &Market, institution: &Party, input: &EnrolInput) -> Result<Self> {
         let accreditor = institution.keys.accreditor()?;
-        Self::record(market, institution, input, &Contributor::Biobank { accreditor }).await
+        Self::record(market, institution, input, &Contributor::Biobank { accreditor }, None).await
     }
 
     /// What an honest client of a person would upload for themselves.
     pub async fn of_person(market: &Market, person: &Party, input: &EnrolInput, individual: u32) -> Result<Self> {
-        Self::record(market, person, input, &Contributor::Person { individual }).await
+        let prover = encryption_prover(&market.network, &default_proof_keys(), |_| {})?;
+        Self::record(market, person, input, &Contributor::Person { individual }, Some(prover)).await
     }
 
-    async fn record(market: &Market, party: &Party, input: &EnrolInput, contributor: &Contributor) -> Result<Self> {
+    async fn record(
+        market: &Market,
+        party: &Party,
+        input: &EnrolInput,
+        contributor: &Contributor,
+        prover: Option<Arc<EncryptionProver>>,
+    ) -> Result<Self> {
         let recorder = Recorder::default();
         let server = archive_service_server::ArchiveServiceServer::new(recorder.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let server = serve(Routes::new(server), Listen::InProcess, ServerOptions::default()).await?;
         let services = market.services_with_archive(&server.connector()).await?;
-        let options = EnrolOptions { version: 1, terms: None };
+        let options = EnrolOptions { version: 1, terms: None, prover };
         let records = EnrolmentRecords::new(&market.scratch().join("recorded.jsonl"));
         let progress = Arc::new(NoProgress);
         let network = &market.network;
@@ -75,6 +86,7 @@ impl Upload {
 
     fn parse(messages: Vec<pb::UploadDatasetsRequest>) -> Result<Self> {
         let mut bodies: BTreeMap<(u32, u32), Vec<Vec<u8>>> = BTreeMap::new();
+        let mut proofs: BTreeMap<(u32, u32), Vec<Vec<u8>>> = BTreeMap::new();
         let (mut header, mut finish, mut records, mut seeds) = (None, None, Vec::new(), Vec::new());
         for message in messages {
             match message.part.context("a message without content")? {
@@ -82,13 +94,16 @@ impl Upload {
                 Part::Bodies(chunk) => {
                     let column = bodies.entry((chunk.block, chunk.plane)).or_default();
                     column.extend(chunk.bodies.chunks(BODY_BYTES).map(<[u8]>::to_vec));
+                    let column = proofs.entry((chunk.block, chunk.plane)).or_default();
+                    column.extend(chunk.proofs.chunks(EncryptionProof::BYTES).map(<[u8]>::to_vec));
                 }
                 Part::Datasets(chunk) => records.extend(chunk.datasets),
                 Part::Seeds(part) => seeds.push(part),
                 Part::Finish(part) => finish = Some(part),
             }
         }
-        Ok(Self { header: header.context("no header")?, bodies, records, seeds, finish: finish.context("no finish")? })
+        let (header, finish) = (header.context("no header")?, finish.context("no finish")?);
+        Ok(Self { header, bodies, proofs, records, seeds, finish })
     }
 
     /// The messages of this upload.
@@ -97,7 +112,10 @@ impl Upload {
         for (&(block, plane), column) in &self.bodies {
             for (place, bodies) in column.chunks(64).enumerate() {
                 let first_ordinal = 64 * u32::try_from(place).unwrap_or(u32::MAX);
-                parts.push(Part::Bodies(pb::BodyChunk { block, plane, first_ordinal, bodies: bodies.concat().into() }));
+                let proofs = self.proofs.get(&(block, plane)).and_then(|column| column.chunks(64).nth(place));
+                let proofs = proofs.unwrap_or_default().concat().into();
+                let bodies = bodies.concat().into();
+                parts.push(Part::Bodies(pb::BodyChunk { block, plane, first_ordinal, bodies, proofs }));
             }
         }
         parts.push(Part::Datasets(pb::DatasetChunk { first_ordinal: 0, datasets: self.records.clone() }));
@@ -119,7 +137,9 @@ impl Upload {
             let leaf = record.leaf.as_mut().context("a record without leaf")?;
             leaf.body_digest = DatasetBodyDigest::of_bodies(&digests).0.0.to_vec().into();
         }
-        self.sign(market, &institution.keys.account().clone(), Some(institution.keys.accreditor()?.account()))
+        let accreditor = institution.keys.accreditor()?;
+        let vouching = (!self.header.accreditor.is_empty()).then(|| accreditor.account());
+        self.sign(market, &institution.keys.account().clone(), vouching)
     }
 
     /// Signs what is declared.

@@ -138,6 +138,12 @@ pub enum EnrolError {
     /// The genotypes cannot be read.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// A body cannot be proven.
+    #[error(transparent)]
+    Proofs(#[from] locus_proofs::ProofsError),
+    /// A person without a prover.
+    #[error("a person's genome is enrolled with proofs: load the market's proving key first")]
+    ProverMissing,
     /// Encryption failed.
     #[error(transparent)]
     Rlwe(#[from] RlweError),

@@ -102,6 +102,17 @@ pub enum ClientError {
     /// Nothing local is known about an order.
     #[error("nothing is recorded here about order {0}: use the folder from which it was placed")]
     UnknownOrder(OrderId),
+    /// A proof cannot be made or a proving key not used.
+    #[error(transparent)]
+    Proofs(#[from] locus_proofs::ProofsError),
+    /// A real network's proving key is not here.
+    #[error("{} has no proving key of {circuit}: obtain the one that this market's ceremony published", folder.display())]
+    ProvingKeyMissing {
+        /// The circuit.
+        circuit: &'static str,
+        /// Where it was looked for.
+        folder: std::path::PathBuf,
+    },
     /// A local task was cut off.
     #[error("the work was interrupted: run the same command again")]
     Interrupted,

@@ -15,6 +15,7 @@ mod offer;
 mod panel;
 mod parallel;
 mod progress;
+pub mod proving;
 mod request;
 pub mod research;
 mod service;

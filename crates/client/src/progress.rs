@@ -9,6 +9,8 @@ pub enum Stage {
     Committing,
     /// Encrypting and uploading; counts bodies.
     Uploading,
+    /// Encrypting, proving and uploading; counts bodies.
+    Proving,
     /// The archive stores what was uploaded.
     Storing,
     /// The keyholders check seeds against bodies.
@@ -64,6 +66,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Committing => "committing",
             Self::Uploading => "encrypting and uploading",
+            Self::Proving => "proving and uploading",
             Self::Storing => "storing",
             Self::CheckingKeys => "checking keys",
             Self::Attesting => "attesting",

@@ -137,6 +137,7 @@ impl TestCohort {
             registrant: account(31).address(),
             version: 1,
             accreditor: Some(account(32).address()),
+            proven: false,
         };
         self.job_of(identity, 0..self.people)
     }
@@ -153,6 +154,7 @@ impl TestCohort {
             network: network(),
             registrant: account(31),
             accreditor: vouches.then_some(accreditor),
+            prover: None,
             deadline_unix_s: 1_700_000_000,
         }
     }

@@ -70,10 +70,10 @@ impl DatasetKeys {
         if packed_block.len() > PACKED_BLOCK_BYTES {
             return Err(RlweError::BlockLength { got: packed_block.len(), max: PACKED_BLOCK_BYTES });
         }
-        let shares = self.keys.each_ref().map(|keys| keys.expand(block, plane));
+        let shares = self.share_bits(block, plane);
         let key = SecretKey::new(shares.each_ref());
         let mut coefficients = mask.multiply_key(key.coefficients());
-        EncryptionNoise::expand(&self.secrets.encryption_noise_seed, block, plane).add_to(&mut coefficients);
+        self.noise(block, plane).add_to(&mut coefficients);
         let flags = match plane {
             Plane::Calls => &CALLS_FLAGS,
             Plane::Missing => &MISSING_FLAGS,
@@ -86,6 +86,16 @@ impl DatasetKeys {
             }
         }
         Ok(Body::new(coefficients))
+    }
+
+    /// The bits of key shares 1, 2 and 3 of one body: a witness of encryption proofs.
+    pub fn share_bits(&self, block: PanelBlockIndex, plane: Plane) -> [SecretBits; 3] {
+        self.keys.each_ref().map(|keys| keys.expand(block, plane))
+    }
+
+    /// The encryption noise of one body: a witness of encryption proofs.
+    pub fn noise(&self, block: PanelBlockIndex, plane: Plane) -> EncryptionNoise {
+        EncryptionNoise::expand(&self.secrets.encryption_noise_seed, block, plane)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
 use locus_commitment::{Address, Digest32};
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_ledger::{ChainView, Contracts, Ledger, PanelRecord, ViewFollower};
+use locus_proofs::encryption::EncryptionVerifier;
 use locus_service::{Clock, ServiceChannel};
 use locus_sharing::KeyholderIndex;
 use locus_store::{BatchId, PanelShape, PanelStore, Store};
@@ -33,6 +34,8 @@ pub(crate) struct Archive {
     pub(crate) clock: Clock,
     /// Folder for scratch files.
     pub(crate) scratch: PathBuf,
+    /// Checks proofs of encryption; `None` where the operator has no key.
+    pub(crate) encryption_verifier: Option<Arc<EncryptionVerifier>>,
     /// Held while batches change from staged to published or gone.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     store: Store,
@@ -51,13 +54,15 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) scratch: PathBuf,
+    pub(crate) encryption_verifier: Option<Arc<EncryptionVerifier>>,
     pub(crate) store: Store,
     pub(crate) keyholders: [KeyholderClient; 3],
 }
 
 impl Archive {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { ledger, view, panels, batches, limits, clock, scratch, store, keyholders } = parts;
+        let Parts { ledger, view, panels, batches, limits, clock, scratch, encryption_verifier, store, keyholders } =
+            parts;
         Self {
             ledger,
             view,
@@ -66,6 +71,7 @@ impl Archive {
             limits,
             clock,
             scratch,
+            encryption_verifier,
             publishing: tokio::sync::Mutex::new(()),
             store,
             panel_stores: Mutex::default(),

@@ -25,6 +25,10 @@ pub struct ArchiveConfig {
     pub chain_url: String,
     /// The market's description, as written when it was deployed.
     pub deployment_file: PathBuf,
+    /// Folder with the keys that proofs of encryption are checked with, made by a ceremony. Without it an
+    /// archive of a real network takes accredited datasets only.
+    #[serde(default)]
+    pub proof_keys_dir: Option<PathBuf>,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,

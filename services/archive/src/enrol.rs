@@ -9,6 +9,7 @@ use crate::{
     error::ArchiveError,
     progress::Progress,
     upload::{
+        proofs::ProofSpool,
         records::Record,
         spool::{OpeningSpool, RecordSpool},
     },
@@ -50,6 +51,8 @@ pub(crate) struct Enrolment {
     pub(crate) packages: Vec<Range<u32>>,
     pub(crate) records: Vec<Record>,
     pub(crate) openings: OpeningSpool,
+    /// Of a proven upload.
+    pub(crate) proofs: Option<ProofSpool>,
     /// Packages for keyholders 1, 2 and 3.
     pub(crate) seeds: [Vec<SealedSeeds>; 3],
 }
@@ -64,6 +67,7 @@ struct Batch {
     packages: Vec<Range<u32>>,
     records: Vec<Record>,
     openings: Mutex<OpeningSpool>,
+    proofs: Option<Mutex<ProofSpool>>,
     seeds: [Vec<SealedSeeds>; 3],
     /// Check values of keyholders 1, 2 and 3, package by package.
     values: [Mutex<RecordSpool>; 3],
@@ -71,6 +75,13 @@ struct Batch {
     broken: Mutex<Option<ArchiveError>>,
     checked: AtomicU64,
     patience: Duration,
+}
+
+/// One message of the first step.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Body { ordinal: u32, column: usize },
+    Chunk { package: usize },
 }
 
 /// Runs both steps of enrolment; returns the attestations of keyholders 1, 2 and 3.
@@ -118,11 +129,13 @@ impl Batch {
                 dataset_count,
                 block_count: enrolment.shape.blocks(),
                 complete_calls: enrolment.shape.complete_calls(),
+                proven: enrolment.proofs.is_some(),
             },
             columns: enrolment.shape.column_count(),
             packages: enrolment.packages,
             records: enrolment.records,
             openings: Mutex::new(enrolment.openings),
+            proofs: enrolment.proofs.map(Mutex::new),
             seeds: enrolment.seeds,
             values: [new_spool()?, new_spool()?, new_spool()?],
             broken: Mutex::new(None),
@@ -152,6 +165,28 @@ impl Batch {
             datasets: datasets.collect(),
             sealed_seeds: self.seeds[keyholder.position()][package].sealed.clone(),
         })
+    }
+
+    /// What a keyholder is sent after the header: for each package the bodies of a proven upload, then
+    /// the chunk.
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (package, ordinals) in self.packages.iter().enumerate() {
+            if self.proofs.is_some() {
+                let bodies = ordinals.clone().flat_map(|ordinal| (0..self.columns).map(move |column| (ordinal, column)));
+                steps.extend(bodies.map(|(ordinal, column)| Step::Body { ordinal, column }));
+            }
+            steps.push(Step::Chunk { package });
+        }
+        steps
+    }
+
+    /// A body of a proven upload with its proof.
+    fn body(&self, ordinal: u32, column: usize) -> Result<pb::ProvenBody, ArchiveError> {
+        let proofs = self.proofs.as_ref().ok_or(ArchiveError::DamagedRecord("proof"))?;
+        let (body, proof) = proofs.lock().unwrap_or_else(PoisonError::into_inner).body(ordinal, column)?;
+        let column = u32::try_from(column).unwrap_or(u32::MAX);
+        Ok(pb::ProvenBody { ordinal, column, body: body.into(), proof: proof.into() })
     }
 
     /// The check values that `peer` signed for one package.
@@ -244,10 +279,12 @@ async fn check(
     signer: Address,
     report: impl Fn(),
 ) -> Result<(), ArchiveError> {
-    let requests = messages(batch.clone(), 1 + batch.packages.len(), move |batch, position| {
-        let part = match position.checked_sub(1) {
+    let steps = batch.steps();
+    let requests = messages(batch.clone(), 1 + steps.len(), move |batch, position| {
+        let part = match position.checked_sub(1).map(|place| steps[place]) {
             None => CheckPart::Header(batch.header.clone()),
-            Some(package) => CheckPart::Chunk(batch.chunk(keyholder, package)?),
+            Some(Step::Body { ordinal, column }) => CheckPart::Body(batch.body(ordinal, column)?),
+            Some(Step::Chunk { package }) => CheckPart::Chunk(batch.chunk(keyholder, package)?),
         };
         Ok(pb::CheckDatasetsRequest { part: Some(part) })
     });

@@ -122,6 +122,22 @@ pub enum ArchiveError {
         /// Its place there.
         registered: u32,
     },
+    /// Nobody vouches for the datasets, and nothing proves them.
+    #[error("datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited")]
+    Unproven,
+    /// Proofs cannot be checked here.
+    #[error("this archive has no key to check proofs with: its operator must name a folder of keys from a ceremony")]
+    NoProofKey,
+    /// A proof is refused.
+    #[error("dataset {ordinal} of the batch, panel block {block}: {source}; encrypt and prove it again with this market's proving key")]
+    Proof {
+        /// Which dataset.
+        ordinal: u32,
+        /// Panel block of the body.
+        block: u32,
+        /// Why.
+        source: locus_proofs::ProofsError,
+    },
     /// A signature does not verify.
     #[error("the signature of the {0} does not verify: sign the registration again with the right key")]
     Signature(&'static str),
@@ -229,6 +245,9 @@ impl ServiceError for ArchiveError {
             Self::Broken(_) => ErrorCode::Unavailable,
             Self::Mismatch { .. }
             | Self::DuplicateInBatch { .. }
+            | Self::Unproven
+            | Self::NoProofKey
+            | Self::Proof { .. }
             | Self::Signature(_)
             | Self::Accreditor
             | Self::NeverUploaded(_)
@@ -264,6 +283,9 @@ impl ServiceError for ArchiveError {
             Self::Mismatch { .. } => "DATASET_MISMATCH",
             Self::DuplicateInBatch { .. } => "DATASET_DUPLICATE",
             Self::AlreadyRegistered { .. } => "DATASET_REGISTERED",
+            Self::Unproven => "UNPROVEN",
+            Self::NoProofKey => "NO_PROOF_KEY",
+            Self::Proof { .. } => "PROOF_REFUSED",
             Self::Signature(_) => "SIGNATURE",
             Self::Accreditor => "ACCREDITOR_UNKNOWN",
             Self::Keyholder { .. } => "KEYHOLDER_REFUSED",

@@ -12,6 +12,7 @@ use crate::{
     upload,
 };
 use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
+use locus_proofs::{NetworkKeys, ProofsError, Statement, encryption::EncryptionVerifier};
 use locus_service::{
     Clock, Connector, Front, FrontError, Listen, MESSAGE_BYTES_MAX, Metrics, Readiness, Role, Running, ServeError,
     ServerHandle, connect_service,
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The state of an earlier run cannot be taken up.
     #[error(transparent)]
     State(#[from] ArchiveError),
+    /// The key to check proofs with cannot be used.
+    #[error(transparent)]
+    ProofKey(#[from] ProofsError),
     /// The chain cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -81,6 +85,8 @@ pub struct ArchiveDeps {
     pub contracts: Contracts,
     /// How to reach keyholders 1, 2 and 3. They need not be up yet.
     pub keyholders: [Connector; 3],
+    /// Folder with the keys that proofs are checked with; test networks have development keys without it.
+    pub proof_keys_dir: Option<PathBuf>,
     /// Limits.
     pub limits: Limits,
     /// Where time comes from.
@@ -165,6 +171,9 @@ pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
     let scratch = deps.data_dir.join(SCRATCH_FOLDER);
     fs::create_dir_all(&scratch).map_err(|source| StartError::File { path: scratch.clone(), source })?;
     let ledger = Ledger::open(deps.chain, deps.contracts).await?;
+    let is_test_network = ledger.parameters().await?.values().test_network;
+    let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), is_test_network);
+    let encryption_key = proof_keys.circuit_key(Statement::Encryption)?;
     let archive = Archive::new(Parts {
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
         ledger,
@@ -173,6 +182,7 @@ pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
         limits: deps.limits,
         clock: deps.clock,
         scratch,
+        encryption_verifier: encryption_key.map(|key| Arc::new(EncryptionVerifier::new(key.verifying_key))),
         store: deps.store,
         keyholders: keyholder_clients(&deps.keyholders)?,
     });
@@ -204,6 +214,7 @@ pub async fn start(config: ArchiveConfig, metrics: Metrics) -> Result<ArchiveHan
         chain: Chain::http(&config.chain_url, None)?,
         contracts: read_deployment(&config.deployment_file)?,
         keyholders,
+        proof_keys_dir: config.proof_keys_dir,
         limits: config.limits,
         clock: Clock::system(),
     };

@@ -4,6 +4,7 @@
 //! files, so memory does not grow with the batch or the panel. Whatever fails, nothing of the upload
 //! stays visible.
 
+pub(crate) mod proofs;
 pub(crate) mod records;
 pub(crate) mod sequence;
 pub(crate) mod spool;
@@ -20,6 +21,7 @@ use futures::{Stream, StreamExt as _};
 use locus_commitment::{Address, NetworkId};
 use locus_genomics::{PanelBlockIndex, PanelDigest};
 use locus_ledger::{Registration, leaves_hash};
+use locus_service::blocking;
 use locus_sharing::REGISTRATION_DATASETS_MAX;
 use locus_store::{BatchWriter, Column, StoreError};
 use locus_wire::{
@@ -29,6 +31,7 @@ use locus_wire::{
         upload_datasets_request::Part,
     },
 };
+use proofs::{BatchContext, ProofSpool};
 use records::Records;
 use sequence::{Place, Sequence};
 use spool::OpeningSpool;
@@ -45,6 +48,7 @@ struct BatchHeader {
     accreditor: Option<Address>,
     deadline_unix_s: u64,
     datasets: u32,
+    proven: bool,
 }
 
 /// An upload under way.
@@ -57,6 +61,8 @@ struct Upload {
     /// Until all bodies are there and agree with the records.
     writer: Option<BatchWriter>,
     openings: OpeningSpool,
+    /// Of a proven upload; elsewhere while it works.
+    proofs: Option<ProofSpool>,
     records: Records,
     seeds: [Vec<SealedSeeds>; 3],
 }
@@ -112,14 +118,21 @@ fn parse_header(archive: &Archive, message: &UploadHeader) -> Result<BatchHeader
         return Err(ArchiveError::Deadline { deadline, now, latest });
     }
     let datasets_max = u64::from(REGISTRATION_DATASETS_MAX);
+    let accreditor = field::optional_address("header.accreditor", &message.accreditor)?;
+    match (accreditor, message.proven, &archive.encryption_verifier) {
+        (None, false, _) => return Err(ArchiveError::Unproven),
+        (_, true, None) => return Err(ArchiveError::NoProofKey),
+        _ => {}
+    }
     Ok(BatchHeader {
         registrant: field::address("header.registrant", &message.registrant)?,
         panel: PanelDigest(field::array("header.panel_digest", &message.panel_digest)?),
         version: field::in_range("header.version", message.version, 1, u64::from(u32::MAX))?,
         batch_nonce: message.batch_nonce,
-        accreditor: field::optional_address("header.accreditor", &message.accreditor)?,
+        accreditor,
         deadline_unix_s: deadline,
         datasets: field::in_range("header.dataset_count", message.dataset_count, 1, datasets_max)?,
+        proven: message.proven,
     })
 }
 
@@ -127,14 +140,15 @@ impl Upload {
     async fn begin(archive: Arc<Archive>, header: BatchHeader) -> Result<Self, ArchiveError> {
         let panel = archive.published_panel(&header.panel).await?;
         let planes = u32::try_from(panel.shape.planes().len()).unwrap_or(u32::MAX);
-        let sequence = Sequence::new(header.datasets, panel.shape.blocks(), planes);
+        let sequence = Sequence::new(header.datasets, panel.shape.blocks(), planes, header.proven);
         let openings = OpeningSpool::create(&archive.scratch, header.datasets, sequence.columns())?;
         let place = BatchPlace { batch: fresh_batch_id()?, panel: panel.digest, shape: panel.shape };
         archive.batches.begin_upload(&place)?;
         let writer = archive.store_of(&place).create_batch(place.batch, header.datasets).await?;
         let records = Records::new(header.registrant, header.batch_nonce, header.accreditor.is_some());
+        let proofs = proof_spool(&archive, &header, &panel)?;
         let seeds = Default::default();
-        Ok(Self { archive, header, panel, place, sequence, writer: Some(writer), openings, records, seeds })
+        Ok(Self { archive, header, panel, place, sequence, writer: Some(writer), openings, proofs, records, seeds })
     }
 
     async fn run<S>(
@@ -175,6 +189,16 @@ impl Upload {
         let run = self.sequence.bodies(&chunk)?;
         let planes = self.panel.shape.planes();
         let column = Column { block: PanelBlockIndex(chunk.block), plane: planes[run.column as usize % planes.len()] };
+        if let Some(mut proofs) = self.proofs.take() {
+            let (bodies, of_chunk) = (chunk.bodies.clone(), chunk.proofs.clone());
+            let (proofs, checked) = blocking(move || {
+                let checked = proofs.take(run, &bodies, &of_chunk);
+                (proofs, checked)
+            })
+            .await;
+            self.proofs = Some(proofs);
+            checked?;
+        }
         let writer = self.writer.as_mut().ok_or_else(|| StoreError::BatchNotSealed(self.place.batch))?;
         let openings = writer.append(column, run.first_ordinal, chunk.bodies).await?;
         self.openings.put(run.column, run.first_ordinal, &openings)?;
@@ -190,6 +214,16 @@ impl Upload {
         }
         if matches!(self.sequence.expected(), Place::Datasets { .. }) {
             return Ok(());
+        }
+        if let Some(mut proofs) = self.proofs.take() {
+            let leaves = self.records.leaves();
+            let (proofs, checked) = blocking(move || {
+                let checked = proofs.check_genotypes(&leaves);
+                (proofs, checked)
+            })
+            .await;
+            self.proofs = Some(proofs);
+            checked?;
         }
         let writer = self.writer.take().ok_or_else(|| StoreError::BatchNotSealed(self.place.batch))?;
         match writer.finish(&self.records.body_digests()).await {
@@ -243,6 +277,7 @@ impl Upload {
             packages: self.sequence.packages().to_vec(),
             records: self.records.all().to_vec(),
             openings: std::mem::replace(&mut self.openings, empty),
+            proofs: self.proofs.take(),
             seeds: std::mem::take(&mut self.seeds),
         })
     }
@@ -279,6 +314,21 @@ impl Upload {
             tracing::warn!(batch = %self.place.batch, %error, "an abandoned upload could not be removed yet");
         }
     }
+}
+
+/// Where the proofs of a proven upload are checked and kept.
+fn proof_spool(archive: &Archive, header: &BatchHeader, panel: &PanelInfo) -> Result<Option<ProofSpool>, ArchiveError> {
+    let verifier = archive.encryption_verifier.clone().filter(|_| header.proven);
+    let context = BatchContext {
+        network: archive.contracts().network,
+        registrant: header.registrant,
+        batch_nonce: header.batch_nonce,
+        panel: header.panel,
+        version: header.version,
+    };
+    let columns = || panel.shape.columns().map(|column| (column.block, column.plane)).collect();
+    let create = |verifier| ProofSpool::create(&archive.scratch, verifier, context, columns(), header.datasets);
+    verifier.map(create).transpose()
 }
 
 /// The registrant has signed the registration, and the accreditor it names as well.

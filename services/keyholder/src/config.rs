@@ -19,6 +19,10 @@ pub struct KeyholderConfig {
     /// another disk or from a secret store.
     #[serde(default)]
     pub kek_file: Option<PathBuf>,
+    /// Folder with the keys that proofs of encryption are checked with, made by a ceremony. Without it a
+    /// keyholder of a real network takes accredited datasets only.
+    #[serde(default)]
+    pub proof_keys_dir: Option<PathBuf>,
     /// Address to listen on, such as `127.0.0.1:7011`.
     pub listen: std::net::SocketAddr,
     /// JSON-RPC endpoint of this keyholder's own chain node.

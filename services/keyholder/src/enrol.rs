@@ -7,6 +7,7 @@
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
+    proven::{ProvenBodies, ProvenDataset},
     store::{DatasetKey, PendingDataset},
 };
 use locus_commitment::{
@@ -32,8 +33,10 @@ pub(crate) struct Batch {
     pub(crate) registration: Registration,
     /// EIP-712 struct hash of the registration.
     pub(crate) digest: Digest32,
-    count: u32,
-    columns: Vec<(PanelBlockIndex, Plane)>,
+    pub(crate) count: u32,
+    pub(crate) columns: Vec<(PanelBlockIndex, Plane)>,
+    /// Whether every body comes with a proof.
+    pub(crate) proven: bool,
 }
 
 impl Keyholder {
@@ -57,13 +60,18 @@ impl Keyholder {
         if header.dataset_count == 0 || header.dataset_count > locus_sharing::REGISTRATION_DATASETS_MAX {
             return Err(KeyholderError::Malformed("a batch has 1 to 4096 datasets".into()));
         }
+        match (registration.accreditor, header.proven, self.encryption_verifier()) {
+            (None, false, _) => return Err(KeyholderError::Unproven),
+            (_, true, None) => return Err(KeyholderError::NoProofKey),
+            _ => {}
+        }
         let digest = self.contracts().registration_digest(&registration);
         self.verify_batch_signatures(&registration, header).await?;
         let planes = Plane::of_panel(complete_calls);
         let columns = (0..block_count)
             .flat_map(|block| planes.iter().map(move |plane| (PanelBlockIndex(block), *plane)))
             .collect();
-        Ok(Batch { registration, digest, count: header.dataset_count, columns })
+        Ok(Batch { registration, digest, count: header.dataset_count, columns, proven: header.proven })
     }
 
     async fn verify_batch_signatures(
@@ -85,11 +93,19 @@ impl Keyholder {
     }
 
     /// First step: checks the seeds of a chunk, keeps them as pending and signs its check values.
-    pub(crate) fn check_chunk(&self, batch: &Batch, chunk: &pb::EnrolChunk) -> Result<pb::CheckValues, KeyholderError> {
+    pub(crate) fn check_chunk(
+        &self,
+        batch: &Batch,
+        chunk: &pb::EnrolChunk,
+        bodies: &ProvenBodies,
+    ) -> Result<pb::CheckValues, KeyholderError> {
         let count = u32::try_from(chunk.datasets.len()).unwrap_or(u32::MAX);
         let end = chunk.first_ordinal.checked_add(count).filter(|end| *end <= batch.count);
         if count == 0 || end.is_none() {
             return Err(KeyholderError::Order("a chunk is outside of the batch"));
+        }
+        if !bodies.fits(batch, chunk) {
+            return Err(KeyholderError::Order("the proven bodies of a chunk's datasets must come before it"));
         }
         let header = SeedPackageHeader {
             network: self.network(),
@@ -105,7 +121,8 @@ impl Keyholder {
         let package = SeedPackage::open(header, self.sealing_key(), &sealed)?;
         let mut pending = Vec::with_capacity(chunk.datasets.len());
         for ((ordinal, dataset), seeds) in (chunk.first_ordinal..).zip(&chunk.datasets).zip(package.datasets()) {
-            pending.push(self.check_dataset(batch, &header.dataset_context(ordinal), dataset, seeds)?);
+            let proven = bodies.dataset(batch.columns.len(), pending.len());
+            pending.push(self.check_dataset(batch, &header.dataset_context(ordinal), dataset, seeds, proven.as_ref())?);
         }
         self.store().put_pending(&batch.digest, chunk.first_ordinal, &pending)?;
         let mut values = Vec::with_capacity(pending.len() * batch.columns.len() * VALUE_BYTES);
@@ -130,6 +147,7 @@ impl Keyholder {
         context: &DatasetContext,
         dataset: &pb::EnrolDataset,
         seeds: &locus_sharing::DatasetSeeds,
+        proven: Option<&ProvenDataset<'_>>,
     ) -> Result<PendingDataset, KeyholderError> {
         let failed = |what| KeyholderError::Enrolment { dataset: context.dataset, what };
         let leaf = DatasetLeaf::try_from(required("leaf", &dataset.leaf)?)?;
@@ -148,12 +166,22 @@ impl Keyholder {
         self.store().check_unique(DatasetKey::of(context), &leaf.commitments)?;
         let body_checks =
             open_bodies(&dataset.bodies, batch.columns.len(), &leaf).ok_or_else(|| failed("ciphertext digest"))?;
-        let keys = seeds.0.each_ref().map(|seed| BlockKeys::new(context, seed.share, &seed.seed));
-        let checks = batch.columns.iter().zip(body_checks).map(|((block, plane), check_slots)| {
-            let [first, second] =
-                keys.each_ref().map(|key| check_share_values(Mask::v1(), &key.expand(*block, *plane)));
-            [check_slots, first, second]
-        });
+        if let Some(proven) = proven {
+            proven.check_leaf(batch, &leaf)?;
+        }
+        let keys = seeds.0.each_ref().map(|seed| (seed.share, BlockKeys::new(context, seed.share, &seed.seed)));
+        let mut checks = Vec::with_capacity(batch.columns.len());
+        for (column, ((block, plane), check_slots)) in batch.columns.iter().zip(body_checks).enumerate() {
+            let mut values = [check_slots, [0; 16], [0; 16]];
+            for ((share, key), value) in keys.iter().zip(&mut values[1..]) {
+                let bits = key.expand(*block, *plane);
+                if let Some(proven) = proven {
+                    proven.check_share(context.dataset, column, *share, &bits)?;
+                }
+                *value = check_share_values(Mask::v1(), &bits);
+            }
+            checks.push(values);
+        }
         let mut secret = Zeroizing::new(Vec::with_capacity(128));
         for seed in &seeds.0 {
             secret.extend_from_slice(seed.seed.as_bytes());
@@ -164,7 +192,7 @@ impl Keyholder {
             person: leaf.person,
             commitments: leaf.commitments,
             seeds: secret,
-            checks: checks.collect(),
+            checks,
         })
     }
 

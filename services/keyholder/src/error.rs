@@ -47,6 +47,12 @@ pub(crate) enum KeyholderError {
         /// What does not fit.
         what: &'static str,
     },
+    /// Nobody vouches for the datasets, and nothing proves them.
+    #[error("datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited")]
+    Unproven,
+    /// Proofs cannot be checked here.
+    #[error("this keyholder has no key to check proofs with: its operator must name a folder of keys from a ceremony")]
+    NoProofKey,
     /// The person has another live dataset on the panel.
     #[error("the person of dataset {0} has another live dataset on this panel: revoke that one first")]
     PersonHasDataset(DatasetId),
@@ -147,6 +153,8 @@ impl ServiceError for KeyholderError {
             Self::OrderExpired => "ORDER_EXPIRED",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
             Self::Enrolment { .. } => "ENROLMENT_CHECK_FAILED",
+            Self::Unproven => "UNPROVEN",
+            Self::NoProofKey => "NO_PROOF_KEY",
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
             Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved) => "KEYHOLDERS_DISAGREE",
             Self::Rollback { .. } => "LEDGER_ROLLBACK",

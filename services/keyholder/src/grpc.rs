@@ -4,6 +4,7 @@ use crate::{
     enrol::{Batch, PeerValues},
     error::KeyholderError,
     keyholder::Keyholder,
+    proven::ProvenBodies,
 };
 use locus_service::{MESSAGE_BYTES_MAX, blocking, check_speaks_for_itself, spawn_for_request, to_status};
 use locus_wire::pb::keyholder::{
@@ -100,7 +101,9 @@ impl KeyholderService for Grpc {
             return Err(status(KeyholderError::Order("check values of the whole batch are needed")));
         }
         let attestation = self.0.attest_batch(&batch).await.map_err(status)?;
-        self.0.record("batch_attested", &[("registration_digest", &hex::encode(batch.digest.0))]).map_err(status)?;
+        let digest = hex::encode(batch.digest.0);
+        let facts: [(&str, &dyn std::fmt::Display); 2] = [("registration_digest", &digest), ("proven", &batch.proven)];
+        self.0.record("batch_attested", &facts).map_err(status)?;
         Ok(Response::new(attestation))
     }
 
@@ -208,12 +211,32 @@ async fn check_chunks(
     stream: &mut Streaming<pb::CheckDatasetsRequest>,
     sender: &mpsc::Sender<Result<pb::CheckDatasetsResponse, Status>>,
 ) -> Result<(), Status> {
+    let mut bodies = ProvenBodies::default();
     while let Some(message) = stream.message().await? {
-        let Some(CheckPart::Chunk(chunk)) = message.part else {
-            return Err(status(KeyholderError::Order("only chunks may follow the header")));
+        let (keyholder, of_batch) = (keyholder.clone(), batch.clone());
+        let (returned, values) = match message.part {
+            Some(CheckPart::Body(body)) => {
+                let taken = blocking(move || {
+                    let taken = bodies.take(&keyholder, &of_batch, &body);
+                    (bodies, taken)
+                });
+                let (returned, taken) = taken.await;
+                bodies = returned;
+                taken.map_err(status)?;
+                continue;
+            }
+            Some(CheckPart::Chunk(chunk)) => {
+                let checked = blocking(move || {
+                    let values = keyholder.check_chunk(&of_batch, &chunk, &bodies);
+                    bodies.next_chunk(of_batch.columns.len());
+                    (bodies, values)
+                });
+                checked.await
+            }
+            _ => return Err(status(KeyholderError::Order("only bodies and chunks may follow the header"))),
         };
-        let (keyholder, batch) = (keyholder.clone(), batch.clone());
-        let values = blocking(move || keyholder.check_chunk(&batch, &chunk)).await.map_err(status)?;
+        bodies = returned;
+        let values = values.map_err(status)?;
         let response = pb::CheckDatasetsResponse { values: Some(values) };
         if sender.send(Ok(response)).await.is_err() {
             return Ok(());

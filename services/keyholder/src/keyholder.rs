@@ -5,6 +5,7 @@ use bytes::Bytes;
 use locus_commitment::{Address, Digest32, NetworkId};
 use locus_ledger::{AccountKey, ChainView, Contracts, Ledger, ViewFollower};
 use locus_privacy::NetworkParameters;
+use locus_proofs::encryption::EncryptionVerifier;
 use locus_service::{AuditLog, Clock, Metrics, SeenRequests, SignedRequest};
 use locus_sharing::{KeyholderIndex, NoiseKey, ShareIndex, seal::SealingPrivateKey};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) ledger: Ledger,
     pub(crate) view: ViewFollower,
     pub(crate) clock: Clock,
+    /// Checks proofs of encryption; `None` where the operator has no key.
+    pub(crate) encryption_verifier: Option<EncryptionVerifier>,
 }
 
 impl Keyholder {
@@ -63,6 +66,10 @@ impl Keyholder {
 
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    pub(crate) fn encryption_verifier(&self) -> Option<&EncryptionVerifier> {
+        self.0.encryption_verifier.as_ref()
     }
 
     pub(crate) fn now_unix_s(&self) -> u64 {

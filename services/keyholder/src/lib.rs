@@ -12,6 +12,7 @@ mod kek;
 mod keyholder;
 mod noise;
 mod payouts;
+mod proven;
 mod start;
 mod statement;
 mod store;

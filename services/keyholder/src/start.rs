@@ -9,6 +9,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use locus_ledger::{AccountError, AccountKey, Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
+use locus_proofs::{NetworkKeys, ProofsError, Statement, encryption::EncryptionVerifier};
 use locus_service::{
     AuditError, AuditLog, Clock, Connector, Front, FrontError, Listen, Metrics, Readiness, Role, Running, SeenError,
     SeenRequests, ServeError, ServerHandle,
@@ -85,6 +86,9 @@ pub enum StartError {
     /// The signing key is not usable.
     #[error(transparent)]
     Key(#[from] AccountError),
+    /// The key to check proofs with cannot be used.
+    #[error(transparent)]
+    ProofKey(#[from] ProofsError),
     /// The chain cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -169,6 +173,8 @@ pub struct KeyholderDeps {
     pub data_dir: PathBuf,
     /// Wraps the database's wrapping key.
     pub kek: Option<KeyEncryptionKey>,
+    /// Folder with the keys that proofs are checked with; test networks have development keys without it.
+    pub proof_keys_dir: Option<PathBuf>,
     /// Its own connection to the chain.
     pub chain: Chain,
     /// The market.
@@ -181,6 +187,8 @@ pub struct KeyholderDeps {
 pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartError> {
     let ledger = Ledger::open(deps.chain, deps.contracts).await?;
     let parameters = ledger.parameters().await?;
+    let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), parameters.values().test_network);
+    let encryption_key = proof_keys.circuit_key(Statement::Encryption)?;
     let view = ViewFollower::start(ledger.clone(), CHAIN_PERIOD);
     let store = Store::open_under(&deps.data_dir, deps.kek)?;
     let audit = AuditLog::open(&deps.data_dir.join(AUDIT_FILE), deps.clock.clone())?;
@@ -198,6 +206,7 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
         ledger,
         view,
         clock: deps.clock,
+        encryption_verifier: encryption_key.map(|key| EncryptionVerifier::new(key.verifying_key)),
     });
     Ok(PreparedKeyholder(keyholder))
 }
@@ -294,6 +303,7 @@ pub async fn start(config: KeyholderConfig, metrics: Metrics) -> Result<Keyholde
         keys: KeyholderKeys::load(&config.data_dir, kek.as_ref())?,
         data_dir: config.data_dir.clone(),
         kek,
+        proof_keys_dir: config.proof_keys_dir.clone(),
         chain: Chain::http(&config.chain_url, None)?,
         contracts,
         clock: Clock::system(),

@@ -178,6 +178,7 @@ impl Committee {
             view: ViewFollower::start(ledger.clone(), Duration::from_secs(3_600)),
             ledger,
             clock: Clock::system(),
+            encryption_verifier: None,
         });
         keyholder.poll_chain().await.expect("the chain can be followed");
         keyholder

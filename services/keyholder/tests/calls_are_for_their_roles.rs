@@ -67,6 +67,7 @@ async fn scene(with_tls: bool, rates: RateConfig) -> Scene {
         keys: own,
         data_dir: folder(index),
         kek: None,
+        proof_keys_dir: None,
         chain: Chain::embedded(chain, None),
         contracts,
         clock: Clock::system(),

@@ -235,6 +235,12 @@ pub(crate) struct EnrollArgs {
     /// Data folder with the accreditor's keys [default: your own]
     #[arg(long, value_name = "DIR", requires = "biobank")]
     pub(crate) accreditor_key: Option<PathBuf>,
+    /// Prove every ciphertext of an institution's datasets too; a person's are always proven
+    #[arg(long, requires = "biobank")]
+    pub(crate) prove: bool,
+    /// Folder with proving keys [default: locus/proof-keys in your folder for cached files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) proof_keys: Option<PathBuf>,
     /// Which individual of the file you are; needed when it has several
     #[arg(long, value_name = "NAME", conflicts_with = "biobank")]
     pub(crate) sample: Option<String>,

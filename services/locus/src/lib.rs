@@ -22,6 +22,7 @@ mod error;
 pub mod node;
 mod output;
 mod progress;
+mod proving;
 
 pub use commands::DeployError;
 pub use error::CommandError;

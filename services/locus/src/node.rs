@@ -231,6 +231,7 @@ impl Node {
             chain: Chain::embedded(chain.clone(), None),
             contracts,
             keyholders: keyholder_connectors.clone(),
+            proof_keys_dir: None,
             limits: locus_archive::Limits::default(),
             clock: Clock::system(),
         };
@@ -384,6 +385,7 @@ async fn start_keyholders(
             keys,
             data_dir: folders[index.position()].clone(),
             kek: None,
+            proof_keys_dir: None,
             chain: Chain::embedded(chain.clone(), None),
             contracts,
             clock: Clock::system(),

@@ -12,6 +12,7 @@ use locus_commitment::{
 };
 use locus_genomics::{PackedGenotypes, Panel, PanelBlockIndex};
 use locus_intake::{BLOCK_GENOTYPE_BYTES, BlockStrip, GenotypeSpool};
+use locus_proofs::dataset::genotype_tree;
 use locus_rlwe::DatasetKeys;
 use locus_sharing::{GenotypeDigest, MasterSecret};
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
@@ -29,6 +30,8 @@ pub(crate) struct BatchIdentity {
     pub(crate) registrant: Address,
     pub(crate) version: u32,
     pub(crate) accreditor: Option<Address>,
+    /// Whether every body is proven; then the genotype commitment is one that proofs open.
+    pub(crate) proven: bool,
 }
 
 /// A batch after the first pass.
@@ -145,15 +148,20 @@ impl PreparedBatch {
             let context = identity.context(&input.panel, dataset);
             let keys = DatasetKeys::derive(master, &context, digest);
             let blinding = &keys.secrets().genotype_blinding;
-            let mut writer = GenotypeCommitment::begin(&context, blinding, packed.len() as u64);
-            writer.extend(packed);
+            let genotype_commitment = if identity.proven {
+                genotype_tree(blinding, packed)?.leaf_commitment()
+            } else {
+                let mut writer = GenotypeCommitment::begin(&context, blinding, packed.len() as u64);
+                writer.extend(packed);
+                GenotypeCommitment::seal(writer)
+            };
             Ok(PreparedDataset {
                 individual,
                 sample: pass.sample(individual),
                 dataset,
                 person: *person,
                 share_commitments: keys.secrets().share_commitments(&context),
-                genotype_commitment: GenotypeCommitment::seal(writer),
+                genotype_commitment,
                 keys,
             })
         })?;
@@ -163,7 +171,7 @@ impl PreparedBatch {
 }
 
 impl BatchIdentity {
-    fn context(&self, panel: &Panel, dataset: DatasetId) -> DatasetContext {
+    pub(crate) fn context(&self, panel: &Panel, dataset: DatasetId) -> DatasetContext {
         DatasetContext {
             network: self.network,
             registrant: self.registrant,

@@ -14,13 +14,17 @@ use bytes::BytesMut;
 use locus_commitment::{BodyDigest, DatasetBodyDigest, DatasetCommitments, ShareSetCommitment};
 use locus_genomics::{PanelBlockIndex, Plane};
 use locus_ledger::{AccountKey, DatasetLeaf, Registration, leaves_hash};
-use locus_rlwe::{BODY_BYTES, Mask};
+use locus_proofs::dataset::EncryptionProver;
+use locus_rlwe::{BODY_BYTES, Body, Mask};
 use locus_sharing::{DatasetSeeds, KeyholderIndex, SeedPackage, SeedPackageHeader};
 use locus_wire::{
     limits::{BODY_CHUNK_DATASETS_MAX, DATASET_CHUNK_DATASETS_MAX, enrol_chunk_datasets_max},
     pb::archive::{self as pb, upload_datasets_request::Part},
 };
 use std::sync::Arc;
+
+/// Bodies in one message of a proven upload, few enough that the archive does not wait for long.
+const PROVEN_CHUNK_DATASETS: usize = 4;
 
 /// Everything that an upload needs; the same job gives the same bodies, commitments and
 /// registration every time.
@@ -29,6 +33,8 @@ pub(crate) struct UploadJob {
     pub(crate) network: Network,
     pub(crate) registrant: AccountKey,
     pub(crate) accreditor: Option<Arc<dyn Accreditor>>,
+    /// Of a proven batch.
+    pub(crate) prover: Option<Arc<EncryptionProver>>,
     pub(crate) deadline_unix_s: u64,
 }
 
@@ -75,6 +81,7 @@ impl UploadJob {
             accreditor: identity.accreditor.map(|account| account.0.to_vec()).unwrap_or_default().into(),
             deadline_unix_s: self.deadline_unix_s,
             dataset_count: count(self.batch.datasets.len()),
+            proven: self.prover.is_some(),
         }
     }
 
@@ -85,7 +92,10 @@ impl UploadJob {
         let total = (columns * datasets.len()) as u64;
         let mut digests: Vec<Vec<BodyDigest>> = datasets.iter().map(|_| Vec::with_capacity(columns)).collect();
         let mut done = 0;
-        let chunk_len = usize::try_from(BODY_CHUNK_DATASETS_MAX).unwrap_or(1);
+        let (chunk_len, stage) = match self.prover {
+            Some(_) => (PROVEN_CHUNK_DATASETS, Stage::Proving),
+            None => (usize::try_from(BODY_CHUNK_DATASETS_MAX).unwrap_or(1), Stage::Uploading),
+        };
         for block in (0..panel.block_count()).map(PanelBlockIndex) {
             let strip = read_strip(&self.batch.genotypes, block, &self.batch.people)?;
             for plane in panel.planes() {
@@ -94,6 +104,11 @@ impl UploadJob {
                     let encrypted = parallel::map(datasets, |dataset| {
                         encrypt(dataset, of_person(&strip, dataset.individual)?, block, *plane)
                     })?;
+                    let mut proofs = BytesMut::new();
+                    for (dataset, (body, _)) in datasets.iter().zip(&encrypted) {
+                        let packed = of_person(&strip, dataset.individual)?;
+                        self.prove(dataset, (block, *plane), packed, body, &mut proofs)?;
+                    }
                     let mut bodies = BytesMut::with_capacity(encrypted.len() * BODY_BYTES);
                     for ((body, digest), digests) in encrypted.iter().zip(digests) {
                         bodies.extend_from_slice(&body[..]);
@@ -104,14 +119,34 @@ impl UploadJob {
                         plane: u32::from(plane.code()),
                         first_ordinal: count(place * chunk_len),
                         bodies: bodies.freeze(),
+                        proofs: proofs.freeze(),
                     };
                     send(sink, Part::Bodies(chunk))?;
                     done += encrypted.len() as u64;
-                    progress.report(Stage::Uploading, done, total);
+                    progress.report(stage, done, total);
                 }
             }
         }
         Ok(digests)
+    }
+
+    /// Appends the proof of a body of a proven batch. Proofs are made one after the other: each uses all
+    /// processors.
+    fn prove(
+        &self,
+        dataset: &PreparedDataset,
+        place: (PanelBlockIndex, Plane),
+        packed: &[u8],
+        body: &[u8; BODY_BYTES],
+        proofs: &mut BytesMut,
+    ) -> Result<(), EnrolError> {
+        let Some(prover) = &self.prover else { return Ok(()) };
+        let context = self.batch.identity.context(&self.batch.panel, dataset.dataset);
+        let body = Body::parse(body)?;
+        let proof =
+            prover.prove(&context, &dataset.keys, place, (packed, &body), &mut entropy::system_rng()?)?;
+        proofs.extend_from_slice(&proof.to_bytes());
+        Ok(())
     }
 
     fn send_records(&self, leaves: &[DatasetLeaf], sink: &mut Sink<'_>) -> Result<(), EnrolError> {

@@ -15,6 +15,7 @@ use crate::{
     service::{CallError, Services, name, retrying, until_final},
 };
 use locus_ledger::{Registration, RegistrationId};
+use locus_proofs::dataset::EncryptionProver;
 use locus_sharing::KeyholderIndex;
 use locus_wire::{
     convert::field,
@@ -38,12 +39,14 @@ const UPLOAD_PAUSE: Duration = Duration::from_secs(1);
 const REGISTRATION_LIFETIME_S: u64 = 86_400;
 
 /// How to enrol.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EnrolOptions {
     /// Version of the datasets, from 1: one more than the version that they replace.
     pub version: u32,
     /// Price and terms; `None` puts nothing on offer yet.
     pub terms: Option<OfferTerms>,
+    /// Proves every body. A person needs it; an institution may do without.
+    pub prover: Option<Arc<EncryptionProver>>,
 }
 
 /// A batch that is on the chain and readable.
@@ -81,6 +84,9 @@ pub async fn enrol(
     progress: Arc<dyn Progress>,
 ) -> Result<Vec<Enrolled>, ClientError> {
     let batches = batch::split(input, contributor)?;
+    if options.prover.is_none() && matches!(contributor, Contributor::Person { .. }) {
+        return Err(EnrolError::ProverMissing.into());
+    }
     let enrolment =
         Enrolment { services, network, keystore, input, contributor, options, records, now_unix_s, progress };
     let mut enrolled = Vec::with_capacity(batches.len());
@@ -153,6 +159,7 @@ impl Enrolment<'_> {
             registrant: self.keystore.address(),
             version: self.options.version,
             accreditor: accreditor.as_ref().map(|accreditor| accreditor.address()),
+            proven: self.options.prover.is_some(),
         };
         let (master, input, progress) = (self.keystore.master().clone(), self.input.clone(), self.progress.clone());
         let prepare =
@@ -201,6 +208,7 @@ impl Enrolment<'_> {
             network: self.network.clone(),
             registrant: self.keystore.account().clone(),
             accreditor: self.accreditor(),
+            prover: self.options.prover.clone(),
             deadline_unix_s: self.now_unix_s.saturating_add(REGISTRATION_LIFETIME_S),
         });
         let (signed, attestations) = self.upload(&job).await?;

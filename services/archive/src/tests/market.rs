@@ -128,6 +128,7 @@ impl Market {
             chain: Chain::embedded(self.chain.clone(), None),
             contracts: self.contracts,
             keyholders: self.connectors.clone(),
+            proof_keys_dir: None,
             limits: self.limits,
             clock: self.clock.clone(),
         });
@@ -262,6 +263,7 @@ impl Batch {
             version: registration.version,
             batch_nonce: registration.batch_nonce,
             accreditor: key(50).address().0.to_vec().into(),
+            proven: false,
             deadline_unix_s: registration.deadline_unix_s,
             dataset_count: datasets,
         })];
@@ -269,7 +271,7 @@ impl Batch {
             for plane in 0..2 {
                 let column = (block * 2 + plane) as usize;
                 let bodies: Vec<u8> = (0..self.patterns.len()).flat_map(|ordinal| self.body(ordinal, column)).collect();
-                parts.push(Part::Bodies(BodyChunk { block, plane, first_ordinal: 0, bodies: bodies.into() }));
+                parts.push(Part::Bodies(BodyChunk { block, plane, first_ordinal: 0, bodies: bodies.into(), proofs: Default::default() }));
             }
         }
         let records = (0..self.patterns.len()).map(|ordinal| DatasetRecord {

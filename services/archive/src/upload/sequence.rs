@@ -3,6 +3,7 @@
 //! Pure bookkeeping: what the messages say is checked elsewhere, after this module has said that
 //! they are the next ones.
 
+use locus_proofs::encryption::EncryptionProof;
 use locus_sharing::seal::{ENCAPSULATION_BYTES, TAG_BYTES};
 use locus_store::BODY_BYTES;
 use locus_wire::{
@@ -89,6 +90,14 @@ pub enum SequenceError {
         /// Bodies that may come.
         datasets_max: u32,
     },
+    /// Proofs whose length does not belong to the number of bodies.
+    #[error("{bytes} bytes of proofs do not fit here; send {expected}: 416 for each body of a proven upload, none in others")]
+    ProofLength {
+        /// Bytes that came.
+        bytes: usize,
+        /// Bytes that the bodies demand.
+        expected: usize,
+    },
     /// A chunk of records or seeds for too many or no datasets.
     #[error("{what} for {datasets} datasets do not fit here; send 1 to {datasets_max}")]
     ChunkCount {
@@ -156,6 +165,7 @@ pub(crate) struct Sequence {
     datasets: u32,
     planes: u32,
     columns: u32,
+    proven: bool,
     packages: Vec<Range<u32>>,
     /// The keyholder whose packages set the boundaries for the others.
     leader: u32,
@@ -165,11 +175,12 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// An upload, after its header, of `datasets` datasets on a panel of `blocks` times `planes`
     /// bodies each. All three are at least 1.
-    pub(crate) fn new(datasets: u32, blocks: u32, planes: u32) -> Self {
+    pub(crate) fn new(datasets: u32, blocks: u32, planes: u32, proven: bool) -> Self {
         Self {
             datasets,
             planes,
             columns: blocks.saturating_mul(planes),
+            proven,
             packages: Vec::new(),
             leader: 0,
             stage: Stage::Bodies { column: 0, ordinal: 0 },
@@ -217,6 +228,11 @@ impl Sequence {
         let bytes = chunk.bodies.len();
         let count = whole_bodies(bytes).filter(|count| (1..=datasets_max).contains(count));
         let count = count.ok_or(SequenceError::BodyLength { bytes, datasets_max })?;
+        let (bytes, expected) =
+            (chunk.proofs.len(), if self.proven { count as usize * EncryptionProof::BYTES } else { 0 });
+        if bytes != expected {
+            return Err(SequenceError::ProofLength { bytes, expected });
+        }
         let next = ordinal + count;
         self.stage = match (next == self.datasets, column + 1 == self.columns) {
             (false, _) => Stage::Bodies { column, ordinal: next },

@@ -6,6 +6,7 @@ use crate::{
     context::{Context, now_unix_s},
     error::CommandError,
     progress::Bars,
+    proving::encryption_prover,
 };
 use locus_client::{
     DataFolder, Keystore, Progress,
@@ -35,7 +36,13 @@ pub(super) async fn run(args: EnrollArgs, context: &Context) -> Result<(), Comma
     publish_panel(&services, &panel).await?;
     let bars = Bars::new(context.output);
     let progress: Arc<dyn Progress> = bars.clone();
-    let options = EnrolOptions { version: args.version, terms: Some(terms) };
+    let is_person = matches!(contributor, Contributor::Person { .. });
+    let prover = if is_person || args.prove {
+        Some(encryption_prover(&network, args.proof_keys.as_deref(), &bars).await?)
+    } else {
+        None
+    };
+    let options = EnrolOptions { version: args.version, terms: Some(terms), prover };
     let records = context.folder.enrolments();
     let enrolled =
         enrol(&services, &network, &keystore, &input, &contributor, &options, &records, now_unix_s(), progress).await?;

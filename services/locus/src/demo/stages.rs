@@ -14,6 +14,7 @@ use crate::{
     error::CommandError,
     node::{Listed, Node, NodeConfig},
     progress::Bars,
+    proving::encryption_prover,
 };
 use locus_client::{
     Network, OfferTerms, Services, Statement, account_state, claim,
@@ -26,6 +27,7 @@ use locus_intake::{
 };
 use locus_ledger::{Amount, Audience, OfferPrices, TierSet};
 use locus_privacy::Tier;
+use locus_proofs::dataset::EncryptionProver;
 use purchases::Purchase;
 use std::{
     fs,
@@ -129,7 +131,8 @@ impl Demo {
         let input = EnrolInput::of_cohort(panel.clone(), cohort);
         let accreditor = self.biobank.keys.accreditor()?;
         let terms = offer_terms(BIOBANK_PRICE, &[Tier::Open, Tier::Exact], &panel)?;
-        let batch = self.enrol_as(&self.biobank, &input, Contributor::Biobank { accreditor }, terms, report).await?;
+        let contributor = Contributor::Biobank { accreditor };
+        let batch = self.enrol_as(&self.biobank, &input, contributor, None, terms, report).await?;
         check(batch.datasets.len() == self.extract.samples().len(), || "not everybody was enrolled".to_owned())?;
         let found = format!(
             "{} people encrypted, attested by 3 keyholders, registration {} on the chain, on offer open and exact",
@@ -145,8 +148,9 @@ impl Demo {
         let own_input = EnrolInput::of_cohort(panel.clone(), own);
         let terms = offer_terms(PERSON_PRICE, &[Tier::Open], &panel)?;
         let contributor = Contributor::Person { individual: 0 };
-        let person = self.enrol_as(&self.person, &own_input, contributor, terms, report).await?;
-        let found = format!("1 genome from a VCF file, registration {}, on offer open", person.registration.0);
+        let prover = Some(encryption_prover(&self.network, None, &Bars::new(report.output)).await?);
+        let person = self.enrol_as(&self.person, &own_input, contributor, prover, terms, report).await?;
+        let found = format!("1 genome from a VCF file, every body proven, registration {}, on offer open", person.registration.0);
         report.stage("enrol person", began, found);
         Ok(Enrolment { panel, input, biobank: batch, person })
     }
@@ -156,10 +160,11 @@ impl Demo {
         party: &Party,
         input: &EnrolInput,
         contributor: Contributor,
+        prover: Option<Arc<EncryptionProver>>,
         terms: OfferTerms,
         report: &Report,
     ) -> Result<Enrolled, CommandError> {
-        let options = EnrolOptions { version: 1, terms: Some(terms) };
+        let options = EnrolOptions { version: 1, terms: Some(terms), prover };
         let bars = Bars::new(report.output);
         let (services, network) = (&self.services, &self.network);
         let records = party.folder.enrolments();

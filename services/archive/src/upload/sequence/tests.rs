@@ -3,11 +3,11 @@ use locus_wire::pb::archive::DatasetRecord;
 
 /// Three datasets on a panel of two blocks with both planes.
 fn upload() -> Sequence {
-    Sequence::new(3, 2, 2)
+    Sequence::new(3, 2, 2, false)
 }
 
 fn bodies(block: u32, plane: u32, first_ordinal: u32, count: usize) -> BodyChunk {
-    BodyChunk { block, plane, first_ordinal, bodies: vec![0; count * BODY_BYTES].into() }
+    BodyChunk { block, plane, first_ordinal, bodies: vec![0; count * BODY_BYTES].into(), proofs: Default::default() }
 }
 
 fn records(first_ordinal: u32, count: usize) -> DatasetChunk {
@@ -145,7 +145,7 @@ fn messages_of_a_wrong_length_are_refused() {
     }
     let too_many = bodies(0, 0, 0, 65);
     let refused = SequenceError::BodyLength { bytes: 65 * BODY_BYTES, datasets_max: 64 };
-    assert_eq!(Sequence::new(100, 1, 1).bodies(&too_many), Err(refused));
+    assert_eq!(Sequence::new(100, 1, 1, false).bodies(&too_many), Err(refused));
     for count in [0, 4] {
         let refused = SequenceError::ChunkCount { what: "records", datasets: count, datasets_max: 3 };
         assert_eq!(run(8).datasets(&records(0, usize::try_from(count).expect("small"))), Err(refused));
@@ -175,7 +175,7 @@ fn keyholders_may_take_turns_but_must_share_package_boundaries() {
 #[test]
 fn a_package_is_no_larger_than_the_panel_allows() {
     let columns = 2 * 1024;
-    let mut sequence = Sequence::new(100, 1024, 2);
+    let mut sequence = Sequence::new(100, 1024, 2, false);
     sequence.stage = Stage::Seeds { next: [0; 3] };
     let limit = enrol_chunk_datasets_max(columns);
     let refused = SequenceError::ChunkCount { what: "seeds", datasets: u64::from(limit) + 1, datasets_max: limit };

@@ -1,0 +1,50 @@
+//! Loading proving keys for the commands, with progress shown.
+
+use crate::{error::CommandError, progress::Bars};
+use locus_client::{ClientError, Network, proving};
+use locus_proofs::{Statement, dataset::EncryptionProver, groth16::ProvingKey, keys::KeyStage};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A prover of encryptions, from `folder` or the user's usual one.
+pub(crate) async fn encryption_prover(
+    network: &Network,
+    folder: Option<&Path>,
+    bars: &Arc<Bars>,
+) -> Result<Arc<EncryptionProver>, CommandError> {
+    let (network, folder, bars) = (network.clone(), folder_or_default(folder), bars.clone());
+    let load = move || proving::encryption_prover(&network, &folder, |stage| show(&bars, stage));
+    off_the_event_loop(load).await
+}
+
+/// The proving key of a statement, from `folder` or the user's usual one.
+pub(crate) async fn proving_key(
+    network: &Network,
+    folder: Option<&Path>,
+    statement: Statement,
+    bars: &Arc<Bars>,
+) -> Result<ProvingKey, CommandError> {
+    let (network, folder, bars) = (network.clone(), folder_or_default(folder), bars.clone());
+    let load = move || proving::proving_key(&network, &folder, statement, |stage| show(&bars, stage));
+    off_the_event_loop(load).await
+}
+
+fn folder_or_default(folder: Option<&Path>) -> PathBuf {
+    folder.map_or_else(proving::default_proof_keys, Path::to_path_buf)
+}
+
+fn show(bars: &Bars, stage: KeyStage) {
+    let what = match stage {
+        KeyStage::Computing => "making a proving key, once",
+        KeyStage::Writing => "keeping the proving key",
+    };
+    bars.show(what, 0, 0);
+}
+
+async fn off_the_event_loop<T: Send + 'static>(
+    load: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
+) -> Result<T, CommandError> {
+    Ok(tokio::task::spawn_blocking(load).await.map_err(|_| CommandError::Interrupted)??)
+}
