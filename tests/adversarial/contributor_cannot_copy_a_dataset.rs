@@ -88,6 +88,7 @@ impl Scene {
             dataset_count: upload.header.dataset_count,
             block_count: self.panel.block_count(),
             complete_calls: self.panel.complete_calls(),
+            proven: false,
         };
         let number = u32::from(keyholder.get());
         let seeds = upload.seeds.iter().find(|seeds| seeds.keyholder == number);

@@ -175,7 +175,8 @@ async fn keyholders_do_not_believe_the_archive_about_proofs() -> Result<()> {
     check("a proof of the other plane", &said, "ENROLMENT_CHECK_FAILED")?;
     let said = scene.ask_keyholder(vec![header(true)?, Part::Body(body(1))]).await?;
     check("bodies out of order", &said, "STREAM_ORDER")?;
-    let chunk = pb::EnrolChunk { first_ordinal: 0, datasets: vec![Default::default()], sealed_seeds: Default::default() };
+    let chunk =
+        pb::EnrolChunk { first_ordinal: 0, datasets: vec![Default::default()], sealed_seeds: Default::default() };
     let said = scene.ask_keyholder(vec![header(true)?, Part::Body(body(0)), Part::Chunk(chunk.clone())]).await?;
     check("a body left out", &said, "STREAM_ORDER")?;
     // Control: with both bodies the keyholder goes on to the seeds, which this chunk does not have.

@@ -6,7 +6,7 @@ use crate::{
     domain::DST_ENCRYPTION_NOISE,
     error::RlweError,
     mask::Mask,
-    secret::{BlockKeys, SecretKey, keystream},
+    secret::{BlockKeys, SecretBits, SecretKey, keystream},
 };
 use ctr::cipher::StreamCipher;
 use locus_commitment::{DatasetContext, sha3_256};

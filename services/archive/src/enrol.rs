@@ -173,7 +173,8 @@ impl Batch {
         let mut steps = Vec::new();
         for (package, ordinals) in self.packages.iter().enumerate() {
             if self.proofs.is_some() {
-                let bodies = ordinals.clone().flat_map(|ordinal| (0..self.columns).map(move |column| (ordinal, column)));
+                let bodies =
+                    ordinals.clone().flat_map(|ordinal| (0..self.columns).map(move |column| (ordinal, column)));
                 steps.extend(bodies.map(|(ordinal, column)| Step::Body { ordinal, column }));
             }
             steps.push(Step::Chunk { package });

@@ -123,13 +123,17 @@ pub enum ArchiveError {
         registered: u32,
     },
     /// Nobody vouches for the datasets, and nothing proves them.
-    #[error("datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited")]
+    #[error(
+        "datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited"
+    )]
     Unproven,
     /// Proofs cannot be checked here.
     #[error("this archive has no key to check proofs with: its operator must name a folder of keys from a ceremony")]
     NoProofKey,
     /// A proof is refused.
-    #[error("dataset {ordinal} of the batch, panel block {block}: {source}; encrypt and prove it again with this market's proving key")]
+    #[error(
+        "dataset {ordinal} of the batch, panel block {block}: {source}; encrypt and prove it again with this market's proving key"
+    )]
     Proof {
         /// Which dataset.
         ordinal: u32,

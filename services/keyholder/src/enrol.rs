@@ -122,7 +122,13 @@ impl Keyholder {
         let mut pending = Vec::with_capacity(chunk.datasets.len());
         for ((ordinal, dataset), seeds) in (chunk.first_ordinal..).zip(&chunk.datasets).zip(package.datasets()) {
             let proven = bodies.dataset(batch.columns.len(), pending.len());
-            pending.push(self.check_dataset(batch, &header.dataset_context(ordinal), dataset, seeds, proven.as_ref())?);
+            pending.push(self.check_dataset(
+                batch,
+                &header.dataset_context(ordinal),
+                dataset,
+                seeds,
+                proven.as_ref(),
+            )?);
         }
         self.store().put_pending(&batch.digest, chunk.first_ordinal, &pending)?;
         let mut values = Vec::with_capacity(pending.len() * batch.columns.len() * VALUE_BYTES);

@@ -48,7 +48,9 @@ pub(crate) enum KeyholderError {
         what: &'static str,
     },
     /// Nobody vouches for the datasets, and nothing proves them.
-    #[error("datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited")]
+    #[error(
+        "datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited"
+    )]
     Unproven,
     /// Proofs cannot be checked here.
     #[error("this keyholder has no key to check proofs with: its operator must name a folder of keys from a ceremony")]

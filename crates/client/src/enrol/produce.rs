@@ -143,8 +143,7 @@ impl UploadJob {
         let Some(prover) = &self.prover else { return Ok(()) };
         let context = self.batch.identity.context(&self.batch.panel, dataset.dataset);
         let body = Body::parse(body)?;
-        let proof =
-            prover.prove(&context, &dataset.keys, place, (packed, &body), &mut entropy::system_rng()?)?;
+        let proof = prover.prove(&context, &dataset.keys, place, (packed, &body), &mut entropy::system_rng()?)?;
         proofs.extend_from_slice(&proof.to_bytes());
         Ok(())
     }

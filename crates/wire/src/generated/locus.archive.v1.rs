@@ -63,6 +63,9 @@ pub struct UploadHeader {
     /// 1 to 4096.
     #[prost(uint32, tag = "8")]
     pub dataset_count: u32,
+    /// Whether every body comes with a proof that it is an encryption. Needed without accreditor.
+    #[prost(bool, tag = "9")]
+    pub proven: bool,
 }
 /// Bodies of consecutive datasets for one block and plane. Order: block, plane, first_ordinal; a chunk
 /// never reaches into the next plane or block.
@@ -77,6 +80,10 @@ pub struct BodyChunk {
     /// 32,768 bytes for each dataset, at most 64 datasets.
     #[prost(bytes = "bytes", tag = "4")]
     pub bodies: ::prost::bytes::Bytes,
+    /// In a proven upload 416 bytes for each body: three share commitments, block commitment and
+    /// challenge (32 bytes each), Groth16 proof of statement E. Empty in others.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub proofs: ::prost::bytes::Bytes,
 }
 /// What the client claims about one dataset.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -386,8 +393,9 @@ pub mod archive_service_client {
         /// finish. Answers with progress, and at the end with three keyholder attestations.
         /// Pre-condition: the panel is published. Post-condition: bodies are staged, nothing is queryable
         /// until the registration is on the chain.
-        /// Errors: INVALID_ARGUMENT (malformed message), FAILED_PRECONDITION (a check failed: the message
-        /// names the dataset and the check), ALREADY_EXISTS (a copy of a registered dataset).
+        /// Errors: INVALID_ARGUMENT (malformed message), FAILED_PRECONDITION (a check failed, such as that of
+        /// a proof: the message names the dataset and the check), ALREADY_EXISTS (a copy of a registered
+        /// dataset).
         pub async fn upload_datasets(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -530,8 +538,9 @@ pub mod archive_service_server {
         /// finish. Answers with progress, and at the end with three keyholder attestations.
         /// Pre-condition: the panel is published. Post-condition: bodies are staged, nothing is queryable
         /// until the registration is on the chain.
-        /// Errors: INVALID_ARGUMENT (malformed message), FAILED_PRECONDITION (a check failed: the message
-        /// names the dataset and the check), ALREADY_EXISTS (a copy of a registered dataset).
+        /// Errors: INVALID_ARGUMENT (malformed message), FAILED_PRECONDITION (a check failed, such as that of
+        /// a proof: the message names the dataset and the check), ALREADY_EXISTS (a copy of a registered
+        /// dataset).
         async fn upload_datasets(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadDatasetsRequest>>,

@@ -36,6 +36,9 @@ pub struct EnrolHeader {
     pub block_count: u32,
     #[prost(bool, tag = "7")]
     pub complete_calls: bool,
+    /// Whether the bodies come with proofs. Needed without accreditor.
+    #[prost(bool, tag = "8")]
+    pub proven: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EnrolDataset {
@@ -58,9 +61,25 @@ pub struct EnrolChunk {
     #[prost(bytes = "bytes", tag = "3")]
     pub sealed_seeds: ::prost::bytes::Bytes,
 }
+/// A body of a proven batch. All bodies of a chunk's datasets come before the chunk: dataset by
+/// dataset, each in the order of its columns.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProvenBody {
+    #[prost(uint32, tag = "1")]
+    pub ordinal: u32,
+    /// Place in (panel block, plane) order.
+    #[prost(uint32, tag = "2")]
+    pub column: u32,
+    /// 32,768 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
+    /// 416 bytes, as in the upload.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub proof: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckDatasetsRequest {
-    #[prost(oneof = "check_datasets_request::Part", tags = "1, 2")]
+    #[prost(oneof = "check_datasets_request::Part", tags = "1, 2, 3")]
     pub part: ::core::option::Option<check_datasets_request::Part>,
 }
 /// Nested message and enum types in `CheckDatasetsRequest`.
@@ -71,6 +90,8 @@ pub mod check_datasets_request {
         Header(super::EnrolHeader),
         #[prost(message, tag = "2")]
         Chunk(super::EnrolChunk),
+        #[prost(message, tag = "3")]
+        Body(super::ProvenBody),
     }
 }
 /// Check values of a chunk: for each dataset, (block, plane) and both shares held, ascending, the 16

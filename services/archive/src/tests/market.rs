@@ -271,7 +271,13 @@ impl Batch {
             for plane in 0..2 {
                 let column = (block * 2 + plane) as usize;
                 let bodies: Vec<u8> = (0..self.patterns.len()).flat_map(|ordinal| self.body(ordinal, column)).collect();
-                parts.push(Part::Bodies(BodyChunk { block, plane, first_ordinal: 0, bodies: bodies.into(), proofs: Default::default() }));
+                parts.push(Part::Bodies(BodyChunk {
+                    block,
+                    plane,
+                    first_ordinal: 0,
+                    bodies: bodies.into(),
+                    proofs: Default::default(),
+                }));
             }
         }
         let records = (0..self.patterns.len()).map(|ordinal| DatasetRecord {

@@ -91,7 +91,9 @@ pub enum SequenceError {
         datasets_max: u32,
     },
     /// Proofs whose length does not belong to the number of bodies.
-    #[error("{bytes} bytes of proofs do not fit here; send {expected}: 416 for each body of a proven upload, none in others")]
+    #[error(
+        "{bytes} bytes of proofs do not fit here; send {expected}: 416 for each body of a proven upload, none in others"
+    )]
     ProofLength {
         /// Bytes that came.
         bytes: usize,

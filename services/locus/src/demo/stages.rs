@@ -150,7 +150,10 @@ impl Demo {
         let contributor = Contributor::Person { individual: 0 };
         let prover = Some(encryption_prover(&self.network, None, &Bars::new(report.output)).await?);
         let person = self.enrol_as(&self.person, &own_input, contributor, prover, terms, report).await?;
-        let found = format!("1 genome from a VCF file, every body proven, registration {}, on offer open", person.registration.0);
+        let found = format!(
+            "1 genome from a VCF file, every body proven, registration {}, on offer open",
+            person.registration.0
+        );
         report.stage("enrol person", began, found);
         Ok(Enrolment { panel, input, biobank: batch, person })
     }
