@@ -178,7 +178,7 @@ impl Market {
     pub async fn registration(&self, id: u64) -> Result<exchange_pb::GetRegistrationResponse, Status> {
         use exchange_pb::get_registration_request::Key;
         let key = Some(Key::RegistrationId(RegistrationId(id).0));
-        let request = exchange_pb::GetRegistrationRequest { key };
+        let request = exchange_pb::GetRegistrationRequest { key, ordinal: None };
         Ok(self.services.exchange.clone().get_registration(request).await?.into_inner())
     }
 }

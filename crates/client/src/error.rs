@@ -102,6 +102,9 @@ pub enum ClientError {
     /// Nothing local is known about an order.
     #[error("nothing is recorded here about order {0}: use the folder from which it was placed")]
     UnknownOrder(OrderId),
+    /// A disclosure cannot be made or is not believed.
+    #[error(transparent)]
+    Disclosure(#[from] crate::disclosure::DisclosureError),
     /// A proof cannot be made or a proving key not used.
     #[error(transparent)]
     Proofs(#[from] locus_proofs::ProofsError),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../SPEC.md")]
 
 mod account;
+pub mod disclosure;
 mod domain;
 pub mod enrol;
 mod entropy;

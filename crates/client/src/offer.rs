@@ -86,7 +86,7 @@ pub async fn registration_state(
     registration: RegistrationId,
 ) -> Result<RegistrationState, ClientError> {
     let key = Some(pb::get_registration_request::Key::RegistrationId(registration.0));
-    let request = pb::GetRegistrationRequest { key };
+    let request = pb::GetRegistrationRequest { key, ordinal: None };
     let call = || {
         let (mut exchange, request) = (services.exchange.clone(), request.clone());
         async move { exchange.get_registration(request).await }

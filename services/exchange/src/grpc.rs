@@ -155,7 +155,7 @@ impl Grpc {
                 batch_nonce: batch.batch_nonce,
             },
         };
-        self.0.registration(key).await
+        self.0.registration(key, request.ordinal).await
     }
 
     async fn publish(&self, request: &pb::PublishPanelRequest) -> Result<pb::PublishPanelResponse, ExchangeError> {

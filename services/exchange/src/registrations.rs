@@ -3,7 +3,7 @@
 use crate::{error::ExchangeError, exchange::Exchange};
 use locus_commitment::{Address, DatasetId};
 use locus_ledger::{ChainView, DatasetLeaf, Registration, RegistrationId, RegistrationRecord, leaves_hash};
-use locus_wire::pb::exchange as pb;
+use locus_wire::{convert::FieldError, pb::exchange as pb};
 
 /// A signed batch, parsed.
 pub(crate) struct SignedBatch {
@@ -79,6 +79,7 @@ impl Exchange {
     pub(crate) async fn registration(
         &self,
         key: RegistrationKey,
+        ordinal: Option<u32>,
     ) -> Result<pb::GetRegistrationResponse, ExchangeError> {
         let view = self.refreshed().await?;
         let record = match key {
@@ -87,6 +88,11 @@ impl Exchange {
                 find_batch(&view, registrant, batch_nonce).ok_or(ExchangeError::UnknownBatch)
             }
         }?;
+        let leaf_of = |ordinal: u32| {
+            let leaf = usize::try_from(ordinal).ok().and_then(|place| record.leaves.get(place));
+            leaf.ok_or_else(|| FieldError::refused("ordinal", "the registration has no such dataset"))
+        };
+        let leaf = ordinal.map(leaf_of).transpose()?.map(Into::into);
         let posted = self.ledger().offer_nonce(record.id).await?;
         let offer = view.finalized().and_then(|finalized| crate::offers::in_force(&view, record, finalized.number));
         Ok(pb::GetRegistrationResponse {
@@ -101,6 +107,7 @@ impl Exchange {
             revoked_ordinals: view.revoked_of(record.id).collect(),
             offer: offer.map(Into::into),
             next_offer_nonce: posted.saturating_add(1),
+            leaf,
         })
     }
 

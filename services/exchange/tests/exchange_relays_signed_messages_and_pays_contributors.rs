@@ -204,9 +204,17 @@ async fn batches_and_orders_are_registered_once_and_refusals_say_what_to_do() {
             registrant: market.registrant.address().0.to_vec().into(),
             batch_nonce: 7,
         })),
+        ordinal: Some(1),
     });
     let found = found.await.expect("described").into_inner();
     assert_eq!((found.registration_id, found.dataset_count, found.next_offer_nonce), (first.registration_id, 2, 1));
+    assert_eq!(found.leaf.as_ref(), batch.leaves.get(1));
+    let beyond = pb::GetRegistrationRequest {
+        key: Some(pb::get_registration_request::Key::RegistrationId(first.registration_id)),
+        ordinal: Some(2),
+    };
+    let refused = market.exchange.get_registration(beyond).await.expect_err("there are two datasets");
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     let mut copied = market.batch(8);
     copied.leaves = batch.leaves.clone();
     let status = market.exchange.register_datasets(copied).await.expect_err("not what was signed");

@@ -5,6 +5,7 @@ mod operator;
 pub(crate) use operator::{DeployArgs, TlsCommand, TlsInitArgs, TlsIssueArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use locus_client::disclosure::Claim;
 use locus_commitment::Address;
 use locus_genomics::{Assembly, Condition, Declarations, DuoTerm, PurposeCode};
 use locus_ledger::{Amount, parse_address};
@@ -98,8 +99,11 @@ pub(crate) enum Command {
     Fund(FundArgs),
     /// Take back the escrow of an order that was not answered in time
     Refund(RefundArgs),
-    /// Check a kept answer again, without any service
-    Verify(VerifyArgs),
+    /// Prove one fact about a genome that you enrolled, and nothing else, to one verifier
+    Disclose(Box<DiscloseArgs>),
+    /// Check an answer or a disclosure
+    #[command(subcommand)]
+    Verify(VerifyCommand),
     /// Everything recorded about what you enrolled, as one JSON document
     Export,
 }
@@ -211,10 +215,10 @@ pub(crate) struct PanelBuildArgs {
     pub(crate) out: PathBuf,
 }
 
-/// `locus enroll`.
+/// Genotypes in a file, and how to read it.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["vcf", "plink", "twenty_three"]))]
-pub(crate) struct EnrollArgs {
+pub(crate) struct GenotypeArgs {
     /// VCF, VCF.gz or BCF; several files are the same people on other chromosomes
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) vcf: Vec<PathBuf>,
@@ -224,6 +228,28 @@ pub(crate) struct EnrollArgs {
     /// 23andMe raw data
     #[arg(long = "23andme", id = "twenty_three", value_name = "FILE")]
     pub(crate) twenty_three: Option<PathBuf>,
+    /// Take panel variants that the file does not mention as homozygous reference
+    #[arg(long)]
+    pub(crate) assume_hom_ref: bool,
+    /// Reference FASTA: left-aligns indels and checks reference alleles
+    #[arg(long, value_name = "FASTA")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Assembly of the file, when it does not say
+    #[arg(long)]
+    pub(crate) assembly: Option<Assembly>,
+    /// Use only records whose FILTER is PASS
+    #[arg(long)]
+    pub(crate) pass_only: bool,
+    /// Take A/T and C/G variants as the file has them, although it does not tell the strand
+    #[arg(long)]
+    pub(crate) accept_strand_ambiguous: bool,
+}
+
+/// `locus enroll`.
+#[derive(Debug, Args)]
+pub(crate) struct EnrollArgs {
+    #[command(flatten)]
+    pub(crate) genotypes: GenotypeArgs,
     /// Panel file, or digest or name of a published panel
     #[arg(long)]
     pub(crate) panel: String,
@@ -247,21 +273,6 @@ pub(crate) struct EnrollArgs {
     /// Version of the datasets: one more than the one that they replace
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) version: u32,
-    /// Take panel variants that the file does not mention as homozygous reference
-    #[arg(long)]
-    pub(crate) assume_hom_ref: bool,
-    /// Reference FASTA: left-aligns indels and checks reference alleles
-    #[arg(long, value_name = "FASTA")]
-    pub(crate) reference: Option<PathBuf>,
-    /// Assembly of the file, when it does not say
-    #[arg(long)]
-    pub(crate) assembly: Option<Assembly>,
-    /// Use only records whose FILTER is PASS
-    #[arg(long)]
-    pub(crate) pass_only: bool,
-    /// Take A/T and C/G variants as the file has them, although it does not tell the strand
-    #[arg(long)]
-    pub(crate) accept_strand_ambiguous: bool,
 }
 
 /// Price and terms.
@@ -444,7 +455,79 @@ pub(crate) struct RefundArgs {
     pub(crate) order: String,
 }
 
+/// `locus disclose`.
+#[derive(Debug, Args)]
+pub(crate) struct DiscloseArgs {
+    /// Number of the registration
+    #[arg(long, value_name = "N")]
+    pub(crate) registration: u64,
+    #[command(flatten)]
+    pub(crate) genotypes: GenotypeArgs,
+    /// Panel file, or digest or name of a published panel
+    #[arg(long)]
+    pub(crate) panel: String,
+    /// Which individual of the file you are; needed when it has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sample: Option<String>,
+    /// What to show: VARIANT=carries, VARIANT=lacks or VARIANT=hom-alt, such as 1:69428:T:G=carries
+    #[arg(long = "show", value_name = "CLAIM", required = true, num_args = 1..)]
+    pub(crate) claims: Vec<Claim>,
+    /// Who may rely on it, by the name that they gave
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: String,
+    /// What they may use it for
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) purpose: String,
+    /// The number that the verifier gave, 64 digits
+    #[arg(long, value_name = "HEX", value_parser = parse_nonce)]
+    pub(crate) nonce: [u8; 32],
+    /// Days for which it is valid
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=366))]
+    pub(crate) days: u64,
+    /// Folder with proving keys [default: locus/proof-keys in your folder for cached files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) proof_keys: Option<PathBuf>,
+    /// Where to write the disclosure
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
 /// `locus verify`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VerifyCommand {
+    /// Check a kept answer again, without any service
+    Answer(VerifyArgs),
+    /// Check a disclosure against the chain
+    Disclosure(VerifyDisclosureArgs),
+}
+
+/// `locus verify disclosure`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyDisclosureArgs {
+    /// Disclosure file
+    pub(crate) disclosure: PathBuf,
+    /// Your name, as you gave it to the contributor
+    #[arg(long, value_name = "NAME")]
+    pub(crate) verifier: String,
+    /// The number that you gave, 64 digits
+    #[arg(long, value_name = "HEX", value_parser = parse_nonce)]
+    pub(crate) nonce: [u8; 32],
+    /// Panel file [default: the published panel]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) panel: Option<PathBuf>,
+    /// Folder with the verifying keys of a real network
+    #[arg(long, value_name = "DIR")]
+    pub(crate) proof_keys: Option<PathBuf>,
+}
+
+/// 32 bytes in hexadecimal digits.
+fn parse_nonce(text: &str) -> Result<[u8; 32], String> {
+    let mut nonce = [0; 32];
+    hex::decode_to_slice(text, &mut nonce).map_err(|_| "a nonce has 64 hexadecimal digits".to_owned())?;
+    Ok(nonce)
+}
+
+/// `locus verify answer`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Answer file

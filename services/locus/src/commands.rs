@@ -2,6 +2,7 @@
 
 mod answers;
 mod deploy;
+mod disclosure;
 mod enroll;
 mod keys;
 mod money;
@@ -16,7 +17,12 @@ mod up;
 pub use deploy::DeployError;
 pub(crate) use own::words as own_words;
 
-use crate::{cli::Command, context::Context, demo, error::CommandError};
+use crate::{
+    cli::{Command, VerifyCommand},
+    context::Context,
+    demo,
+    error::CommandError,
+};
 
 /// Runs a command.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), CommandError> {
@@ -42,6 +48,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Balance(args) => money::balance(&args, context).await,
         Command::Fund(args) => money::fund(&args, context).await,
         Command::Refund(args) => money::refund(&args, context).await,
-        Command::Verify(args) => answers::verify(&args, context).await,
+        Command::Disclose(args) => disclosure::disclose(&args, context).await,
+        Command::Verify(VerifyCommand::Answer(args)) => answers::verify(&args, context).await,
+        Command::Verify(VerifyCommand::Disclosure(args)) => disclosure::verify(&args, context).await,
     }
 }

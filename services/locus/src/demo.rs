@@ -5,18 +5,20 @@
 //! 1. A market starts: archive, exchange, aggregator, three keyholders, embedded chain.
 //! 2. A biobank builds a panel from the extract and enrols all 2,504 people as one accredited
 //!    batch, on offer in the open and the exact tier.
-//! 3. One person enrols their own genome from a VCF file, on offer in the open tier.
-//! 4. A researcher is funded, and buys noisy counts of 100 variants; the error found is compared
+//! 3. One person enrols their own genome from a VCF file, with a proof of every ciphertext, on offer in
+//!    the open tier.
+//! 4. The person proves to one verifier that they carry a variant; the opposite cannot be proven.
+//! 5. A researcher is funded, and buys noisy counts of 100 variants; the error found is compared
 //!    with the error quoted.
-//! 5. The answer fetched again is the same file; the same question ordered again has the same
+//! 6. The answer fetched again is the same file; the same question ordered again has the same
 //!    counts and costs nobody any privacy.
-//! 6. The researcher buys exact counts of all variants; they equal counts of the plaintext, made by
+//! 7. The researcher buys exact counts of all variants; they equal counts of the plaintext, made by
 //!    a decoder of its own.
-//! 7. Biobank and person claim what they earned; the money adds up.
-//! 8. The person's statement shows every use and the privacy spent.
-//! 9. One person of the biobank is revoked and erased, while an order is open: the keyholders sign
-//!    for the keys, no object holds the ciphertext, the open order is answered without them, the
-//!    exact tier refuses the batch.
+//! 8. Biobank and person claim what they earned; the money adds up.
+//! 9. The person's statement shows every use and the privacy spent.
+//! 10. One person of the biobank is revoked and erased, while an order is open: the keyholders sign
+//!     for the keys, no object holds the ciphertext, the open order is answered without them, the
+//!     exact tier refuses the batch.
 //!
 //! A claim that does not hold ends the demo with an error.
 

@@ -77,18 +77,18 @@ fn a_cohort_is_enrolled_bought_paid_withdrawn_and_erased() {
 
     // The answer checks again without any market, with the table and against another.
     let answer = researcher.path("exact.answer");
-    let verified = researcher.alone(&["verify", &answer, "--table", &out]);
+    let verified = researcher.alone(&["verify", "answer", &answer, "--table", &out]);
     assert!(verified.status.success(), "{}", text(&verified.stderr));
     let other = fs::read_to_string(&out).expect("a table").replacen("\t0\t", "\t1\t", 1);
     fs::write(researcher.path("other.tsv"), other).expect("written");
-    let differs = researcher.alone(&["verify", &answer, "--table", &researcher.path("other.tsv")]);
+    let differs = researcher.alone(&["verify", "answer", &answer, "--table", &researcher.path("other.tsv")]);
     assert_eq!(differs.status.code(), Some(1));
     assert!(text(&differs.stderr).contains("line 2"), "{}", text(&differs.stderr));
     let mut damaged = fs::read(&answer).expect("an answer");
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
     fs::write(researcher.path("damaged.answer"), damaged).expect("written");
-    assert_eq!(researcher.alone(&["verify", &researcher.path("damaged.answer")]).status.code(), Some(1));
+    assert_eq!(researcher.alone(&["verify", "answer", &researcher.path("damaged.answer")]).status.code(), Some(1));
 
     // A noisy answer names its noise; the same order fetched again is the same table.
     let noisy = researcher.path("open.tsv");
@@ -202,8 +202,52 @@ fn a_person_enrols_from_a_vcf_and_a_bad_file_leaves_nothing_behind() {
     let alone = ["quote", "--panel", "p", "--purpose", "GRU", "--tier", "open", "--rho", "0.01"];
     let said = person.fails(&market, &alone, 1);
     assert!(said.contains("100"), "{said}");
+    a_person_shows_one_fact(&market, &person, &good, &panel);
     let erased = person.does(&market, &["erase", "--registration", "1"]);
     assert_eq!(erased["bodies_removed"], 2, "one body for calls and one for missing calls");
+}
+
+/// A heterozygous, a homozygous and a missing call, shown to one verifier.
+fn a_person_shows_one_fact(market: &Market, person: &User, genome: &str, panel: &str) {
+    let nonce = "ab".repeat(32);
+    let out = person.path("shown.json");
+    let show = |claims: &[&str]| {
+        let fixed = ["disclose", "--registration", "1", "--vcf", genome, "--panel", panel, "--out", &out];
+        let purpose = ["--verifier", "clinic", "--purpose", "a trial", "--nonce", &nonce, "--show"];
+        [&fixed[..], &purpose[..], claims].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    fn borrowed(words: &[String]) -> Vec<&str> {
+        words.iter().map(String::as_str).collect()
+    }
+    for untrue in ["1:1000:A:G=lacks", "1:1000:A:G=hom-alt", "2:3000:G:A=lacks", "1:2000:C:T=carries", "1:2000:C:T=lacks"]
+    {
+        let said = person.fails(market, &borrowed(&show(&[untrue])), 1);
+        assert!(said.contains("not true"), "{untrue}: {said}");
+    }
+    person.does(market, &borrowed(&show(&["1:1000:A:G=carries", "2:3000:G:A=hom-alt"])));
+    let check = |verifier: &str, nonce: &str| {
+        ["verify", "disclosure", &out, "--verifier", verifier, "--nonce", nonce].map(str::to_owned).to_vec()
+    };
+    let shown = person.does(market, &borrowed(&check("clinic", &nonce)));
+    assert_eq!(shown["verified"], true);
+    assert_eq!(shown["claims"][1], json!({ "variant": "2:3000:G:A", "genotype": "hom-alt" }));
+    let said = person.fails(market, &borrowed(&check("insurer", &nonce)), 1);
+    assert!(said.contains("another verifier"), "{said}");
+    let said = person.fails(market, &borrowed(&check("clinic", &"cd".repeat(32))), 1);
+    assert!(said.contains("another nonce"), "{said}");
+    // Another variant, another genotype or another purpose than what was proven.
+    let honest = fs::read_to_string(&out).expect("written");
+    for (from, to) in [
+        ("1:1000:A:G", "1:2000:C:T"),
+        ("\"carries\"", "\"hom-alt\""),
+        ("a trial", "insurance"),
+    ] {
+        assert!(honest.contains(from), "{from} is not in {honest}");
+        fs::write(&out, honest.replacen(from, to, 1)).expect("written");
+        person.fails(market, &borrowed(&check("clinic", &nonce)), 1);
+    }
+    fs::write(&out, &honest).expect("written");
+    person.does(market, &borrowed(&check("clinic", &nonce)));
 }
 
 #[test]

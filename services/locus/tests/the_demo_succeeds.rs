@@ -20,6 +20,7 @@ fn every_claim_of_the_demo_holds() {
     assert_eq!(figures["exact"]["people"], 2504);
     assert_eq!(figures["exact"]["variants"], figures["variants"]);
     assert_eq!(figures["exact"]["differing"], 0);
+    assert_eq!(figures["disclosed"]["claim"], "carries");
     assert_eq!(figures["erased"]["receipts"], 3);
     assert_eq!(figures["erased"]["objects_after"], 0);
     assert_eq!(figures["people_after_erasure"], 2504);

@@ -187,7 +187,8 @@ impl Enrolment<'_> {
     async fn find(&self, batch_nonce: u64) -> Result<Option<Registered>, ClientError> {
         use exchange_pb::get_registration_request::{Batch, Key};
         let registrant = self.keystore.address().0.to_vec().into();
-        let request = exchange_pb::GetRegistrationRequest { key: Some(Key::Batch(Batch { registrant, batch_nonce })) };
+        let key = Some(Key::Batch(Batch { registrant, batch_nonce }));
+        let request = exchange_pb::GetRegistrationRequest { key, ordinal: None };
         let call = || {
             let (mut exchange, request) = (self.services.exchange.clone(), request.clone());
             async move { exchange.get_registration(request).await }

@@ -2,7 +2,7 @@
 
 use super::offers::offer_terms;
 use crate::{
-    cli::EnrollArgs,
+    cli::{EnrollArgs, GenotypeArgs},
     context::{Context, now_unix_s},
     error::CommandError,
     progress::Bars,
@@ -25,7 +25,7 @@ pub(super) async fn run(args: EnrollArgs, context: &Context) -> Result<(), Comma
     let panel = Arc::new(context.panel(&args.panel, &services).await?);
     let terms = offer_terms(&args.terms, &panel)?;
     let bars = Bars::new(context.output);
-    let cohort = read(&args, panel.clone(), context, &bars).await?;
+    let cohort = read(&args.genotypes, panel.clone(), context, &bars).await?;
     let report = cohort.report.clone();
     let input = EnrolInput::of_cohort(panel.clone(), cohort);
     let contributor = contributor(&args, &input, &keystore)?;
@@ -51,8 +51,8 @@ pub(super) async fn run(args: EnrollArgs, context: &Context) -> Result<(), Comma
 }
 
 /// Reads the genotypes off the event loop.
-async fn read(
-    args: &EnrollArgs,
+pub(super) async fn read(
+    args: &GenotypeArgs,
     panel: Arc<Panel>,
     context: &Context,
     bars: &Arc<Bars>,
@@ -89,7 +89,12 @@ fn contributor(args: &EnrollArgs, input: &EnrolInput, keystore: &Keystore) -> Re
         };
         return Ok(Contributor::Biobank { accreditor: keys });
     }
-    let individual = match (&args.sample, input.samples.as_slice()) {
+    Ok(Contributor::Person { individual: own_place(args.sample.as_deref(), input)? })
+}
+
+/// Which individual of a file a person is.
+pub(super) fn own_place(sample: Option<&str>, input: &EnrolInput) -> Result<u32, CommandError> {
+    Ok(match (sample, input.samples.as_slice()) {
         (Some(name), _) => {
             let unknown = || CommandError::Usage(format!("the file has no individual called {name}"));
             input.position(name).ok_or_else(unknown)?
@@ -102,8 +107,7 @@ fn contributor(args: &EnrollArgs, input: &EnrolInput, keystore: &Keystore) -> Re
                  institution with --biobank"
             )));
         }
-    };
-    Ok(Contributor::Person { individual })
+    })
 }
 
 /// What was read, refused and why, for people.

@@ -1,5 +1,6 @@
 //! The stages of the demo, in order; the clauses are those of the parent module.
 
+mod disclosure;
 mod erasure;
 mod purchases;
 
@@ -62,6 +63,8 @@ pub(super) struct Demo {
 struct Enrolment {
     panel: Arc<Panel>,
     input: EnrolInput,
+    /// Of the person who enrols alone.
+    own_input: EnrolInput,
     biobank: Enrolled,
     person: Enrolled,
 }
@@ -97,9 +100,10 @@ impl Demo {
         self.node
     }
 
-    /// Clauses 2 to 9.
+    /// Clauses 2 to 10.
     pub(super) async fn play(&mut self, report: &mut Report) -> Result<(), CommandError> {
         let enrolment = self.enrol(report).await?;
+        self.disclose_one(&enrolment, report).await?;
         self.fund(report).await?;
         let open = self.buy_open(&enrolment, report).await?;
         let repeated = self.ask_again(&enrolment, &open, report).await?;
@@ -155,7 +159,7 @@ impl Demo {
             person.registration.0
         );
         report.stage("enrol person", began, found);
-        Ok(Enrolment { panel, input, biobank: batch, person })
+        Ok(Enrolment { panel, input, own_input, biobank: batch, person })
     }
 
     async fn enrol_as(
@@ -180,7 +184,7 @@ impl Demo {
         })
     }
 
-    /// Clause 7.
+    /// Clause 8.
     async fn pay_out(
         &self,
         bought: &[&Purchase],
