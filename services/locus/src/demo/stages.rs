@@ -220,7 +220,7 @@ impl Demo {
         Ok(statement(&self.services, &self.network, &self.person.keys, registration, 0, now_unix_s()).await?)
     }
 
-    /// Clause 8.
+    /// Clause 9.
     async fn state_uses(
         &self,
         enrolment: &Enrolment,

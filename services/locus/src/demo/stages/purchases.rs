@@ -1,4 +1,4 @@
-//! Clauses 4 to 6: what the researcher buys, and whether it is right.
+//! Clauses 5 to 7: what the researcher buys, and whether it is right.
 
 use super::{Demo, Enrolment, PERSON};
 use crate::{
@@ -104,7 +104,7 @@ impl Demo {
         Ok(Purchase { placed, verified, opened })
     }
 
-    /// Clause 4.
+    /// Clause 5.
     pub(super) async fn buy_open(&self, enrolment: &Enrolment, report: &mut Report) -> Result<Purchase, CommandError> {
         let panel = &enrolment.panel;
         let began = Instant::now();
@@ -145,7 +145,7 @@ impl Demo {
         Ok(bought)
     }
 
-    /// Clause 5.
+    /// Clause 6.
     pub(super) async fn ask_again(
         &self,
         enrolment: &Enrolment,
@@ -171,7 +171,7 @@ impl Demo {
         Ok(again)
     }
 
-    /// Clause 6.
+    /// Clause 7.
     pub(super) async fn buy_exact(&self, enrolment: &Enrolment, report: &mut Report) -> Result<Purchase, CommandError> {
         let panel = &enrolment.panel;
         let began = Instant::now();
