@@ -182,5 +182,5 @@ async fn keyholders_do_not_believe_the_archive_about_proofs() -> Result<()> {
     // Control: with both bodies the keyholder goes on to the seeds, which this chunk does not have.
     let said =
         scene.ask_keyholder(vec![header(true)?, Part::Body(body(0)), Part::Body(body(1)), Part::Chunk(chunk)]).await?;
-    check("true bodies", &said, "MALFORMED")
+    check("true bodies", &said, "SEEDS_REFUSED")
 }
