@@ -1,5 +1,5 @@
 //! Disclosures: one fact, or a list of facts, about a registered genome, shown to one verifier for one
-//! purpose until one moment. Clause 6 of the specification.
+//! purpose until one moment. Clause 14 of the specification.
 
 use crate::{
     error::ClientError,
