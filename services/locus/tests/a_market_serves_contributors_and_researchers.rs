@@ -219,7 +219,8 @@ fn a_person_shows_one_fact(market: &Market, person: &User, genome: &str, panel: 
     fn borrowed(words: &[String]) -> Vec<&str> {
         words.iter().map(String::as_str).collect()
     }
-    for untrue in ["1:1000:A:G=lacks", "1:1000:A:G=hom-alt", "2:3000:G:A=lacks", "1:2000:C:T=carries", "1:2000:C:T=lacks"]
+    for untrue in
+        ["1:1000:A:G=lacks", "1:1000:A:G=hom-alt", "2:3000:G:A=lacks", "1:2000:C:T=carries", "1:2000:C:T=lacks"]
     {
         let said = person.fails(market, &borrowed(&show(&[untrue])), 1);
         assert!(said.contains("not true"), "{untrue}: {said}");
@@ -237,11 +238,7 @@ fn a_person_shows_one_fact(market: &Market, person: &User, genome: &str, panel: 
     assert!(said.contains("another nonce"), "{said}");
     // Another variant, another genotype or another purpose than what was proven.
     let honest = fs::read_to_string(&out).expect("written");
-    for (from, to) in [
-        ("1:1000:A:G", "1:2000:C:T"),
-        ("\"carries\"", "\"hom-alt\""),
-        ("a trial", "insurance"),
-    ] {
+    for (from, to) in [("1:1000:A:G", "1:2000:C:T"), ("\"carries\"", "\"hom-alt\""), ("a trial", "insurance")] {
         assert!(honest.contains(from), "{from} is not in {honest}");
         fs::write(&out, honest.replacen(from, to, 1)).expect("written");
         person.fails(market, &borrowed(&check("clinic", &nonce)), 1);

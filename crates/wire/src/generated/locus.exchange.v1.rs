@@ -59,6 +59,9 @@ pub mod get_network_response {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRegistrationRequest {
+    /// Also give the leaf of this dataset. INVALID_ARGUMENT when the registration has no such dataset.
+    #[prost(uint32, optional, tag = "3")]
+    pub ordinal: ::core::option::Option<u32>,
     #[prost(oneof = "get_registration_request::Key", tags = "1, 2")]
     pub key: ::core::option::Option<get_registration_request::Key>,
 }
@@ -111,6 +114,9 @@ pub struct GetRegistrationResponse {
     /// Nonce that the next offer or withdrawal must carry.
     #[prost(uint64, tag = "11")]
     pub next_offer_nonce: u64,
+    /// What the chain keeps of the dataset asked for.
+    #[prost(message, optional, tag = "12")]
+    pub leaf: ::core::option::Option<super::super::genomics::v1::DatasetLeaf>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishPanelRequest {

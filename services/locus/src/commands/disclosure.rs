@@ -23,7 +23,9 @@ const DAY_S: u64 = 24 * 3_600;
 pub(super) async fn disclose(args: &DiscloseArgs, context: &Context) -> Result<(), CommandError> {
     let record = context.folder.enrolments().of_registration(args.registration)?.ok_or_else(|| {
         let registration = args.registration;
-        CommandError::Usage(format!("registration {registration} was not enrolled from this folder: name its --data-dir"))
+        CommandError::Usage(format!(
+            "registration {registration} was not enrolled from this folder: name its --data-dir"
+        ))
     })?;
     let keystore = context.keystore()?;
     let services = context.services()?;
@@ -55,8 +57,7 @@ pub(super) async fn disclose(args: &DiscloseArgs, context: &Context) -> Result<(
         claims: args.claims.clone(),
     };
     bars.show("proving", 0, 0);
-    let disclosure =
-        prove(&services, &network, &keystore, (&panel, genotypes.as_bytes()), &request, &key).await?;
+    let disclosure = prove(&services, &network, &keystore, (&panel, genotypes.as_bytes()), &request, &key).await?;
     bars.clear();
     let text = serde_json::to_vec_pretty(&disclosure).map_err(|error| CommandError::Output(error.into()))?;
     write_in_one_step(&args.out, &text)?;

@@ -10,9 +10,7 @@ use crate::{
 };
 use locus_client::{
     ClientError,
-    disclosure::{
-        Claim, ClaimedGenotype, DisclosureError, DisclosureRequest, Expected, disclose, verify_disclosure,
-    },
+    disclosure::{Claim, ClaimedGenotype, DisclosureError, DisclosureRequest, Expected, disclose, verify_disclosure},
 };
 use locus_genomics::{Genotype, VariantIndex};
 use locus_proofs::Statement;
