@@ -5,6 +5,7 @@ mod machine;
 mod market;
 mod memory;
 mod peers;
+mod proving;
 mod report;
 mod row;
 mod rows;

@@ -1,14 +1,20 @@
 //! The rows, in the order of the table.
 
 mod bytes_per_genotype;
+mod commit_dataset;
 mod counts_vs_plink2;
 mod encrypt_block;
 mod enroll_biobank;
 mod keyholder_share;
 mod paid_query;
+mod prove_cohort;
+mod prove_disclosure;
+mod prove_encryption;
+mod prove_update;
 mod rss_max;
 mod sum_memory;
 mod sum_store;
+mod verify;
 
 use crate::row::Row;
 
@@ -24,5 +30,11 @@ pub(crate) fn all() -> Vec<Row> {
         paid_query::ROW,
         rss_max::ROW,
         bytes_per_genotype::ROW,
+        prove_encryption::ROW,
+        prove_disclosure::ROW,
+        prove_cohort::ROW,
+        prove_update::ROW,
+        verify::ROW,
+        commit_dataset::ROW,
     ]
 }

@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Certificates for services that run apart
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// Keys of the proofs: made for trying things out, or taken from a ceremony
+    #[command(subcommand)]
+    Proofs(ProofsCommand),
     /// Your account and secrets
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -453,6 +456,39 @@ pub(crate) struct FundArgs {
 pub(crate) struct RefundArgs {
     /// The order, 64 digits
     pub(crate) order: String,
+}
+
+/// `locus proofs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProofsCommand {
+    /// Make development keys, whose secrets are public; real networks refuse them
+    Development {
+        /// Folder of keys
+        folder: PathBuf,
+        /// Only this circuit [default: all]
+        #[arg(long, value_name = "NAME")]
+        circuit: Option<String>,
+    },
+    /// Write the constraints of all circuits as .r1cs files, to begin a ceremony with
+    Export {
+        /// Where to write them
+        folder: PathBuf,
+    },
+    /// Take in the key that a ceremony made
+    Import {
+        /// Folder of keys
+        folder: PathBuf,
+        /// Name of the circuit
+        #[arg(long, value_name = "NAME")]
+        circuit: String,
+        /// The ceremony's last .zkey file
+        zkey: PathBuf,
+    },
+    /// List the keys in a folder with their ids
+    Show {
+        /// Folder of keys
+        folder: PathBuf,
+    },
 }
 
 /// `locus disclose`.

@@ -10,6 +10,7 @@ mod offers;
 mod orders;
 mod own;
 mod panel;
+mod proofs;
 mod question;
 mod tls;
 mod up;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Up(args) => up::run(&args, context).await,
         Command::Deploy(args) => deploy::run(&args, context).await,
         Command::Tls(command) => tls::run(&command, context),
+        Command::Proofs(command) => proofs::run(command, context).await,
         Command::Keys(command) => keys::run(&command, context),
         Command::Panel(command) => panel::run(command, context).await,
         Command::Enroll(args) => enroll::run(args, context).await,

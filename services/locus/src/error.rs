@@ -23,6 +23,9 @@ pub enum CommandError {
     /// Genotypes or sites cannot be read.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// A key of the proofs cannot be used.
+    #[error(transparent)]
+    Proofs(#[from] locus_proofs::ProofsError),
     /// The market does not start or stopped by itself.
     #[error(transparent)]
     Node(#[from] NodeError),

@@ -35,7 +35,8 @@ fn folder_or_default(folder: Option<&Path>) -> PathBuf {
     folder.map_or_else(proving::default_proof_keys, Path::to_path_buf)
 }
 
-fn show(bars: &Bars, stage: KeyStage) {
+/// Shows what a setup is at.
+pub(crate) fn show(bars: &Bars, stage: KeyStage) {
     let what = match stage {
         KeyStage::Computing => "making a proving key, once",
         KeyStage::Writing => "keeping the proving key",

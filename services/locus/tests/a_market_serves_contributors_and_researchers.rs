@@ -248,6 +248,31 @@ fn a_person_shows_one_fact(market: &Market, person: &User, genome: &str, panel: 
 }
 
 #[test]
+fn keys_of_proofs_are_made_listed_and_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let keys = dir.path().join("keys");
+    let keys = keys.to_str().expect("utf-8");
+    let told = |words: &[&str]| {
+        let output = run(&[&["--json", "proofs"], words].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    assert_eq!(told(&["show", keys]), json!([]));
+    let made = told(&["development", keys, "--circuit", "disclosure-4080"]);
+    assert_eq!(made[0]["origin"], "development");
+    assert_eq!(told(&["show", keys]), made);
+    let unknown = run(&["proofs", "development", keys, "--circuit", "disclosure-1"]);
+    assert!(text(&unknown.stderr).contains("disclosure-4080"), "{}", text(&unknown.stderr));
+    // A file that is not whole is named.
+    let file = dir.path().join("keys/disclosure-4080.vk");
+    let honest = fs::read(&file).expect("there");
+    fs::write(&file, &honest[..honest.len() - 1]).expect("written");
+    let damaged = run(&["proofs", "show", keys]);
+    assert_eq!(damaged.status.code(), Some(1));
+    assert!(text(&damaged.stderr).contains("disclosure-4080.vk"), "{}", text(&damaged.stderr));
+}
+
+#[test]
 fn errors_say_what_to_do_next() {
     let dir = tempfile::tempdir().expect("a folder");
     let home = dir.path().to_str().expect("utf-8");
