@@ -11,9 +11,7 @@ use locus_commitment::{field::Fr, pedersen::Generators};
 use locus_genomics::{Declarations, Purpose, PurposeCode};
 use locus_proofs::{
     Statement,
-    cohort::{
-        CohortPolicy, CohortProof, CohortPublic, CohortShape, CohortState, CohortWitness, Provenance, QueryTier,
-    },
+    cohort::{CohortPolicy, CohortProof, CohortPublic, CohortShape, CohortState, CohortWitness, Provenance, QueryTier},
     update::{RegistryEvent, RegistryTree},
 };
 
@@ -42,8 +40,7 @@ fn measure(_: &mut Bench) -> Result<Measured> {
     let (condition, price_max) = (Fr::from(0u64), 1_000);
     let people = after.size;
     let public = CohortPublic { root: tree.root(), shard: 0, policy, condition, price_max, before, after };
-    let prove =
-        || Ok(CohortProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng)).map(drop)?);
+    let prove = || Ok(CohortProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng)).map(drop)?);
     let (value, peak) = peak_mb(|| fastest(RUNS, prove))?;
     Ok(Measured { value, note: format!("{people} people, {}, peak {peak:.0} MB", size(&rows)), ..Measured::default() })
 }

@@ -29,8 +29,7 @@ fn measure(_: &mut Bench) -> Result<Measured> {
         expiry_unix_s: 1,
         claims: vec![(variant, claim)],
     };
-    let prove =
-        || Ok(DisclosureProof::prove(&key, &context, &tree, block_of, &mut UnwrapErr(SysRng)).map(drop)?);
+    let prove = || Ok(DisclosureProof::prove(&key, &context, &tree, block_of, &mut UnwrapErr(SysRng)).map(drop)?);
     let (value, peak) = peak_mb(|| fastest(RUNS, prove))?;
     Ok(Measured { value, note: format!("one variant, {}, peak {peak:.0} MB", size(&shape)), ..Measured::default() })
 }

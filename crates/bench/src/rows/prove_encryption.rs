@@ -29,8 +29,7 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let variants = 0..VARIANTS_PER_PANEL_BLOCK as usize;
     let genotypes: PackedGenotypes = variants.map(|variant| kinds[variant * 7 % 3]).collect();
     let packed = genotypes.as_bytes();
-    let keys =
-        DatasetKeys::derive(&MasterSecret::from_bytes([7; 32]), &context, &GenotypeDigest::of_packed(packed));
+    let keys = DatasetKeys::derive(&MasterSecret::from_bytes([7; 32]), &context, &GenotypeDigest::of_packed(packed));
     let (block, plane) = (PanelBlockIndex(0), Plane::Calls);
     let body = keys.encrypt(Mask::v1(), block, plane, packed)?;
     let mut witness = EncryptionWitness {

@@ -8,11 +8,7 @@ use crate::{
 use anyhow::Result;
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use locus_genomics::{PanelBlockIndex, Plane, VARIANTS_PER_PANEL_BLOCK};
-use locus_proofs::{
-    Statement,
-    dataset::EncryptionProver,
-    encryption::EncryptionVerifier,
-};
+use locus_proofs::{Statement, dataset::EncryptionProver, encryption::EncryptionVerifier};
 use locus_rlwe::{DatasetKeys, Mask};
 use locus_sharing::{GenotypeDigest, MasterSecret};
 
