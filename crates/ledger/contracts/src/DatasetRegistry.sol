@@ -7,6 +7,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
+import {OPERATION_WORDS, RegistryOperations} from "./RegistryOperations.sol";
 
 /// @title Registry of encrypted datasets.
 /// @notice Nothing here is half-enrolled: a registration carries the signatures of the registrant, of the accreditor
@@ -17,7 +18,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     using BitMaps for BitMaps.BitMap;
 
     bytes32 private constant _REGISTRATION_TYPEHASH = keccak256(
-        "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash)"
+        "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash,uint256 pointX,uint256 pointY,uint256 membersRoot,uint8 flags)"
     );
     bytes32 private constant _ACCREDITATION_TYPEHASH = keccak256("Accreditation(bytes32 registrationDigest)");
     bytes32 private constant _ATTESTATION_TYPEHASH =
@@ -31,6 +32,9 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     uint256 private constant _HPKE_PUBLIC_KEY_BYTES = 1216;
     uint32 private constant _VARIANTS_MAX = 1 << 22;
     uint256 private constant _NAME_BYTES_MAX = 64;
+    /// Order of the field that points and roots are elements of.
+    uint256 private constant _FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
+    uint8 private constant _FLAGS_MAX = 1;
 
     /// The one deviation the counter layout has room for: three shares of 2^21 stay far below the decoding bound 2^25.
     uint8 private constant _FLOODING_SIGMA_LOG2 = 21;
@@ -63,6 +67,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     mapping(bytes32 commitment => uint256) private _commitments;
     mapping(uint64 registrationId => BitMaps.BitMap) private _revoked;
     mapping(uint64 registrationId => mapping(uint8 keyholder => BitMaps.BitMap)) private _erased;
+    mapping(bytes32 panelDigest => bytes32) private _queueHeads;
 
     /// @param admin Sets the committee and the lists, and may pause; preferably a multi-signature wallet.
     /// @param parameters_ Can never be changed.
@@ -278,6 +283,11 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     /// @inheritdoc IDatasetRegistry
+    function queueHead(bytes32 panelDigest) external view returns (bytes32) {
+        return _queueHeads[panelDigest];
+    }
+
+    /// @inheritdoc IDatasetRegistry
     function registrationDigest(Registration calldata registration) public pure returns (bytes32) {
         // All members are value types, so their ABI encoding is the EIP-712 encoding.
         return keccak256(abi.encode(_REGISTRATION_TYPEHASH, registration));
@@ -313,6 +323,17 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
             firstSlot: firstSlot,
             panelDigest: registration.panelDigest
         });
+        uint256[OPERATION_WORDS] memory operation;
+        operation[0] = RegistryOperations.APPEND;
+        operation[1] = registrationId;
+        operation[2] = count;
+        operation[3] = uint160(registration.registrant);
+        operation[4] = registration.pointX;
+        operation[5] = registration.pointY;
+        operation[6] = registration.membersRoot;
+        operation[7] = registration.flags;
+        _queueHeads[registration.panelDigest] =
+            RegistryOperations.chained(_queueHeads[registration.panelDigest], operation);
         emit DatasetsRegistered(
             registrationId,
             registration.registrant,
@@ -334,6 +355,8 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         if (block.timestamp > registration.deadline) revert DatasetRegistryExpired(registration.deadline);
         if (leaves.length == 0 || leaves.length > _BATCH_MAX) revert DatasetRegistryBadBatchSize(leaves.length);
         if (registration.version == 0) revert DatasetRegistryBadVersion();
+        bool reduced = registration.pointX < _FIELD && registration.pointY < _FIELD && registration.membersRoot < _FIELD;
+        if (!reduced || registration.flags > _FLAGS_MAX) revert DatasetRegistryBadCommitment();
         if (keccak256(abi.encode(leaves)) != registration.leavesHash) revert DatasetRegistryLeavesMismatch();
         if (_batchNonces[registration.registrant][registration.batchNonce]) {
             revert DatasetRegistryBatchNonceUsed(registration.registrant, registration.batchNonce);
@@ -381,7 +404,18 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     function _revoke(uint64 registrationId, uint32[] calldata ordinals) private {
         _checkOrdinals(registrationId, ordinals);
         uint32[] memory added = _setBits(_revoked[registrationId], ordinals);
-        if (added.length > 0) emit DatasetsRevoked(registrationId, added);
+        if (added.length == 0) return;
+        bytes32 panelDigest = _registrations[registrationId].panelDigest;
+        bytes32 head = _queueHeads[panelDigest];
+        uint256[OPERATION_WORDS] memory operation;
+        operation[0] = RegistryOperations.REVOKE;
+        operation[1] = registrationId;
+        for (uint256 i = 0; i < added.length; i++) {
+            operation[2] = added[i];
+            head = RegistryOperations.chained(head, operation);
+        }
+        _queueHeads[panelDigest] = head;
+        emit DatasetsRevoked(registrationId, added);
     }
 
     /// @dev Sets the bits; returns those that were clear before, in the given order.

@@ -52,6 +52,13 @@ interface IDatasetRegistry {
         uint64 deadline;
         /// keccak256(abi.encode(leaves)).
         bytes32 leavesHash;
+        /// Sum of the commitments to the members' ciphertexts, a point of the curve Baby Jubjub.
+        uint256 pointX;
+        uint256 pointY;
+        /// Root of the tree over the members' commitments.
+        uint256 membersRoot;
+        /// Bit 0: every encryption came with a proof that the keyholders verified.
+        uint8 flags;
     }
 
     /// One individual's genotypes; the ordinal of a dataset is its place in the batch, from 0.
@@ -105,6 +112,7 @@ interface IDatasetRegistry {
     error DatasetRegistryExpired(uint64 deadline);
     error DatasetRegistryBadBatchSize(uint256 count);
     error DatasetRegistryBadVersion();
+    error DatasetRegistryBadCommitment();
     error DatasetRegistryLeavesMismatch();
     error DatasetRegistryBatchNonceUsed(address registrant, uint64 batchNonce);
     error DatasetRegistryAccreditorUnknown(address accreditor);
@@ -192,6 +200,9 @@ interface IDatasetRegistry {
 
     /// @notice Registry slots handed out on a panel.
     function slotCount(bytes32 panelDigest) external view returns (uint64);
+
+    /// @notice Head of the queue of registrations and revocations on a panel, zero when there was none.
+    function queueHead(bytes32 panelDigest) external view returns (bytes32);
 
     /// @notice EIP-712 struct hash of a registration: what accreditors and keyholders refer to.
     function registrationDigest(Registration calldata registration) external pure returns (bytes32);

@@ -25,7 +25,7 @@ interface IOfferBook {
         uint8 audience;
         /// Empty unless the audience is 2.
         address[] buyers;
-        /// Panel blocks on offer: from blockStart to before blockEnd.
+        /// Panel blocks on offer: from blockStart to before blockEnd, at most 65,535.
         uint32 blockStart;
         uint32 blockEnd;
         /// Hash of the ontology term of a disease-specific consent, or zero.
@@ -65,6 +65,9 @@ interface IOfferBook {
 
     /// @notice EIP-712 struct hash of the latest offer, which may have expired; zero when there is none.
     function offerHash(uint64 registrationId) external view returns (bytes32);
+
+    /// @notice Head of the queue of terms on a panel, zero when there were none.
+    function queueHead(bytes32 panelDigest) external view returns (bytes32);
 
     /// @notice Registry whose registrations are offered here.
     function registry() external view returns (IDatasetRegistry);

@@ -5,6 +5,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
 import {IOfferBook} from "./IOfferBook.sol";
+import {OPERATION_WORDS, RegistryOperations} from "./RegistryOperations.sol";
 
 /// @title Offers.
 /// @dev Only a hash and a nonce are stored; readers take the terms from the event.
@@ -15,10 +16,14 @@ contract OfferBook is IOfferBook, EIP712 {
     bytes32 private constant _WITHDRAWAL_TYPEHASH = keccak256("Withdrawal(uint64 registrationId,uint64 nonce)");
     uint8 private constant _AUDIENCE_NAMED = 2;
     uint256 private constant _BUYERS_MAX = 256;
+    uint32 private constant _BLOCK_MAX = type(uint16).max;
+    /// Order of the field in which registry trees are computed; digests are reduced to it.
+    uint256 private constant _FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
 
     IDatasetRegistry private immutable _registry;
     mapping(uint64 registrationId => uint64) private _nonces;
     mapping(uint64 registrationId => bytes32) private _hashes;
+    mapping(bytes32 panelDigest => bytes32) private _queueHeads;
 
     constructor(IDatasetRegistry registry_) EIP712("LocusOfferBook", "1") {
         if (address(registry_).code.length == 0) revert OfferBookBadDeployment();
@@ -64,6 +69,11 @@ contract OfferBook is IOfferBook, EIP712 {
     }
 
     /// @inheritdoc IOfferBook
+    function queueHead(bytes32 panelDigest) external view returns (bytes32) {
+        return _queueHeads[panelDigest];
+    }
+
+    /// @inheritdoc IOfferBook
     function registry() external view returns (IDatasetRegistry) {
         return _registry;
     }
@@ -84,12 +94,13 @@ contract OfferBook is IOfferBook, EIP712 {
             ? offer.buyers.length > 0 && offer.buyers.length <= _BUYERS_MAX
             : offer.buyers.length == 0;
         bool wellFormed = buyersFit && offer.audience <= _AUDIENCE_NAMED && offer.tiers > 0 && offer.tiers <= 7
-            && offer.blockStart < offer.blockEnd && offer.expiry > block.timestamp;
+            && offer.blockStart < offer.blockEnd && offer.blockEnd <= _BLOCK_MAX && offer.expiry > block.timestamp;
         if (!wellFormed) revert OfferBookBadOffer();
         uint64 expected = _nonces[offer.registrationId] + 1;
         if (offer.nonce != expected) revert OfferBookBadNonce(expected);
         _nonces[offer.registrationId] = expected;
         _hashes[offer.registrationId] = structHash;
+        _enqueue(offer.registrationId, _terms(offer));
         emit OfferPosted(offer.registrationId, registrant, offer);
     }
 
@@ -98,7 +109,31 @@ contract OfferBook is IOfferBook, EIP712 {
         uint64 nonce = _nonces[registrationId] + 1;
         _nonces[registrationId] = nonce;
         _hashes[registrationId] = bytes32(0);
+        uint256[OPERATION_WORDS] memory nothingOnOffer;
+        _enqueue(registrationId, nothingOnOffer);
         emit OfferWithdrawn(registrationId, nonce);
+    }
+
+    function _enqueue(uint64 registrationId, uint256[OPERATION_WORDS] memory operation) private {
+        operation[0] = RegistryOperations.SET_TERMS;
+        operation[1] = registrationId;
+        bytes32 panelDigest = _registry.registrationRecord(registrationId).panelDigest;
+        _queueHeads[panelDigest] = RegistryOperations.chained(_queueHeads[panelDigest], operation);
+    }
+
+    function _terms(Offer calldata offer) private pure returns (uint256[OPERATION_WORDS] memory operation) {
+        operation[2] = offer.dataUse;
+        // Three bits, two bits, sixteen bits each.
+        operation[3] =
+            offer.tiers | uint256(offer.audience) << 3 | uint256(offer.blockStart) << 5 | uint256(offer.blockEnd) << 21;
+        operation[4] = offer.expiry;
+        operation[5] = offer.priceCounts;
+        operation[6] = offer.priceFilteredCounts;
+        operation[7] = offer.priceAssociation;
+        operation[8] = uint256(offer.conditionDigest) % _FIELD;
+        if (offer.buyers.length > 0) {
+            operation[9] = uint256(keccak256(abi.encodePacked(offer.buyers))) % _FIELD;
+        }
     }
 
     function _hashOffer(Offer calldata offer) private pure returns (bytes32) {

@@ -24,7 +24,7 @@ library Typed {
         return keccak256(
             abi.encode(
                 keccak256(
-                    "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash)"
+                    "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash,uint256 pointX,uint256 pointY,uint256 membersRoot,uint8 flags)"
                 ),
                 r.registrant,
                 r.panelDigest,
@@ -32,7 +32,11 @@ library Typed {
                 r.batchNonce,
                 r.accreditor,
                 r.deadline,
-                r.leavesHash
+                r.leavesHash,
+                r.pointX,
+                r.pointY,
+                r.membersRoot,
+                r.flags
             )
         );
     }
