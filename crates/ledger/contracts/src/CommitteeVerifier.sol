@@ -38,9 +38,15 @@ contract CommitteeVerifier is ISettlementVerifier {
         IQueryEscrow.Settlement calldata,
         bytes32 settlementDigest,
         bytes calldata evidence
-    ) external view returns (bytes4) {
-        if (!_registry.isCommitteeComplete()) revert CommitteeVerifierCommitteeIncomplete();
+    ) external view virtual returns (bytes4) {
         (uint8[] memory keyholders, bytes[] memory signatures) = abi.decode(evidence, (uint8[], bytes[]));
+        _checkSignatures(settlementDigest, keyholders, signatures);
+        return ISettlementVerifier.verifySettlement.selector;
+    }
+
+    /// @dev Two or three signatures of different keyholders, ascending.
+    function _checkSignatures(bytes32 digest, uint8[] memory keyholders, bytes[] memory signatures) internal view {
+        if (!_registry.isCommitteeComplete()) revert CommitteeVerifierCommitteeIncomplete();
         bool enough = keyholders.length >= _SIGNATURES_MIN && keyholders.length <= 3;
         if (!enough || keyholders.length != signatures.length) revert CommitteeVerifierBadEvidence();
         uint8 previous = 0;
@@ -49,10 +55,9 @@ contract CommitteeVerifier is ISettlementVerifier {
             if (keyholder <= previous) revert CommitteeVerifierBadEvidence();
             previous = keyholder;
             address signer = _registry.keyholderSigner(keyholder);
-            if (!SignatureChecker.isValidSignatureNow(signer, settlementDigest, signatures[i])) {
+            if (!SignatureChecker.isValidSignatureNow(signer, digest, signatures[i])) {
                 revert CommitteeVerifierBadSignature(keyholder);
             }
         }
-        return ISettlementVerifier.verifySettlement.selector;
     }
 }

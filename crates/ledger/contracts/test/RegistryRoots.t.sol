@@ -11,19 +11,13 @@ import {Typed} from "./support/Typed.sol";
 /// @title The queue of registry operations, and the roots that proofs move over it.
 contract RegistryRootsTest is Fixture {
     uint256 private constant R = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
-    uint256 private constant EMPTY_ROOT = 77;
-    uint256 private constant OPERATIONS_MAX = 4;
     uint256 private constant OPERATIONS_DIGEST = 123;
 
-    RegistryRoots private _roots;
-    ExpectingVerifier private _verifier;
     uint256[8] private _proof;
     uint64 private _id;
 
     function setUp() public override {
         super.setUp();
-        _verifier = new ExpectingVerifier(5);
-        _roots = new RegistryRoots(offers, _verifier, OPERATIONS_MAX, EMPTY_ROOT);
         Batch memory batch = batchOf(CONTRIBUTOR_KEY, 1, 3);
         (batch.registration.pointX, batch.registration.pointY) = (11, 12);
         (batch.registration.membersRoot, batch.registration.flags) = (13, 1);
@@ -41,9 +35,9 @@ contract RegistryRootsTest is Fixture {
         batch.registrations[1] = [uint256(3), _id, 2, 0, 0, 0, 0, 0, 0, 0];
         batch.terms[0] = _terms(offer);
         _advance(batch, 500);
-        assertEq(_roots.sequence(PANEL), 1, "sequence");
-        assertEq(_roots.rootAt(PANEL, 1), 500, "root");
-        require(_roots.isCurrent(PANEL), "nothing waits");
+        assertEq(roots.sequence(PANEL), 1, "sequence");
+        assertEq(roots.rootAt(PANEL, 1), 500, "root");
+        require(roots.isCurrent(PANEL), "nothing waits");
     }
 
     function test_namedBuyersAndConditionsAreReducedToTheField() public {
@@ -82,15 +76,15 @@ contract RegistryRootsTest is Fixture {
         first.termsLeft = new bytes32[](1);
         first.termsLeft[0] = keccak256(abi.encode(_terms(offer)));
         _advance(first, 500);
-        require(!_roots.isCurrent(PANEL), "two operations wait");
+        require(!roots.isCurrent(PANEL), "two operations wait");
 
         IRegistryRoots.Batch memory second = _empty(1, 1);
         second.registrations[0] = [uint256(3), _id, 0, 0, 0, 0, 0, 0, 0, 0];
         second.terms[0] = _terms(offer);
         _advance(second, 600);
-        assertEq(_roots.rootAt(PANEL, 1), 500, "past root");
-        assertEq(_roots.rootAt(PANEL, 2), 600, "root");
-        require(_roots.isCurrent(PANEL), "nothing waits");
+        assertEq(roots.rootAt(PANEL, 1), 500, "past root");
+        assertEq(roots.rootAt(PANEL, 2), 600, "root");
+        require(roots.isCurrent(PANEL), "nothing waits");
     }
 
     function test_revocationAndProofsWorkWhilePaused() public {
@@ -103,13 +97,13 @@ contract RegistryRootsTest is Fixture {
     }
 
     function test_panelsHaveQueuesAndRootsOfTheirOwn() public {
-        require(!_roots.isCurrent(PANEL) && _roots.isCurrent(SECOND_PANEL), "only one waits");
-        assertEq(_roots.rootAt(SECOND_PANEL, 0), EMPTY_ROOT, "empty tree");
+        require(!roots.isCurrent(PANEL) && roots.isCurrent(SECOND_PANEL), "only one waits");
+        assertEq(roots.rootAt(SECOND_PANEL, 0), EMPTY_ROOT, "empty tree");
         IRegistryRoots.Batch memory batch = _empty(1, 0);
         batch.registrations[0] = _append();
-        _verifier.expect(_inputs(PANEL, 1, EMPTY_ROOT, 500, batch));
+        rootProofs.expect(_inputs(PANEL, 1, EMPTY_ROOT, 500, batch));
         vm.expectRevert(IRegistryRoots.RegistryRootsOtherQueue.selector);
-        _roots.advance(SECOND_PANEL, _to(500), batch, _proof);
+        roots.advance(SECOND_PANEL, _to(500), batch, _proof);
     }
 
     // ---- What is refused ----
@@ -117,33 +111,33 @@ contract RegistryRootsTest is Fixture {
     function test_anyChangedWordIsRefused() public {
         IRegistryRoots.Batch memory batch = _empty(1, 0);
         batch.registrations[0] = _append();
-        _verifier.expect(_inputs(PANEL, 1, EMPTY_ROOT, 500, batch));
+        rootProofs.expect(_inputs(PANEL, 1, EMPTY_ROOT, 500, batch));
         for (uint256 word = 0; word < 10; word++) {
             batch.registrations[0][word] ^= 1;
             vm.expectRevert(IRegistryRoots.RegistryRootsOtherQueue.selector);
-            _roots.advance(PANEL, _to(500), batch, _proof);
+            roots.advance(PANEL, _to(500), batch, _proof);
             batch.registrations[0][word] ^= 1;
         }
-        _roots.advance(PANEL, _to(500), batch, _proof);
+        roots.advance(PANEL, _to(500), batch, _proof);
     }
 
     function test_proofForAnotherRootPanelChainOrContractIsRefused() public {
         IRegistryRoots.Batch memory batch = _empty(1, 0);
         batch.registrations[0] = _append();
-        _verifier.expect(_inputs(PANEL, 1, EMPTY_ROOT, 500, batch));
-        _notProven(_roots, 501, batch);
+        rootProofs.expect(_inputs(PANEL, 1, EMPTY_ROOT, 500, batch));
+        _notProven(roots, 501, batch);
         vm.expectRevert(IRegistryRoots.RegistryRootsBadProof.selector);
-        _roots.advance(PANEL, IRegistryRoots.Advance({root: 500, operationsDigest: 124}), batch, _proof);
-        RegistryRoots other = new RegistryRoots(offers, _verifier, OPERATIONS_MAX, EMPTY_ROOT);
+        roots.advance(PANEL, IRegistryRoots.Advance({root: 500, operationsDigest: 124}), batch, _proof);
+        RegistryRoots other = new RegistryRoots(offers, rootProofs, OPERATIONS_MAX, EMPTY_ROOT);
         _notProven(other, 500, batch);
         uint256 here = block.chainid;
         vm.chainId(here + 1);
-        _notProven(_roots, 500, batch);
+        _notProven(roots, 500, batch);
         vm.chainId(here);
-        _roots.advance(PANEL, _to(500), batch, _proof);
+        roots.advance(PANEL, _to(500), batch, _proof);
         // Once taken, the same batch is not what waits.
         vm.expectRevert(IRegistryRoots.RegistryRootsOtherQueue.selector);
-        _roots.advance(PANEL, _to(500), batch, _proof);
+        roots.advance(PANEL, _to(500), batch, _proof);
     }
 
     function test_operationsLeftOutOrOutOfOrderAreRefused() public {
@@ -159,13 +153,13 @@ contract RegistryRootsTest is Fixture {
 
     function test_emptyAndTooLargeBatchesAreRefused() public {
         vm.expectRevert(IRegistryRoots.RegistryRootsNothingToDo.selector);
-        _roots.advance(PANEL, _to(500), _empty(0, 0), _proof);
+        roots.advance(PANEL, _to(500), _empty(0, 0), _proof);
         vm.expectRevert(
             abi.encodeWithSelector(
                 IRegistryRoots.RegistryRootsBatchTooLarge.selector, OPERATIONS_MAX + 1, OPERATIONS_MAX
             )
         );
-        _roots.advance(PANEL, _to(500), _empty(3, 2), _proof);
+        roots.advance(PANEL, _to(500), _empty(3, 2), _proof);
     }
 
     function test_deploymentNeedsAFittingVerifier() public {
@@ -173,13 +167,13 @@ contract RegistryRootsTest is Fixture {
         vm.expectRevert(IRegistryRoots.RegistryRootsBadDeployment.selector);
         new RegistryRoots(offers, wrong, OPERATIONS_MAX, EMPTY_ROOT);
         vm.expectRevert(IRegistryRoots.RegistryRootsBadDeployment.selector);
-        new RegistryRoots(offers, _verifier, 0, EMPTY_ROOT);
+        new RegistryRoots(offers, rootProofs, 0, EMPTY_ROOT);
         vm.expectRevert(IRegistryRoots.RegistryRootsBadDeployment.selector);
-        new RegistryRoots(offers, _verifier, OPERATIONS_MAX, R);
+        new RegistryRoots(offers, rootProofs, OPERATIONS_MAX, R);
         vm.expectRevert(IRegistryRoots.RegistryRootsBadDeployment.selector);
-        new RegistryRoots(IOfferBook(address(0x1234)), _verifier, OPERATIONS_MAX, EMPTY_ROOT);
-        assertEq(address(_roots.registry()), address(registry), "registry");
-        assertEq(address(_roots.offerBook()), address(offers), "offers");
+        new RegistryRoots(IOfferBook(address(0x1234)), rootProofs, OPERATIONS_MAX, EMPTY_ROOT);
+        assertEq(address(roots.registry()), address(registry), "registry");
+        assertEq(address(roots.offerBook()), address(offers), "offers");
     }
 
     // ---- Helpers ----
@@ -212,9 +206,9 @@ contract RegistryRootsTest is Fixture {
     }
 
     function _advance(IRegistryRoots.Batch memory batch, uint256 newRoot) private {
-        uint64 next = _roots.sequence(PANEL) + 1;
-        _verifier.expect(_inputs(PANEL, next, _roots.rootAt(PANEL, next - 1), newRoot, batch));
-        _roots.advance(PANEL, _to(newRoot), batch, _proof);
+        uint64 next = roots.sequence(PANEL) + 1;
+        rootProofs.expect(_inputs(PANEL, next, roots.rootAt(PANEL, next - 1), newRoot, batch));
+        roots.advance(PANEL, _to(newRoot), batch, _proof);
     }
 
     /// @dev The public inputs as the specification words them: the challenge over the heads, then powers in order.
@@ -225,7 +219,7 @@ contract RegistryRootsTest is Fixture {
     {
         bytes32 registrationsHead = _head(registry.queueHead(panel), batch.registrations, batch.registrationsLeft);
         bytes32 termsHead = _head(offers.queueHead(panel), batch.terms, batch.termsLeft);
-        bytes memory drawn = abi.encode(block.chainid, address(_roots), panel, next);
+        bytes memory drawn = abi.encode(block.chainid, address(roots), panel, next);
         bytes32 queues = keccak256(abi.encode(registrationsHead, termsHead));
         drawn = bytes.concat(drawn, abi.encode(oldRoot, newRoot, OPERATIONS_DIGEST, queues));
         inputs = new uint256[](5);
@@ -265,6 +259,6 @@ contract RegistryRootsTest is Fixture {
 
     function _otherQueue(IRegistryRoots.Batch memory batch) private {
         vm.expectRevert(IRegistryRoots.RegistryRootsOtherQueue.selector);
-        _roots.advance(PANEL, _to(500), batch, _proof);
+        roots.advance(PANEL, _to(500), batch, _proof);
     }
 }

@@ -11,6 +11,8 @@ import {ISettlementVerifier} from "../../src/ISettlementVerifier.sol";
 import {LocusToken} from "../../src/LocusToken.sol";
 import {OfferBook} from "../../src/OfferBook.sol";
 import {QueryEscrow} from "../../src/QueryEscrow.sol";
+import {RegistryRoots} from "../../src/RegistryRoots.sol";
+import {ExpectingVerifier} from "./ExpectingVerifier.sol";
 import {Typed} from "./Typed.sol";
 import {Vm} from "./Vm.sol";
 
@@ -36,6 +38,8 @@ abstract contract Fixture {
     bytes32 internal constant PANEL = keccak256("panel");
     bytes32 internal constant SECOND_PANEL = keccak256("second panel");
     address internal constant RELAYER = address(0xBEEF);
+    uint256 internal constant EMPTY_ROOT = 77;
+    uint256 internal constant OPERATIONS_MAX = 4;
     uint96 internal constant MAX_PRICE = 1_000 ether;
 
     uint256[3] internal keyholderKeys = [uint256(0xA11), 0xA12, 0xA13];
@@ -44,6 +48,8 @@ abstract contract Fixture {
     DatasetRegistry internal registry;
     OfferBook internal offers;
     CommitteeVerifier internal verifier;
+    ExpectingVerifier internal rootProofs;
+    RegistryRoots internal roots;
     QueryEscrow internal escrow;
 
     function setUp() public virtual {
@@ -56,7 +62,9 @@ abstract contract Fixture {
         registry.setAccreditor(vm.addr(ACCREDITOR_KEY), true, "biobank");
         offers = new OfferBook(registry);
         verifier = new CommitteeVerifier(registry);
-        escrow = new QueryEscrow(token, registry, verifier);
+        rootProofs = new ExpectingVerifier(5);
+        roots = new RegistryRoots(offers, rootProofs, OPERATIONS_MAX, EMPTY_ROOT);
+        escrow = new QueryEscrow(token, roots, verifier);
         fund(RESEARCHER_KEY, 1_000_000 ether);
     }
 

@@ -90,11 +90,13 @@ library Typed {
     function order(IQueryEscrow.Order memory o) internal pure returns (bytes32) {
         bytes memory words = abi.encode(
             keccak256(
-                "Order(address researcher,bytes32 panelDigest,bytes32 selectionDigest,bytes32 predicateDigest,uint8 queryClass,uint32 purpose,bytes32 conditionDigest,uint8 tier,uint64 rhoNano,uint96 maxPrice,bytes32 hpkeKeyDigest,uint64 deadline,uint64 nonce)"
+                "Order(address researcher,bytes32 panelDigest,bytes32 selectionDigest,uint16 blockFirst,uint16 blockLast,bytes32 predicateDigest,uint8 queryClass,uint32 purpose,bytes32 conditionDigest,uint8 tier,uint64 rhoNano,uint96 maxPrice,bytes32 hpkeKeyDigest,uint64 deadline,uint64 nonce)"
             ),
             o.researcher,
             o.panelDigest,
             o.selectionDigest,
+            o.blockFirst,
+            o.blockLast,
             o.predicateDigest
         );
         words = bytes.concat(words, abi.encode(o.queryClass, o.purpose, o.conditionDigest, o.tier, o.rhoNano));
@@ -106,7 +108,7 @@ library Typed {
         return keccak256(
             abi.encode(
                 keccak256(
-                    "Settlement(bytes32 orderId,bytes32 answerDigest,bytes32 cohortDigest,uint32 cohortSize,uint96 price,uint64 payoutSequence,bytes32 payoutRoot)"
+                    "Settlement(bytes32 orderId,bytes32 answerDigest,bytes32 cohortDigest,uint32 cohortSize,uint96 price,uint64 payoutSequence,bytes32 payoutRoot,uint256 payoutCommitment)"
                 ),
                 s.orderId,
                 s.answerDigest,
@@ -114,7 +116,8 @@ library Typed {
                 s.cohortSize,
                 s.price,
                 s.payoutSequence,
-                s.payoutRoot
+                s.payoutRoot,
+                s.payoutCommitment
             )
         );
     }
