@@ -8,7 +8,10 @@ import { fileURLToPath } from "node:url";
 
 const solc = createRequire(import.meta.url)("solc");
 const here = dirname(fileURLToPath(import.meta.url));
-const deployed = ["LocusToken", "DatasetRegistry", "OfferBook", "CommitteeVerifier", "Groth16Verifier", "RegistryRoots", "CohortVerifier", "QueryEscrow"];
+const deployed = [
+  "LocusToken", "DatasetRegistry", "OfferBook", "CommitteeVerifier", "QueryEscrow",
+  "Groth16Verifier", "RegistryRoots", "CohortVerifier",
+];
 const runtimeBytesMax = 24_576; // EIP-170
 const check = process.argv.includes("--check");
 

@@ -1,104 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {CohortPolicies} from "./CohortPolicies.sol";
 import {CommitteeVerifier} from "./CommitteeVerifier.sol";
-import {DataUseMasks} from "./DataUseMasks.sol";
 import {ICohortVerifier} from "./ICohortVerifier.sol";
 import {IProofVerifier} from "./IProofVerifier.sol";
 import {IQueryEscrow} from "./IQueryEscrow.sol";
 import {IRegistryRoots} from "./IRegistryRoots.sol";
 import {ISettlementVerifier} from "./ISettlementVerifier.sol";
+import {PublicWords} from "./PublicWords.sol";
+import {FIELD} from "./RegistryQueue.sol";
 
-/// @title Accepts a settlement on a proven cohort statement that two of the three keyholders signed.
-/// @notice Every public input of a proof is computed here from storage and from the conditions; nobody supplies one.
-contract CohortVerifier is ICohortVerifier, CommitteeVerifier {
-    /// What a settlement shows beside the keyholders' signatures: the conditions that the order does not fix.
-    struct Choice {
-        uint256 reducedRoot;
-        uint96 priceCeiling;
-        /// The named buyers whose offers are taken; empty for none.
-        address[] buyers;
-    }
-
-    uint256 private constant _R = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
-    uint256 private constant _COHORT_INPUTS = 19;
-    uint256 private constant _LEAVE_OUT_INPUTS = 2;
-    /// Offers must hold until the end of the hour in which an order opens, so that orders of one hour share statements.
-    uint64 private constant _TIME_STEP = 1 hours;
+/// @title Accepts a settlement on a proven cohort that two of the three keyholders signed.
+/// @dev A proof is bound to nothing but its statement: whoever sends it first, the same cohort is proven, and a proof
+/// made from another proves the same. A cohort is remembered by all of its content, so nobody can put another one in
+/// its place.
+contract CohortVerifier is ICohortVerifier, CommitteeVerifier, EIP712 {
+    bytes32 private constant _PROVEN_SETTLEMENT_TYPEHASH =
+        keccak256("ProvenSettlement(bytes32 settlementDigest,bytes32 cohortId)");
+    /// SHA3-256 of "locus/proofs/cohort-words/v1", framed.
+    uint256 private constant _DOMAIN = 0x74df019b95858d0977f8310b44ca367aec209e61c52a6fb8bc4ba841d77d6e05;
+    uint256 private constant _INPUTS = 3;
+    uint256 private constant _WORDS = 15;
+    uint256 private constant _PRICE_UNIT = 10 ** 10;
+    uint256 private constant _CONDITION_SHIFT = 8;
+    uint64 private constant _ROOT_AGE_CAP = 30 days;
+    // Places in the list of public words.
+    uint256 private constant _SHARD = PublicWords.PREFIX + 1;
+    uint256 private constant _BEFORE = PublicWords.PREFIX + 5;
+    uint256 private constant _AFTER = PublicWords.PREFIX + 10;
 
     IRegistryRoots private immutable _roots;
-    IProofVerifier private immutable _cohortProofs;
-    IProofVerifier private immutable _leaveOutProofs;
-    uint256 private immutable _shardLeaves;
-    /// Digest of no payouts.
-    uint256 private immutable _noPayouts;
-    mapping(bytes32 key => Sums) private _statements;
-    mapping(uint256 root => mapping(uint256 reducedRoot => bool)) private _reduced;
+    IProofVerifier private immutable _proofs;
+    uint64 private immutable _rootAgeMax;
+    mapping(bytes32 cohortId => bool) private _proven;
 
-    /// @param shardLeaves Leaves of one proof, fixed by the circuit.
-    /// @param noPayouts The circuit's digest before the first payout.
-    constructor(
-        IRegistryRoots roots_,
-        IProofVerifier cohortProofs,
-        IProofVerifier leaveOutProofs,
-        uint256 shardLeaves,
-        uint256 noPayouts
-    ) CommitteeVerifier(roots_.registry()) {
-        bool sound = address(cohortProofs).code.length > 0 && address(leaveOutProofs).code.length > 0 && shardLeaves > 0
-            && noPayouts < _R;
-        if (!sound || cohortProofs.inputCount() != _COHORT_INPUTS || leaveOutProofs.inputCount() != _LEAVE_OUT_INPUTS) {
+    /// @param proofs Verifies statements about one shard.
+    constructor(IRegistryRoots roots_, IProofVerifier proofs, uint64 rootAgeMax_)
+        CommitteeVerifier(roots_.registry())
+        EIP712("LocusCohortVerifier", "1")
+    {
+        bool sound = address(proofs).code.length > 0 && rootAgeMax_ > 0 && rootAgeMax_ <= _ROOT_AGE_CAP;
+        if (!sound || proofs.inputCount() != _INPUTS) revert CohortVerifierBadDeployment();
+        // Whoever knows a development key's secrets can prove anything.
+        if (proofs.isDevelopmentKey() && !roots_.registry().parameters().testNetwork) {
             revert CohortVerifierBadDeployment();
         }
         _roots = roots_;
-        _cohortProofs = cohortProofs;
-        _leaveOutProofs = leaveOutProofs;
-        _shardLeaves = shardLeaves;
-        _noPayouts = noPayouts;
+        _proofs = proofs;
+        _rootAgeMax = rootAgeMax_;
     }
 
-    // ---- Statements ----
+    // ---- Cohorts ----
 
     /// @inheritdoc ICohortVerifier
-    function leaveOut(uint256 root, uint256 reducedRoot, uint256[8] calldata proof) external {
-        uint256[] memory inputs = new uint256[](_LEAVE_OUT_INPUTS);
-        (inputs[0], inputs[1]) = (root, reducedRoot);
-        if (!_leaveOutProofs.verify(proof, inputs)) revert CohortVerifierBadProof(0);
-        _reduced[root][reducedRoot] = true;
-        emit MembersLeftOut(root, reducedRoot);
-    }
-
-    /// @inheritdoc ICohortVerifier
-    function proveCohort(Statement calldata statement, Shard[] calldata shards) external returns (bytes32 key) {
-        key = statementKey(statement);
-        if (_statements[key].members > 0) return key;
-        uint256[] memory inputs = _conditions(statement);
-        // The neutral point of a twisted Edwards curve is (0, 1).
-        Sums memory sums = Sums({members: 0, price: 0, payouts: _noPayouts, pointX: 0, pointY: 1});
-        uint256 free = 0;
-        for (uint256 i = 0; i < shards.length; i++) {
-            uint256 start = shards[i].start;
-            if (start < free || start % _shardLeaves != 0) revert CohortVerifierBadShard(i);
-            free = start + _shardLeaves;
-            inputs[1] = start;
-            _place(inputs, 9, sums);
-            sums = shards[i].sums;
-            _place(inputs, 14, sums);
-            if (!_cohortProofs.verify(shards[i].proof, inputs)) revert CohortVerifierBadProof(i);
+    function proveCohort(Statement calldata statement, Cohort calldata from, Step[] calldata steps)
+        external
+        returns (bytes32 cohortId)
+    {
+        if (steps.length == 0) revert CohortVerifierBadShard(0);
+        uint256[] memory list = _listOf(statement);
+        uint256 shardMin = 0;
+        if (_isEmpty(from)) {
+            _write(list, _BEFORE, from);
+        } else {
+            cohortId = cohortIdOf(statement, from);
+            if (!_proven[cohortId]) revert CohortVerifierNotProven(cohortId);
+            _write(list, _BEFORE, from);
+            shardMin = from.shard + 1;
         }
-        if (sums.members == 0) revert CohortVerifierBadShard(0);
-        _statements[key] = sums;
-        emit CohortProven(key, statement, sums);
+        for (uint256 i = 0; i < steps.length; i++) {
+            Cohort calldata cohort = steps[i].cohort;
+            // Each shard once: they ascend.
+            if (cohort.shard < shardMin || cohort.shard > type(uint32).max) revert CohortVerifierBadShard(i);
+            if (!_isCanonical(cohort)) revert CohortVerifierNotCanonical(i);
+            list[1] = steps[i].digest;
+            list[_SHARD] = cohort.shard;
+            _write(list, _AFTER, cohort);
+            if (!_proofs.verify(steps[i].proof, PublicWords.inputsOf(list))) revert CohortVerifierBadProof(i);
+            _write(list, _BEFORE, cohort);
+            shardMin = cohort.shard + 1;
+        }
+        Cohort calldata last = steps[steps.length - 1].cohort;
+        cohortId = cohortIdOf(statement, last);
+        if (!_proven[cohortId]) {
+            _proven[cohortId] = true;
+            emit CohortProven(cohortId, statement, last);
+        }
     }
 
     /// @inheritdoc ICohortVerifier
-    function sumsOf(bytes32 key) public view returns (Sums memory sums) {
-        sums = _statements[key];
-        if (sums.members == 0) revert CohortVerifierNotProven(key);
+    function isProven(bytes32 cohortId) external view returns (bool) {
+        return _proven[cohortId];
     }
 
     /// @inheritdoc ICohortVerifier
-    function statementKey(Statement calldata statement) public pure returns (bytes32) {
-        return keccak256(abi.encode(statement));
+    function cohortIdOf(Statement calldata statement, Cohort calldata cohort) public pure returns (bytes32) {
+        return keccak256(abi.encode(statement, cohort));
+    }
+
+    /// @inheritdoc ICohortVerifier
+    function provenSettlementDigest(bytes32 settlementDigest, bytes32 cohortId) public view returns (bytes32) {
+        return _hashTypedDataV4(keccak256(abi.encode(_PROVEN_SETTLEMENT_TYPEHASH, settlementDigest, cohortId)));
     }
 
     /// @inheritdoc ICohortVerifier
@@ -106,76 +110,91 @@ contract CohortVerifier is ICohortVerifier, CommitteeVerifier {
         return _roots;
     }
 
+    /// @inheritdoc ICohortVerifier
+    function rootAgeMax() external view returns (uint64) {
+        return _rootAgeMax;
+    }
+
     // ---- Settlements ----
 
     /// @inheritdoc ISettlementVerifier
-    /// @dev Evidence is abi.encode(Choice, uint8[] keyholders, bytes[] signatures), keyholders ascending.
+    /// @dev Evidence is abi.encode(Evidence).
     function verifySettlement(
-        bytes32,
-        IQueryEscrow.OrderRecord calldata order,
+        bytes32 orderId,
+        IQueryEscrow.OrderRecord calldata record,
         IQueryEscrow.Settlement calldata settlement,
         bytes32 settlementDigest,
         bytes calldata evidence
     ) external view override returns (bytes4) {
-        (Choice memory choice, uint8[] memory keyholders, bytes[] memory signatures) =
-            abi.decode(evidence, (Choice, uint8[], bytes[]));
-        Sums memory sums = sumsOf(keccak256(abi.encode(_statementOf(order, choice))));
-        bool equal = sums.members == settlement.cohortSize && sums.price == settlement.price
-            && sums.payouts == settlement.payoutCommitment;
+        Evidence memory shown = abi.decode(evidence, (Evidence));
+        if (IQueryEscrow(msg.sender).orderHash(shown.order) != orderId) revert CohortVerifierOtherOrder(orderId);
+        // Offers must hold at least on the day on which the order opened; a later day asks for more.
+        uint256 dayMin = record.openedAt / 1 days;
+        if (shown.day < dayMin) revert CohortVerifierBadDay(dayMin);
+        // Keyholders refuse whatever is revoked at the head. Beyond this age a root is refused here, whatever they sign.
+        uint64 missingSince = _roots.missingSince(record.panelDigest, shown.sequence);
+        if (block.timestamp > uint256(missingSince) + _rootAgeMax) revert CohortVerifierStaleRoot(missingSince);
+        bool equal =
+            shown.cohort.size == settlement.cohortSize && shown.cohort.totalPrice * _PRICE_UNIT == settlement.price;
         if (!equal) revert CohortVerifierOtherSums();
-        _checkSignatures(settlementDigest, keyholders, signatures);
+
+        bytes32 cohortId = keccak256(abi.encode(_statementOf(record, shown), shown.cohort));
+        if (!_proven[cohortId]) revert CohortVerifierNotProven(cohortId);
+        _checkSignatures(provenSettlementDigest(settlementDigest, cohortId), shown.keyholders, shown.signatures);
         return ISettlementVerifier.verifySettlement.selector;
     }
 
-    /// @dev The statement that an order settles on.
-    function _statementOf(IQueryEscrow.OrderRecord calldata order, Choice memory choice)
+    /// @dev What an order asks of every dataset.
+    function _statementOf(IQueryEscrow.OrderRecord calldata record, Evidence memory shown)
         private
         pure
-        returns (Statement memory statement)
+        returns (Statement memory)
     {
-        statement.panelDigest = order.panelDigest;
-        statement.rootSequence = order.rootSequence;
-        statement.reducedRoot = choice.reducedRoot;
-        statement.purpose = order.purpose;
-        statement.conditionDigest = order.conditionDigest;
-        (statement.tier, statement.queryClass) = (order.tier, order.queryClass);
-        (statement.blockFirst, statement.blockLast) = (order.blockFirst, order.blockLast);
-        statement.time = (uint64(order.openedAt) + _TIME_STEP - 1) / _TIME_STEP * _TIME_STEP;
-        statement.accredited = order.accredited;
-        statement.priceCeiling = choice.priceCeiling;
-        if (choice.buyers.length > 0) {
-            bool isNamed = false;
-            for (uint256 i = 0; i < choice.buyers.length; i++) {
-                isNamed = isNamed || choice.buyers[i] == order.researcher;
-            }
-            if (!isNamed) revert CohortVerifierNotABuyer(order.researcher);
-            statement.buyersHash = keccak256(abi.encodePacked(choice.buyers));
-        }
+        CohortPolicies.Choice memory choice = CohortPolicies.Choice({
+            accreditedOnly: shown.accreditedOnly, provenOnly: shown.provenOnly, day: shown.day
+        });
+        uint256 policy =
+            CohortPolicies.policyOf(record.purpose, record.tier, record.queryClass, record.accredited, choice);
+        // One statement serves all purposes that ask for no condition.
+        uint256 condition =
+            policy & CohortPolicies.CONDITION_FLAG == 0 ? 0 : uint256(shown.order.conditionDigest) >> _CONDITION_SHIFT;
+        return Statement({
+            panelDigest: record.panelDigest,
+            sequence: shown.sequence,
+            policy: policy,
+            condition: condition,
+            priceMax: shown.priceMax
+        });
     }
 
-    /// @dev The public inputs that do not depend on the shard; places 1 and 9 to 18 are filled in for each.
-    function _conditions(Statement calldata statement) private view returns (uint256[] memory inputs) {
-        inputs = new uint256[](_COHORT_INPUTS);
-        uint256 root = _roots.rootAt(statement.panelDigest, statement.rootSequence);
-        if (root == 0) revert CohortVerifierUnknownRoot();
-        if (statement.reducedRoot != 0) {
-            if (!_reduced[root][statement.reducedRoot]) revert CohortVerifierUnknownRoot();
-            root = statement.reducedRoot;
-        }
-        (uint32 forbidden, uint32 anyOf, bool sameCondition) = DataUseMasks.masksOf(statement.purpose);
-        (inputs[0], inputs[2], inputs[3]) = (root, forbidden, anyOf);
-        inputs[4] = uint256(statement.conditionDigest) % _R;
-        // Three bits for the tier, three for the class, the blocks, three flags.
-        inputs[5] = uint256(1) << statement.tier | uint256(1) << (3 + statement.queryClass)
-            | uint256(statement.blockFirst) << 6 | uint256(statement.blockLast) << 22
-            | (statement.accredited ? uint256(1) << 38 : 0) | (sameCondition ? uint256(1) << 39 : 0);
-        inputs[6] = statement.time;
-        inputs[7] = uint256(statement.buyersHash) % _R;
-        inputs[8] = statement.priceCeiling;
+    // ---- Words ----
+
+    /// @dev Domain, a place for d, and the 15 words: root, shard, policy, condition, highest price, the state before
+    /// (size, price, x, y, payouts), the state after.
+    function _listOf(Statement calldata statement) private view returns (uint256[] memory list) {
+        bool canonical = statement.policy < FIELD && statement.condition < FIELD && statement.priceMax < FIELD;
+        if (!canonical) revert CohortVerifierNotCanonical(0);
+        list = new uint256[](PublicWords.PREFIX + _WORDS);
+        list[0] = _DOMAIN;
+        list[PublicWords.PREFIX] = _roots.rootAt(statement.panelDigest, statement.sequence);
+        list[_SHARD + 1] = statement.policy;
+        list[_SHARD + 2] = statement.condition;
+        list[_SHARD + 3] = statement.priceMax;
     }
 
-    function _place(uint256[] memory inputs, uint256 first, Sums memory sums) private pure {
-        (inputs[first], inputs[first + 1], inputs[first + 2]) = (sums.members, sums.price, sums.payouts);
-        (inputs[first + 3], inputs[first + 4]) = (sums.pointX, sums.pointY);
+    function _write(uint256[] memory list, uint256 first, Cohort calldata cohort) private pure {
+        (list[first], list[first + 1]) = (cohort.size, cohort.totalPrice);
+        (list[first + 2], list[first + 3], list[first + 4]) = (cohort.pointX, cohort.pointY, cohort.payouts);
+    }
+
+    /// @dev The state before any shard. Nothing hashes to payouts of zero, so no proven cohort is taken for it.
+    function _isEmpty(Cohort calldata cohort) private pure returns (bool) {
+        return cohort.shard == 0 && cohort.size == 0 && cohort.totalPrice == 0 && cohort.pointX == 0
+            && cohort.pointY == 1 && cohort.payouts == 0;
+    }
+
+    function _isCanonical(Cohort calldata cohort) private pure returns (bool) {
+        return cohort.size < FIELD && cohort.totalPrice < FIELD && cohort.pointX < FIELD && cohort.pointY < FIELD
+            && cohort.payouts < FIELD;
     }
 }

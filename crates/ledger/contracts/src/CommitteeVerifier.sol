@@ -7,8 +7,8 @@ import {IQueryEscrow} from "./IQueryEscrow.sol";
 import {ISettlementVerifier} from "./ISettlementVerifier.sol";
 
 /// @title Accepts a settlement that two of the three keyholders signed.
-/// @notice A verifier that also checks a cohort proof takes this one's place when a new escrow is deployed with it: an
-/// escrow names its verifier for ever.
+/// @notice CohortVerifier, which asks for a proven cohort as well, takes this one's place where an escrow is deployed with
+/// it: an escrow names its verifier for ever.
 /// @dev The digest is in the domain of the calling escrow (chain and contract), so a signature counts nowhere else.
 contract CommitteeVerifier is ISettlementVerifier {
     error CommitteeVerifierBadDeployment();

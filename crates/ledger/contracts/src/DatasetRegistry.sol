@@ -7,7 +7,9 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
-import {OPERATION_WORDS, RegistryOperations} from "./RegistryOperations.sol";
+import {IRegistryQueue} from "./IRegistryQueue.sol";
+import {RegistryGroups} from "./RegistryGroups.sol";
+import {GROUP_SIZE, GROUP_WORDS, GROUPS_MAX, RegistryQueue} from "./RegistryQueue.sol";
 
 /// @title Registry of encrypted datasets.
 /// @notice Nothing here is half-enrolled: a registration carries the signatures of the registrant, of the accreditor
@@ -16,9 +18,10 @@ import {OPERATION_WORDS, RegistryOperations} from "./RegistryOperations.sol";
 /// original was revoked. One storage slot per commitment names the dataset that used it.
 contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     using BitMaps for BitMaps.BitMap;
+    using RegistryQueue for RegistryQueue.Operation[];
 
     bytes32 private constant _REGISTRATION_TYPEHASH = keccak256(
-        "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash,uint256 pointX,uint256 pointY,uint256 membersRoot,uint8 flags)"
+        "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash)"
     );
     bytes32 private constant _ACCREDITATION_TYPEHASH = keccak256("Accreditation(bytes32 registrationDigest)");
     bytes32 private constant _ATTESTATION_TYPEHASH =
@@ -32,9 +35,6 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     uint256 private constant _HPKE_PUBLIC_KEY_BYTES = 1216;
     uint32 private constant _VARIANTS_MAX = 1 << 22;
     uint256 private constant _NAME_BYTES_MAX = 64;
-    /// Order of the field that points and roots are elements of.
-    uint256 private constant _FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
-    uint8 private constant _FLAGS_MAX = 1;
 
     /// The one deviation the counter layout has room for: three shares of 2^21 stay far below the decoding bound 2^25.
     uint8 private constant _FLOODING_SIGMA_LOG2 = 21;
@@ -53,6 +53,11 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     uint32 private constant _VETTED_FACTOR_ANY_CAP = 1_000;
     uint32 private constant _ORDER_LIFETIME_CAP = 30 days;
 
+    struct PanelCounts {
+        uint40 slots;
+        uint32 groups;
+    }
+
     NetworkParameters private _parameters;
     address[3] private _keyholders;
     uint64 private _committeeEpoch;
@@ -60,14 +65,14 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     mapping(address account => bool) private _accreditors;
     mapping(address account => bool) private _researchers;
     mapping(bytes32 panelDigest => bool) private _panels;
-    mapping(bytes32 panelDigest => uint64) private _slotCounts;
+    mapping(bytes32 panelDigest => PanelCounts) private _counts;
+    mapping(bytes32 panelDigest => RegistryQueue.Operation[]) private _queues;
     mapping(uint64 registrationId => RegistrationRecord) private _registrations;
     mapping(address registrant => mapping(uint64 batchNonce => bool)) private _batchNonces;
     /// Commitment to registrationId << 32 | ordinal.
     mapping(bytes32 commitment => uint256) private _commitments;
     mapping(uint64 registrationId => BitMaps.BitMap) private _revoked;
     mapping(uint64 registrationId => mapping(uint8 keyholder => BitMaps.BitMap)) private _erased;
-    mapping(bytes32 panelDigest => bytes32) private _queueHeads;
 
     /// @param admin Sets the committee and the lists, and may pause; preferably a multi-signature wallet.
     /// @param parameters_ Can never be changed.
@@ -141,16 +146,24 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         bytes calldata accreditorSignature,
         bytes[3] calldata keyholderSignatures
     ) external whenNotPaused returns (uint64 registrationId) {
-        _checkRegistration(registration, leaves);
-        bytes32 digest = registrationDigest(registration);
-        _checkSigner(registration.registrant, _hashTypedDataV4(digest), registrantSignature);
-        _checkAccreditor(registration.accreditor, digest, accreditorSignature);
-        _checkAttestations(digest, keyholderSignatures);
+        _checkRegistration(registration, leaves.length, keccak256(abi.encode(leaves)));
+        _checkSignatures(registration, registrantSignature, accreditorSignature, keyholderSignatures);
+        return _register(registration, leaves, RegistryGroups.neutral(leaves.length), false);
+    }
 
-        _batchNonces[registration.registrant][registration.batchNonce] = true;
-        registrationId = ++_registrationCount;
-        _useCommitments(registrationId, leaves);
-        _record(registrationId, registration, leaves);
+    /// @inheritdoc IDatasetRegistry
+    function registerCommittedDatasets(
+        Registration calldata registration,
+        DatasetLeaf[] calldata leaves,
+        Ciphertexts calldata ciphertexts,
+        bytes calldata registrantSignature,
+        bytes calldata accreditorSignature,
+        bytes[3] calldata keyholderSignatures
+    ) external whenNotPaused returns (uint64 registrationId) {
+        _checkRegistration(registration, leaves.length, keccak256(abi.encode(leaves, ciphertexts)));
+        _checkSignatures(registration, registrantSignature, accreditorSignature, keyholderSignatures);
+        uint256[] memory words = RegistryGroups.committed(leaves, ciphertexts);
+        return _register(registration, leaves, words, ciphertexts.proven);
     }
 
     // ---- Revocation ----
@@ -279,12 +292,22 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
 
     /// @inheritdoc IDatasetRegistry
     function slotCount(bytes32 panelDigest) external view returns (uint64) {
-        return _slotCounts[panelDigest];
+        return _counts[panelDigest].slots;
     }
 
     /// @inheritdoc IDatasetRegistry
-    function queueHead(bytes32 panelDigest) external view returns (bytes32) {
-        return _queueHeads[panelDigest];
+    function groupCount(bytes32 panelDigest) external view returns (uint32) {
+        return _counts[panelDigest].groups;
+    }
+
+    /// @inheritdoc IRegistryQueue
+    function queuedOperations(bytes32 panelDigest) external view returns (uint64) {
+        return uint64(_queues[panelDigest].length);
+    }
+
+    /// @inheritdoc IRegistryQueue
+    function queuedOperation(bytes32 panelDigest, uint64 index) external view returns (uint40 time, bytes27 head) {
+        return _queues[panelDigest].read(index);
     }
 
     /// @inheritdoc IDatasetRegistry
@@ -312,37 +335,61 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
             && p.vettedFactor <= _VETTED_FACTOR_CAP;
     }
 
-    function _record(uint64 registrationId, Registration calldata registration, DatasetLeaf[] calldata leaves) private {
-        uint64 firstSlot = _slotCounts[registration.panelDigest];
-        // At most 4096 leaves were checked before.
-        uint32 count = uint32(leaves.length);
-        _slotCounts[registration.panelDigest] = firstSlot + count;
-        _registrations[registrationId] = RegistrationRecord({
+    function _register(
+        Registration calldata registration,
+        DatasetLeaf[] calldata leaves,
+        uint256[] memory words,
+        bool proven
+    ) private returns (uint64 registrationId) {
+        _batchNonces[registration.registrant][registration.batchNonce] = true;
+        registrationId = ++_registrationCount;
+        _useCommitments(registrationId, leaves);
+        PanelCounts storage counts = _counts[registration.panelDigest];
+        RegistrationRecord memory record = RegistrationRecord({
             registrant: registration.registrant,
-            count: count,
-            firstSlot: firstSlot,
+            // At most 4096 leaves were checked before.
+            count: uint16(leaves.length),
+            firstSlot: counts.slots,
+            firstGroup: counts.groups,
             panelDigest: registration.panelDigest
         });
-        uint256[OPERATION_WORDS] memory operation;
-        operation[0] = RegistryOperations.APPEND;
-        operation[1] = registrationId;
-        operation[2] = count;
-        operation[3] = uint160(registration.registrant);
-        operation[4] = registration.pointX;
-        operation[5] = registration.pointY;
-        operation[6] = registration.membersRoot;
-        operation[7] = registration.flags;
-        _queueHeads[registration.panelDigest] =
-            RegistryOperations.chained(_queueHeads[registration.panelDigest], operation);
+        uint256 groups = record.firstGroup + RegistryQueue.groupsOf(record.count);
+        // An event without a place could never be proven, and would hold up every event behind it.
+        if (groups > GROUPS_MAX) revert DatasetRegistryPanelFull(record.panelDigest);
+        (counts.slots, counts.groups) = (record.firstSlot + record.count, uint32(groups));
+        _registrations[registrationId] = record;
+        _queueRegistration(registrationId, record, words, registration.accreditor != address(0), proven);
         emit DatasetsRegistered(
             registrationId,
             registration.registrant,
             registration.panelDigest,
             registration.version,
-            firstSlot,
+            record.firstSlot,
             registration.accreditor,
             leaves
         );
+    }
+
+    /// @dev Fills in terms and origin of the groups, whose commitments are there, and queues them.
+    function _queueRegistration(
+        uint64 registrationId,
+        RegistrationRecord memory record,
+        uint256[] memory words,
+        bool accredited,
+        bool proven
+    ) private {
+        uint256[] memory heads = new uint256[](words.length / GROUP_WORDS);
+        uint256 provenance =
+            (accredited ? 1 << RegistryQueue.ACCREDITED_SHIFT : 0) | (proven ? 1 << RegistryQueue.PROVEN_SHIFT : 0);
+        for (uint256 i = 0; i < heads.length; i++) {
+            uint256 first = i * GROUP_SIZE;
+            uint256 size = record.count - first < GROUP_SIZE ? record.count - first : GROUP_SIZE;
+            uint256 live = (1 << size) - 1;
+            heads[i] = RegistryQueue.eventHead(RegistryQueue.REGISTER, record.firstGroup + i, 0);
+            words[i * GROUP_WORDS + RegistryQueue.TERMS] = provenance | live << RegistryQueue.LIVE_SHIFT;
+            words[i * GROUP_WORDS + RegistryQueue.ORIGIN] = uint256(registrationId) << 32 | first;
+        }
+        _queues[record.panelDigest].push(record.panelDigest, heads, words);
     }
 
     function _registrationOf(uint64 registrationId) private view returns (RegistrationRecord storage record) {
@@ -350,14 +397,24 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         if (record.registrant == address(0)) revert DatasetRegistryUnknownRegistration(registrationId);
     }
 
-    function _checkRegistration(Registration calldata registration, DatasetLeaf[] calldata leaves) private view {
+    function _checkSignatures(
+        Registration calldata registration,
+        bytes calldata registrantSignature,
+        bytes calldata accreditorSignature,
+        bytes[3] calldata keyholderSignatures
+    ) private view {
+        bytes32 digest = registrationDigest(registration);
+        _checkSigner(registration.registrant, _hashTypedDataV4(digest), registrantSignature);
+        _checkAccreditor(registration.accreditor, digest, accreditorSignature);
+        _checkAttestations(digest, keyholderSignatures);
+    }
+
+    function _checkRegistration(Registration calldata registration, uint256 count, bytes32 leavesHash) private view {
         if (!_panels[registration.panelDigest]) revert DatasetRegistryPanelUnknown(registration.panelDigest);
         if (block.timestamp > registration.deadline) revert DatasetRegistryExpired(registration.deadline);
-        if (leaves.length == 0 || leaves.length > _BATCH_MAX) revert DatasetRegistryBadBatchSize(leaves.length);
+        if (count == 0 || count > _BATCH_MAX) revert DatasetRegistryBadBatchSize(count);
         if (registration.version == 0) revert DatasetRegistryBadVersion();
-        bool reduced = registration.pointX < _FIELD && registration.pointY < _FIELD && registration.membersRoot < _FIELD;
-        if (!reduced || registration.flags > _FLAGS_MAX) revert DatasetRegistryBadCommitment();
-        if (keccak256(abi.encode(leaves)) != registration.leavesHash) revert DatasetRegistryLeavesMismatch();
+        if (leavesHash != registration.leavesHash) revert DatasetRegistryLeavesMismatch();
         if (_batchNonces[registration.registrant][registration.batchNonce]) {
             revert DatasetRegistryBatchNonceUsed(registration.registrant, registration.batchNonce);
         }
@@ -405,17 +462,29 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         _checkOrdinals(registrationId, ordinals);
         uint32[] memory added = _setBits(_revoked[registrationId], ordinals);
         if (added.length == 0) return;
-        bytes32 panelDigest = _registrations[registrationId].panelDigest;
-        bytes32 head = _queueHeads[panelDigest];
-        uint256[OPERATION_WORDS] memory operation;
-        operation[0] = RegistryOperations.REVOKE;
-        operation[1] = registrationId;
-        for (uint256 i = 0; i < added.length; i++) {
-            operation[2] = added[i];
-            head = RegistryOperations.chained(head, operation);
-        }
-        _queueHeads[panelDigest] = head;
+        _queueRevocation(_registrations[registrationId], added);
         emit DatasetsRevoked(registrationId, added);
+    }
+
+    /// @dev One event for neighbours in the list that are of one group, so ascending ordinals make the fewest.
+    function _queueRevocation(RegistrationRecord storage record, uint32[] memory ordinals) private {
+        (bytes32 panelDigest, uint256 firstGroup) = (record.panelDigest, record.firstGroup);
+        uint256[] memory heads = new uint256[](ordinals.length);
+        uint256 count = 0;
+        uint256 mask = 0;
+        for (uint256 i = 0; i < ordinals.length; i++) {
+            uint256 group = ordinals[i] / GROUP_SIZE;
+            mask |= 1 << ordinals[i] % GROUP_SIZE;
+            if (i + 1 == ordinals.length || ordinals[i + 1] / GROUP_SIZE != group) {
+                heads[count++] = RegistryQueue.eventHead(RegistryQueue.REVOKE, firstGroup + group, mask);
+                mask = 0;
+            }
+        }
+        // The array only shrinks, so what lies behind its new end stays allocated and unused.
+        assembly ("memory-safe") {
+            mstore(heads, count)
+        }
+        _queues[panelDigest].push(panelDigest, heads, new uint256[](0));
     }
 
     /// @dev Sets the bits; returns those that were clear before, in the given order.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IRegistryQueue} from "./IRegistryQueue.sol";
+
 /// @title Registry of encrypted datasets, keyholders, accreditors and panels.
 /// @notice Together with the chain id this contract names a network. It holds digests only: no genotype, no key, no
 /// ciphertext.
@@ -13,7 +15,7 @@ pragma solidity ^0.8.28;
 ///   Erasure(uint64 registrationId,uint32[] ordinals,uint8 keyholder)   by the keyholder
 /// where registrationDigest is the EIP-712 struct hash of the Registration. Signers are plain accounts (65 bytes, low
 /// s) or EIP-1271 wallets.
-interface IDatasetRegistry {
+interface IDatasetRegistry is IRegistryQueue {
     /// Rules of the market, fixed at deployment. Rho is zero-concentrated differential privacy in units of 1e-9.
     struct NetworkParameters {
         /// Fewest persons in a cohort.
@@ -50,15 +52,8 @@ interface IDatasetRegistry {
         address accreditor;
         /// Last second at which the batch may be recorded.
         uint64 deadline;
-        /// keccak256(abi.encode(leaves)).
+        /// keccak256(abi.encode(leaves)), or keccak256(abi.encode(leaves, ciphertexts)) with ciphertexts.
         bytes32 leavesHash;
-        /// Sum of the commitments to the members' ciphertexts, a point of the curve Baby Jubjub.
-        uint256 pointX;
-        uint256 pointY;
-        /// Root of the tree over the members' commitments.
-        uint256 membersRoot;
-        /// Bit 0: every encryption came with a proof that the keyholders verified.
-        uint8 flags;
     }
 
     /// One individual's genotypes; the ordinal of a dataset is its place in the batch, from 0.
@@ -74,11 +69,22 @@ interface IDatasetRegistry {
         bytes32 genotypeCommitment;
     }
 
+    /// What proofs about cohorts need of a batch. A batch without it is registered with neutral commitments.
+    struct Ciphertexts {
+        /// For each dataset x and y of the sum of b_i G_i over all coefficients of its stored bodies: a point of the
+        /// curve x^2 + y^2 = 1 + d x^2 y^2 over the proofs' field, d = 168696 / 168700; neutral is (0, 1).
+        uint256[2][] commitments;
+        /// The keyholders verified a proof of encryption of every body.
+        bool proven;
+    }
+
     /// What the registry keeps of a registration.
     struct RegistrationRecord {
         address registrant;
-        uint32 count;
-        uint64 firstSlot;
+        uint16 count;
+        uint40 firstSlot;
+        /// Place of the first group in the panel's registry tree; every five datasets are a group.
+        uint32 firstGroup;
         bytes32 panelDigest;
     }
 
@@ -112,8 +118,9 @@ interface IDatasetRegistry {
     error DatasetRegistryExpired(uint64 deadline);
     error DatasetRegistryBadBatchSize(uint256 count);
     error DatasetRegistryBadVersion();
-    error DatasetRegistryBadCommitment();
     error DatasetRegistryLeavesMismatch();
+    error DatasetRegistryBadCiphertexts();
+    error DatasetRegistryPanelFull(bytes32 panelDigest);
     error DatasetRegistryBatchNonceUsed(address registrant, uint64 batchNonce);
     error DatasetRegistryAccreditorUnknown(address accreditor);
     error DatasetRegistryAccreditorMissing();
@@ -132,6 +139,16 @@ interface IDatasetRegistry {
     function registerDatasets(
         Registration calldata registration,
         DatasetLeaf[] calldata leaves,
+        bytes calldata registrantSignature,
+        bytes calldata accreditorSignature,
+        bytes[3] calldata keyholderSignatures
+    ) external returns (uint64 registrationId);
+
+    /// @notice As registerDatasets, with commitments to the ciphertexts.
+    function registerCommittedDatasets(
+        Registration calldata registration,
+        DatasetLeaf[] calldata leaves,
+        Ciphertexts calldata ciphertexts,
         bytes calldata registrantSignature,
         bytes calldata accreditorSignature,
         bytes[3] calldata keyholderSignatures
@@ -201,8 +218,8 @@ interface IDatasetRegistry {
     /// @notice Registry slots handed out on a panel.
     function slotCount(bytes32 panelDigest) external view returns (uint64);
 
-    /// @notice Head of the queue of registrations and revocations on a panel, zero when there was none.
-    function queueHead(bytes32 panelDigest) external view returns (bytes32);
+    /// @notice Groups of a panel's registry tree that have a place.
+    function groupCount(bytes32 panelDigest) external view returns (uint32);
 
     /// @notice EIP-712 struct hash of a registration: what accreditors and keyholders refer to.
     function registrationDigest(Registration calldata registration) external pure returns (bytes32);

@@ -2,14 +2,17 @@
 pragma solidity ^0.8.28;
 
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
+import {IRegistryQueue} from "./IRegistryQueue.sol";
 
 /// @title Prices and terms under which registered datasets may be used.
-/// @notice One offer per registration. The nonce puts the registrant's decisions in order: posting and withdrawing both
+/// @notice One offer per registration; it holds for every group of it in the registry tree. The tree knows no prices but
+/// multiples of 10^10 base units below 2^48 of these, and no terms but the 22 of the protocol: any other offer stands
+/// here, for committees, and is in no proven cohort. The nonce puts the registrant's decisions in order: posting and withdrawing both
 /// advance it, so no older signature brings back older terms.
 ///
 /// EIP-712 domain: name "LocusOfferBook", version "1", chain id, this contract. Signed messages, by the registrant:
 /// Offer, and Withdrawal(uint64 registrationId,uint64 nonce).
-interface IOfferBook {
+interface IOfferBook is IRegistryQueue {
     /// Price and terms of all datasets of a registration; what the registrant signs.
     struct Offer {
         uint64 registrationId;
@@ -25,7 +28,7 @@ interface IOfferBook {
         uint8 audience;
         /// Empty unless the audience is 2.
         address[] buyers;
-        /// Panel blocks on offer: from blockStart to before blockEnd, at most 65,535.
+        /// Panel blocks on offer: from blockStart to before blockEnd.
         uint32 blockStart;
         uint32 blockEnd;
         /// Hash of the ontology term of a disease-specific consent, or zero.
@@ -65,9 +68,6 @@ interface IOfferBook {
 
     /// @notice EIP-712 struct hash of the latest offer, which may have expired; zero when there is none.
     function offerHash(uint64 registrationId) external view returns (bytes32);
-
-    /// @notice Head of the queue of terms on a panel, zero when there were none.
-    function queueHead(bytes32 panelDigest) external view returns (bytes32);
 
     /// @notice Registry whose registrations are offered here.
     function registry() external view returns (IDatasetRegistry);

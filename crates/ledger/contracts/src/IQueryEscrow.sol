@@ -3,7 +3,6 @@ pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
-import {IRegistryRoots} from "./IRegistryRoots.sol";
 import {ISettlementVerifier} from "./ISettlementVerifier.sol";
 
 /// @title Orders with escrow, settlement and payouts.
@@ -19,9 +18,6 @@ interface IQueryEscrow {
         bytes32 panelDigest;
         /// Digest of the panel positions asked for.
         bytes32 selectionDigest;
-        /// First and last panel block of the selection.
-        uint16 blockFirst;
-        uint16 blockLast;
         /// Digest of the cohort predicate.
         bytes32 predicateDigest;
         /// 0 counts, 1 filtered counts, 2 association.
@@ -65,8 +61,6 @@ interface IQueryEscrow {
         uint64 payoutSequence;
         /// Merkle root of all cumulative earnings, this settlement included.
         bytes32 payoutRoot;
-        /// What the cohort statement says of who is paid for this order; zero without one.
-        uint256 payoutCommitment;
     }
 
     enum OrderState {
@@ -87,13 +81,8 @@ interface IQueryEscrow {
         uint8 tier;
         OrderState state;
         uint40 openedAt;
-        /// Number of the panel's registry root when the order opened: its cohort is resolved as of that root.
-        uint40 rootSequence;
-        uint16 blockFirst;
-        uint16 blockLast;
         /// Whether the researcher was accredited when the order opened.
         bool accredited;
-        bytes32 conditionDigest;
     }
 
     event OrderOpened(bytes32 indexed orderId, address indexed researcher, Order order);
@@ -175,9 +164,6 @@ interface IQueryEscrow {
 
     /// @notice Registry of the network.
     function registry() external view returns (IDatasetRegistry);
-
-    /// @notice Roots to which orders are pinned.
-    function roots() external view returns (IRegistryRoots);
 
     /// @notice Contract that every settlement must satisfy.
     function verifier() external view returns (ISettlementVerifier);

@@ -3,56 +3,67 @@ pragma solidity ^0.8.28;
 
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
 import {IOfferBook} from "./IOfferBook.sol";
-import {OPERATION_WORDS} from "./RegistryOperations.sol";
 
 /// @title Roots of the registry trees, one tree per panel, moved by proofs.
-/// @notice Registrations, terms and revocations wait in the queues of the registry and the offer book. Anyone may prove
-/// that a batch of them leads from the present root to the next. Nothing waits for it: revocations count at once, and
-/// refunds need no proof.
+/// @notice Registrations and revocations wait in the queue of the registry, offers in that of the offer book. Anyone may
+/// prove that some of them lead from the present root to the next. Nothing waits for it but settlements on proven
+/// cohorts: revocations count for keyholders at once, and refunds need no root.
 interface IRegistryRoots {
-    /// A batch of waiting operations; the operations of the registry come first.
-    struct Batch {
-        uint256[OPERATION_WORDS][] registrations;
-        uint256[OPERATION_WORDS][] terms;
-        /// Digests of the operations that stay behind these in each queue.
-        bytes32[] registrationsLeft;
-        bytes32[] termsLeft;
+    /// Events of one operation, from where the last batch ended.
+    struct Slice {
+        /// As in OperationQueued.
+        uint256[] heads;
+        uint256[] words;
+        /// Head of the hash chain over the events of the operation behind these; zero when there are none.
+        bytes32 rest;
     }
 
-    /// Where a batch leads, as the prover says.
-    struct Advance {
+    /// What a proof takes from the queues, those of the registry first. In this order, and with each queue in its own
+    /// order, the events lead to the same tree as in the order in which they were queued: offers and revocations change
+    /// different words, and both come after the registration.
+    struct Batch {
+        Slice[] registry;
+        Slice[] offers;
+        /// Where they lead.
         uint256 root;
-        /// The circuit's digest of the operations of the batch.
-        uint256 operationsDigest;
+        /// The circuit's own hash of the events.
+        uint256 digest;
     }
 
     event RegistryAdvanced(
-        bytes32 indexed panelDigest,
-        uint64 indexed sequence,
-        uint256 root,
-        uint256 registrationsTaken,
-        uint256 termsTaken
+        bytes32 indexed panelDigest, uint64 indexed sequence, uint256 root, uint256 registryEvents, uint256 offerEvents
     );
 
     error RegistryRootsBadDeployment();
-    error RegistryRootsNothingToDo();
-    error RegistryRootsBatchTooLarge(uint256 operations, uint256 operationsMax);
-    error RegistryRootsOtherQueue();
+    error RegistryRootsBadBatchSize(uint256 events, uint256 eventsMax);
+    error RegistryRootsOtherEvents();
+    error RegistryRootsBadRoot();
+    error RegistryRootsUnknownRoot(bytes32 panelDigest, uint64 sequence);
     error RegistryRootsBadProof();
 
     /// @notice Moves the root of a panel over a batch. Works while paused.
-    function advance(bytes32 panelDigest, Advance calldata to, Batch calldata batch, uint256[8] calldata proof) external;
+    function advance(bytes32 panelDigest, Batch calldata batch, uint256[8] calldata proof) external;
 
     /// @notice Number of the present root of a panel; 0 is the empty tree.
     function sequence(bytes32 panelDigest) external view returns (uint64);
 
-    /// @notice A present or past root.
+    /// @notice A present or past root. Reverts for others.
     function rootAt(bytes32 panelDigest, uint64 sequence_) external view returns (uint256);
 
-    /// @notice True when no operation of the panel waits.
-    function isCurrent(bytes32 panelDigest) external view returns (bool);
+    /// @notice When the oldest operation was queued that is not in a root, or not wholly; the largest number when all
+    /// are. Reverts for an unknown root.
+    function missingSince(bytes32 panelDigest, uint64 sequence_) external view returns (uint64);
 
+    /// @notice Where the present root of a panel ends: the operations wholly in it, and the head of the rest of the
+    /// next one, zero when none of it was taken.
+    function taken(bytes32 panelDigest)
+        external
+        view
+        returns (uint64 registryOperations, bytes32 registryRest, uint64 offerOperations, bytes32 offerRest);
+
+    /// @notice Registry whose registrations and revocations move roots.
     function registry() external view returns (IDatasetRegistry);
 
+    /// @notice Book whose offers move roots.
     function offerBook() external view returns (IOfferBook);
 }

@@ -5,25 +5,31 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
 import {IOfferBook} from "./IOfferBook.sol";
-import {OPERATION_WORDS, RegistryOperations} from "./RegistryOperations.sol";
+import {IRegistryQueue} from "./IRegistryQueue.sol";
+import {GROUP_WORDS, RegistryQueue} from "./RegistryQueue.sol";
 
 /// @title Offers.
 /// @dev Only a hash and a nonce are stored; readers take the terms from the event.
 contract OfferBook is IOfferBook, EIP712 {
+    using RegistryQueue for RegistryQueue.Operation[];
+
     bytes32 private constant _OFFER_TYPEHASH = keccak256(
         "Offer(uint64 registrationId,uint96 priceCounts,uint96 priceFilteredCounts,uint96 priceAssociation,uint32 dataUse,uint32 tiers,uint8 audience,address[] buyers,uint32 blockStart,uint32 blockEnd,bytes32 conditionDigest,uint64 expiry,uint64 nonce)"
     );
     bytes32 private constant _WITHDRAWAL_TYPEHASH = keccak256("Withdrawal(uint64 registrationId,uint64 nonce)");
+    uint8 private constant _AUDIENCE_ACCREDITED = 1;
     uint8 private constant _AUDIENCE_NAMED = 2;
     uint256 private constant _BUYERS_MAX = 256;
-    uint32 private constant _BLOCK_MAX = type(uint16).max;
-    /// Order of the field in which registry trees are computed; digests are reduced to it.
-    uint256 private constant _FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
+    uint256 private constant _PRICE_UNIT = 10 ** 10;
+    uint256 private constant _PRICE_UNITS_MAX = 2 ** 48 - 1;
+    uint256 private constant _DAY_MAX = type(uint16).max;
+    // A condition is the first 31 bytes of its digest.
+    uint256 private constant _CONDITION_SHIFT = 8;
 
     IDatasetRegistry private immutable _registry;
     mapping(uint64 registrationId => uint64) private _nonces;
     mapping(uint64 registrationId => bytes32) private _hashes;
-    mapping(bytes32 panelDigest => bytes32) private _queueHeads;
+    mapping(bytes32 panelDigest => RegistryQueue.Operation[]) private _queues;
 
     constructor(IDatasetRegistry registry_) EIP712("LocusOfferBook", "1") {
         if (address(registry_).code.length == 0) revert OfferBookBadDeployment();
@@ -69,13 +75,18 @@ contract OfferBook is IOfferBook, EIP712 {
     }
 
     /// @inheritdoc IOfferBook
-    function queueHead(bytes32 panelDigest) external view returns (bytes32) {
-        return _queueHeads[panelDigest];
-    }
-
-    /// @inheritdoc IOfferBook
     function registry() external view returns (IDatasetRegistry) {
         return _registry;
+    }
+
+    /// @inheritdoc IRegistryQueue
+    function queuedOperations(bytes32 panelDigest) external view returns (uint64) {
+        return uint64(_queues[panelDigest].length);
+    }
+
+    /// @inheritdoc IRegistryQueue
+    function queuedOperation(bytes32 panelDigest, uint64 index) external view returns (uint40 time, bytes27 head) {
+        return _queues[panelDigest].read(index);
     }
 
     function _registrant(uint64 registrationId) private view returns (address) {
@@ -94,13 +105,13 @@ contract OfferBook is IOfferBook, EIP712 {
             ? offer.buyers.length > 0 && offer.buyers.length <= _BUYERS_MAX
             : offer.buyers.length == 0;
         bool wellFormed = buyersFit && offer.audience <= _AUDIENCE_NAMED && offer.tiers > 0 && offer.tiers <= 7
-            && offer.blockStart < offer.blockEnd && offer.blockEnd <= _BLOCK_MAX && offer.expiry > block.timestamp;
+            && offer.blockStart < offer.blockEnd && offer.expiry > block.timestamp;
         if (!wellFormed) revert OfferBookBadOffer();
         uint64 expected = _nonces[offer.registrationId] + 1;
         if (offer.nonce != expected) revert OfferBookBadNonce(expected);
         _nonces[offer.registrationId] = expected;
         _hashes[offer.registrationId] = structHash;
-        _enqueue(offer.registrationId, _terms(offer));
+        _queue(offer.registrationId, _wordsOf(offer));
         emit OfferPosted(offer.registrationId, registrant, offer);
     }
 
@@ -108,32 +119,43 @@ contract OfferBook is IOfferBook, EIP712 {
         // Advanced even when nothing is on offer: the registrant may have signed an offer that was not posted yet.
         uint64 nonce = _nonces[registrationId] + 1;
         _nonces[registrationId] = nonce;
-        _hashes[registrationId] = bytes32(0);
-        uint256[OPERATION_WORDS] memory nothingOnOffer;
-        _enqueue(registrationId, nothingOnOffer);
+        if (_hashes[registrationId] != bytes32(0)) {
+            _hashes[registrationId] = bytes32(0);
+            // All words zero: on offer to nobody.
+            _queue(registrationId, new uint256[](GROUP_WORDS));
+        }
         emit OfferWithdrawn(registrationId, nonce);
     }
 
-    function _enqueue(uint64 registrationId, uint256[OPERATION_WORDS] memory operation) private {
-        operation[0] = RegistryOperations.SET_TERMS;
-        operation[1] = registrationId;
-        bytes32 panelDigest = _registry.registrationRecord(registrationId).panelDigest;
-        _queueHeads[panelDigest] = RegistryOperations.chained(_queueHeads[panelDigest], operation);
+    /// @dev Queues the same words for every group of a registration.
+    function _queue(uint64 registrationId, uint256[] memory words) private {
+        IDatasetRegistry.RegistrationRecord memory record = _registry.registrationRecord(registrationId);
+        uint256[] memory heads = new uint256[](RegistryQueue.groupsOf(record.count));
+        for (uint256 i = 0; i < heads.length; i++) {
+            heads[i] = RegistryQueue.eventHead(RegistryQueue.OFFER, record.firstGroup + i, 0);
+        }
+        _queues[record.panelDigest].push(record.panelDigest, heads, words);
     }
 
-    function _terms(Offer calldata offer) private pure returns (uint256[OPERATION_WORDS] memory operation) {
-        operation[2] = offer.dataUse;
-        // Three bits, two bits, sixteen bits each.
-        operation[3] =
-            offer.tiers | uint256(offer.audience) << 3 | uint256(offer.blockStart) << 5 | uint256(offer.blockEnd) << 21;
-        operation[4] = offer.expiry;
-        operation[5] = offer.priceCounts;
-        operation[6] = offer.priceFilteredCounts;
-        operation[7] = offer.priceAssociation;
-        operation[8] = uint256(offer.conditionDigest) % _FIELD;
-        if (offer.buyers.length > 0) {
-            operation[9] = uint256(keccak256(abi.encodePacked(offer.buyers))) % _FIELD;
+    /// @dev The offer in the words of a group; all zero where they cannot say it.
+    function _wordsOf(Offer calldata offer) private pure returns (uint256[] memory words) {
+        words = new uint256[](GROUP_WORDS);
+        uint96[3] memory prices = [offer.priceCounts, offer.priceFilteredCounts, offer.priceAssociation];
+        if (offer.dataUse >> RegistryQueue.DATA_USE_BITS != 0) return words;
+        for (uint256 i = 0; i < 3; i++) {
+            if (prices[i] % _PRICE_UNIT != 0 || prices[i] / _PRICE_UNIT > _PRICE_UNITS_MAX) return words;
         }
+        for (uint256 i = 0; i < 3; i++) {
+            words[RegistryQueue.PRICES + i] = prices[i] / _PRICE_UNIT;
+        }
+        words[RegistryQueue.CONDITION] = uint256(offer.conditionDigest) >> _CONDITION_SHIFT;
+        // The last day that the offer holds to its end, as far as sixteen bits reach.
+        uint256 day = (uint256(offer.expiry) + 1) / 1 days;
+        day = day == 0 ? 0 : day - 1;
+        words[RegistryQueue.TERMS] = offer.dataUse | uint256(offer.tiers) << RegistryQueue.TIERS_SHIFT
+            | (offer.audience == _AUDIENCE_ACCREDITED ? 1 << RegistryQueue.ACCREDITED_ONLY_SHIFT : 0)
+            | (offer.audience == _AUDIENCE_NAMED ? 1 << RegistryQueue.NAMED_ONLY_SHIFT : 0)
+            | (day < _DAY_MAX ? day : _DAY_MAX) << RegistryQueue.EXPIRY_SHIFT;
     }
 
     function _hashOffer(Offer calldata offer) private pure returns (bytes32) {

@@ -9,7 +9,6 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
-import {IRegistryRoots} from "./IRegistryRoots.sol";
 import {IQueryEscrow} from "./IQueryEscrow.sol";
 import {ISettlementVerifier} from "./ISettlementVerifier.sol";
 
@@ -23,10 +22,10 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
     using SafeERC20 for IERC20;
 
     bytes32 private constant _ORDER_TYPEHASH = keccak256(
-        "Order(address researcher,bytes32 panelDigest,bytes32 selectionDigest,uint16 blockFirst,uint16 blockLast,bytes32 predicateDigest,uint8 queryClass,uint32 purpose,bytes32 conditionDigest,uint8 tier,uint64 rhoNano,uint96 maxPrice,bytes32 hpkeKeyDigest,uint64 deadline,uint64 nonce)"
+        "Order(address researcher,bytes32 panelDigest,bytes32 selectionDigest,bytes32 predicateDigest,uint8 queryClass,uint32 purpose,bytes32 conditionDigest,uint8 tier,uint64 rhoNano,uint96 maxPrice,bytes32 hpkeKeyDigest,uint64 deadline,uint64 nonce)"
     );
     bytes32 private constant _SETTLEMENT_TYPEHASH = keccak256(
-        "Settlement(bytes32 orderId,bytes32 answerDigest,bytes32 cohortDigest,uint32 cohortSize,uint96 price,uint64 payoutSequence,bytes32 payoutRoot,uint256 payoutCommitment)"
+        "Settlement(bytes32 orderId,bytes32 answerDigest,bytes32 cohortDigest,uint32 cohortSize,uint96 price,uint64 payoutSequence,bytes32 payoutRoot)"
     );
     uint8 private constant _TIER_VETTED = 1;
     uint8 private constant _TIER_EXACT = 2;
@@ -34,7 +33,6 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
 
     IERC20 private immutable _token;
     IDatasetRegistry private immutable _registry;
-    IRegistryRoots private immutable _roots;
     ISettlementVerifier private immutable _verifier;
     // The registry's parameters never change: those needed here are read once.
     uint32 private immutable _orderLifetimeMax;
@@ -50,15 +48,16 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
     mapping(address account => uint256) private _claimed;
     mapping(address researcher => uint256) private _deferred;
 
-    constructor(IERC20 token_, IRegistryRoots roots_, ISettlementVerifier verifier_) EIP712("LocusQueryEscrow", "1") {
+    constructor(IERC20 token_, IDatasetRegistry registry_, ISettlementVerifier verifier_)
+        EIP712("LocusQueryEscrow", "1")
+    {
         bool deployed =
-            address(token_).code.length > 0 && address(roots_).code.length > 0 && address(verifier_).code.length > 0;
+            address(token_).code.length > 0 && address(registry_).code.length > 0 && address(verifier_).code.length > 0;
         if (!deployed) revert QueryEscrowBadDeployment();
         _token = token_;
-        _roots = roots_;
-        _registry = roots_.registry();
+        _registry = registry_;
         _verifier = verifier_;
-        IDatasetRegistry.NetworkParameters memory parameters = _registry.parameters();
+        IDatasetRegistry.NetworkParameters memory parameters = registry_.parameters();
         _orderLifetimeMax = parameters.orderLifetimeMax;
         _cohortSizeMin = parameters.cohortSizeMin;
         _exactBatchMin = parameters.exactBatchMin;
@@ -186,11 +185,6 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
     }
 
     /// @inheritdoc IQueryEscrow
-    function roots() external view returns (IRegistryRoots) {
-        return _roots;
-    }
-
-    /// @inheritdoc IQueryEscrow
     function verifier() external view returns (ISettlementVerifier) {
         return _verifier;
     }
@@ -226,12 +220,7 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
             tier: order.tier,
             state: OrderState.Open,
             openedAt: uint40(block.timestamp),
-            // One root a second would take 35,000 years to reach the bound.
-            rootSequence: uint40(_roots.sequence(order.panelDigest)),
-            blockFirst: order.blockFirst,
-            blockLast: order.blockLast,
-            accredited: _registry.isAccreditedResearcher(order.researcher),
-            conditionDigest: order.conditionDigest
+            accredited: _registry.isAccreditedResearcher(order.researcher)
         });
         emit OrderOpened(orderId, order.researcher, order);
         uint256 before = _token.balanceOf(address(this));
@@ -257,7 +246,7 @@ contract QueryEscrow is IQueryEscrow, ReentrancyGuard, EIP712 {
         bool noiseFits = order.tier == _TIER_EXACT ? order.rhoNano == 0 : order.rhoNano > 0;
         bool wellFormed = noiseFits && order.tier <= _TIER_EXACT && order.queryClass <= _QUERY_CLASS_MAX
             && order.maxPrice > 0 && order.researcher != address(0) && order.selectionDigest != bytes32(0)
-            && order.hpkeKeyDigest != bytes32(0) && order.blockFirst <= order.blockLast;
+            && order.hpkeKeyDigest != bytes32(0);
         if (!wellFormed) revert QueryEscrowBadOrder();
         if (order.tier != _TIER_EXACT) {
             uint64 rhoNanoMax = order.tier == _TIER_VETTED ? _rhoVettedMax : _rhoOpenMax;

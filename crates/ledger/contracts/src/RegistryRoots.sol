@@ -4,96 +4,125 @@ pragma solidity ^0.8.28;
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
 import {IOfferBook} from "./IOfferBook.sol";
 import {IProofVerifier} from "./IProofVerifier.sol";
+import {IRegistryQueue} from "./IRegistryQueue.sol";
 import {IRegistryRoots} from "./IRegistryRoots.sol";
-import {OPERATION_WORDS, RegistryOperations} from "./RegistryOperations.sol";
+import {PublicWords} from "./PublicWords.sol";
+import {FIELD, GROUP_WORDS, RegistryQueue} from "./RegistryQueue.sol";
 
 /// @title Roots of the registry trees, moved by proofs.
-/// @dev The circuit's hash is never computed here. The prover names its own digest of the operations; the proof shows
-/// that it is the digest of operations that lead from root to root, and that their fingerprint
-/// sum of word_j * challenge^j is the one computed here from the queues. The challenge hashes that digest, the queues
-/// (through their heads) and both roots. So both lists are fixed before it is drawn, and two different lists of at most
-/// 2^16 words agree at it with probability below 2^-237. Without the digest they would not be fixed: a word that a later
-/// operation overwrites leaves no trace in the new root and could be chosen to fit the challenge.
+/// @dev The circuits' hash is never computed here: PublicWords ties the proof to the events.
 contract RegistryRoots is IRegistryRoots {
-    /// What was taken from the two queues of a panel so far.
-    struct Cursor {
-        bytes32 registrationsHead;
-        bytes32 termsHead;
-        uint64 sequence;
+    /// A root and the operations of each queue that are wholly in it.
+    struct Root {
+        uint256 root;
+        uint64 registryOperations;
+        uint64 offerOperations;
     }
 
-    uint256 private constant _R = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
-    uint256 private constant _INPUTS = 5;
+    /// What was taken of the operation behind those.
+    struct Rests {
+        bytes32 registryRest;
+        bytes32 offerRest;
+    }
+
+    /// Where a batch has come to in a queue.
+    struct Place {
+        IRegistryQueue queue;
+        bytes32 panelDigest;
+        uint64 operation;
+        bytes32 rest;
+    }
+
+    /// SHA3-256 of "locus/proofs/update-words/v1", framed.
+    uint256 private constant _DOMAIN = 0x99d797520a12fcd8ad7b9162ec2df85235d442662681bd7dbab1e6aeaaaac26c;
+    uint256 private constant _INPUTS = 3;
+    uint256 private constant _EVENT_WORDS = 1 + GROUP_WORDS;
+    /// Places of the first event: behind domain, digest and two roots.
+    uint256 private constant _EVENTS = PublicWords.PREFIX + 2;
 
     IDatasetRegistry private immutable _registry;
     IOfferBook private immutable _offers;
     IProofVerifier private immutable _verifier;
-    uint256 private immutable _operationsMax;
+    uint256 private immutable _eventsMax;
     uint256 private immutable _emptyRoot;
-    mapping(bytes32 panelDigest => Cursor) private _cursors;
-    mapping(bytes32 panelDigest => mapping(uint64 sequence => uint256)) private _roots;
+    mapping(bytes32 panelDigest => uint64) private _sequences;
+    mapping(bytes32 panelDigest => mapping(uint64 sequence => Root)) private _roots;
+    mapping(bytes32 panelDigest => Rests) private _rests;
 
-    /// @param operationsMax Operations of one proof, fixed by the circuit.
+    /// @param eventsMax Events of one proof, fixed by the circuit.
     /// @param emptyRoot Root of the tree without leaves.
-    constructor(IOfferBook offers_, IProofVerifier verifier_, uint256 operationsMax, uint256 emptyRoot) {
+    constructor(IOfferBook offers_, IProofVerifier verifier_, uint256 eventsMax, uint256 emptyRoot) {
         bool sound = address(offers_).code.length > 0 && address(verifier_).code.length > 0;
-        if (!sound || verifier_.inputCount() != _INPUTS || operationsMax == 0 || emptyRoot >= _R) {
+        if (!sound || verifier_.inputCount() != _INPUTS || eventsMax == 0 || emptyRoot >= FIELD) {
             revert RegistryRootsBadDeployment();
         }
-        _registry = offers_.registry();
         _offers = offers_;
+        _registry = offers_.registry();
         _verifier = verifier_;
-        _operationsMax = operationsMax;
+        _eventsMax = eventsMax;
         _emptyRoot = emptyRoot;
+        // Whoever knows a development key's secrets can move a root anywhere.
+        if (verifier_.isDevelopmentKey() && !_registry.parameters().testNetwork) revert RegistryRootsBadDeployment();
     }
 
     /// @inheritdoc IRegistryRoots
-    function advance(bytes32 panelDigest, Advance calldata to, Batch calldata batch, uint256[8] calldata proof)
-        external
-    {
-        uint256 count = batch.registrations.length + batch.terms.length;
-        if (count == 0) revert RegistryRootsNothingToDo();
-        if (count > _operationsMax) revert RegistryRootsBatchTooLarge(count, _operationsMax);
-        Cursor storage cursor = _cursors[panelDigest];
-        bytes32 registrationsHead = _follow(
-            cursor.registrationsHead, batch.registrations, batch.registrationsLeft, _registry.queueHead(panelDigest)
-        );
-        bytes32 termsHead = _follow(cursor.termsHead, batch.terms, batch.termsLeft, _offers.queueHead(panelDigest));
+    function advance(bytes32 panelDigest, Batch calldata batch, uint256[8] calldata proof) external {
+        uint64 present = _sequences[panelDigest];
+        Rests storage rests = _rests[panelDigest];
+        // Empty events fill the list up to the circuit's size: all their words are zero, as the list is now.
+        uint256[] memory list = new uint256[](_EVENTS + _EVENT_WORDS * _eventsMax);
+        (list[0], list[1]) = (_DOMAIN, batch.digest);
+        (list[2], list[3]) = (rootAt(panelDigest, present), batch.root);
+        // The words of events are below the field's order: the queues' contracts see to that.
+        if (batch.root >= FIELD) revert RegistryRootsBadRoot();
 
-        uint64 next = cursor.sequence + 1;
-        uint256[] memory inputs = new uint256[](_INPUTS);
-        (inputs[0], inputs[1], inputs[2]) = (rootAt(panelDigest, next - 1), to.root, to.operationsDigest);
-        // The heads stand for all operations before them.
-        bytes32 queues = keccak256(abi.encode(registrationsHead, termsHead));
-        bytes32 drawn = keccak256(
-            abi.encode(block.chainid, address(this), panelDigest, next, inputs[0], inputs[1], inputs[2], queues)
-        );
-        inputs[3] = uint256(drawn) % _R;
-        inputs[4] = _fingerprint(batch, inputs[3]);
-        if (!_verifier.verify(proof, inputs)) revert RegistryRootsBadProof();
+        Root memory next = _roots[panelDigest][present];
+        next.root = batch.root;
+        Place memory place = Place(_registry, panelDigest, next.registryOperations, rests.registryRest);
+        uint256 registryEvents = _take(place, batch.registry, list, 0);
+        if (place.rest != rests.registryRest) rests.registryRest = place.rest;
+        next.registryOperations = place.operation;
+        place = Place(_offers, panelDigest, next.offerOperations, rests.offerRest);
+        uint256 events = _take(place, batch.offers, list, registryEvents);
+        if (place.rest != rests.offerRest) rests.offerRest = place.rest;
+        next.offerOperations = place.operation;
+        if (events == 0) revert RegistryRootsBadBatchSize(0, _eventsMax);
 
-        cursor.registrationsHead = registrationsHead;
-        cursor.termsHead = termsHead;
-        cursor.sequence = next;
-        _roots[panelDigest][next] = to.root;
-        emit RegistryAdvanced(panelDigest, next, to.root, batch.registrations.length, batch.terms.length);
+        if (!_verifier.verify(proof, PublicWords.inputsOf(list))) revert RegistryRootsBadProof();
+        _sequences[panelDigest] = present + 1;
+        _roots[panelDigest][present + 1] = next;
+        emit RegistryAdvanced(panelDigest, present + 1, batch.root, registryEvents, events - registryEvents);
     }
 
     /// @inheritdoc IRegistryRoots
     function sequence(bytes32 panelDigest) external view returns (uint64) {
-        return _cursors[panelDigest].sequence;
+        return _sequences[panelDigest];
     }
 
     /// @inheritdoc IRegistryRoots
     function rootAt(bytes32 panelDigest, uint64 sequence_) public view returns (uint256) {
-        return sequence_ == 0 ? _emptyRoot : _roots[panelDigest][sequence_];
+        if (sequence_ > _sequences[panelDigest]) revert RegistryRootsUnknownRoot(panelDigest, sequence_);
+        return sequence_ == 0 ? _emptyRoot : _roots[panelDigest][sequence_].root;
     }
 
     /// @inheritdoc IRegistryRoots
-    function isCurrent(bytes32 panelDigest) external view returns (bool) {
-        Cursor storage cursor = _cursors[panelDigest];
-        return cursor.registrationsHead == _registry.queueHead(panelDigest)
-            && cursor.termsHead == _offers.queueHead(panelDigest);
+    function missingSince(bytes32 panelDigest, uint64 sequence_) external view returns (uint64 since) {
+        if (sequence_ > _sequences[panelDigest]) revert RegistryRootsUnknownRoot(panelDigest, sequence_);
+        Root storage root = _roots[panelDigest][sequence_];
+        since = _queuedAt(_registry, panelDigest, root.registryOperations);
+        uint64 offer = _queuedAt(_offers, panelDigest, root.offerOperations);
+        if (offer < since) since = offer;
+    }
+
+    /// @inheritdoc IRegistryRoots
+    function taken(bytes32 panelDigest)
+        external
+        view
+        returns (uint64 registryOperations, bytes32 registryRest, uint64 offerOperations, bytes32 offerRest)
+    {
+        Root storage root = _roots[panelDigest][_sequences[panelDigest]];
+        Rests storage rests = _rests[panelDigest];
+        return (root.registryOperations, rests.registryRest, root.offerOperations, rests.offerRest);
     }
 
     /// @inheritdoc IRegistryRoots
@@ -106,42 +135,51 @@ contract RegistryRoots is IRegistryRoots {
         return _offers;
     }
 
-    /// @dev The head after the operations; they and the digests left must lead to the head of the queue.
-    function _follow(
-        bytes32 head,
-        uint256[OPERATION_WORDS][] calldata operations,
-        bytes32[] calldata left,
-        bytes32 queueHead
-    ) private pure returns (bytes32 reached) {
-        reached = head;
-        for (uint256 i = 0; i < operations.length; i++) {
-            reached = RegistryOperations.chained(reached, operations[i]);
-        }
-        bytes32 end = reached;
-        for (uint256 i = 0; i < left.length; i++) {
-            end = RegistryOperations.link(end, left[i]);
-        }
-        if (end != queueHead) revert RegistryRootsOtherQueue();
-    }
-
-    /// @dev sum of word_j * challenge^j over all words in order, by Horner's rule from the last word.
-    function _fingerprint(Batch calldata batch, uint256 challenge) private pure returns (uint256 sum) {
-        for (uint256 i = batch.terms.length; i > 0; i--) {
-            sum = _absorb(sum, batch.terms[i - 1], challenge);
-        }
-        for (uint256 i = batch.registrations.length; i > 0; i--) {
-            sum = _absorb(sum, batch.registrations[i - 1], challenge);
-        }
-    }
-
-    function _absorb(uint256 sum, uint256[OPERATION_WORDS] calldata words, uint256 challenge)
+    /// @dev Writes the events of the slices into the list, behind those that are there, moves the place over them and
+    /// gives the number of events in the list. Every slice must be what the queue has at its place.
+    function _take(Place memory place, Slice[] calldata slices, uint256[] memory list, uint256 events)
         private
-        pure
+        view
         returns (uint256)
     {
-        for (uint256 j = OPERATION_WORDS; j > 0; j--) {
-            sum = addmod(mulmod(sum, challenge, _R), words[j - 1], _R);
+        for (uint256 i = 0; i < slices.length; i++) {
+            Slice memory slice = slices[i];
+            if (slice.heads.length == 0 || !_isNext(place, slice)) revert RegistryRootsOtherEvents();
+            _write(slice, list, events);
+            events += slice.heads.length;
+            place.rest = slice.rest;
+            if (slice.rest == bytes32(0)) place.operation += 1;
         }
-        return sum;
+        return events;
+    }
+
+    function _isNext(Place memory place, Slice memory slice) private view returns (bool) {
+        bytes32 found = RegistryQueue.chain(slice.heads, slice.words, slice.rest);
+        if (place.rest != bytes32(0)) return found == place.rest;
+        (uint40 time, bytes27 head) = place.queue.queuedOperation(place.panelDigest, place.operation);
+        return time > 0 && bytes27(found) == head;
+    }
+
+    function _write(Slice memory slice, uint256[] memory list, uint256 events) private view {
+        (uint256[] memory heads, uint256[] memory words) = (slice.heads, slice.words);
+        if (events + heads.length > _eventsMax) {
+            revert RegistryRootsBadBatchSize(events + heads.length, _eventsMax);
+        }
+        uint256 step = RegistryQueue.wordsStep(heads, words);
+        uint256 place = _EVENTS + _EVENT_WORDS * events;
+        for (uint256 i = 0; i < heads.length; i++) {
+            list[place] = heads[i];
+            if (words.length > 0) {
+                assembly ("memory-safe") {
+                    mcopy(add(add(list, 64), mul(place, 32)), add(add(words, 32), mul(step, i)), mul(GROUP_WORDS, 32))
+                }
+            }
+            place += _EVENT_WORDS;
+        }
+    }
+
+    function _queuedAt(IRegistryQueue queue, bytes32 panelDigest, uint64 operation) private view returns (uint64) {
+        (uint40 time,) = queue.queuedOperation(panelDigest, operation);
+        return time == 0 ? type(uint64).max : time;
     }
 }

@@ -169,7 +169,7 @@ contract HostileTokensTest is Fixture {
 
     /// @dev Deploys an escrow that pays in this token, and lets it take the researcher's money.
     function _pay(address payment) private {
-        escrow = new QueryEscrow(IERC20(payment), roots, verifier);
+        escrow = new QueryEscrow(IERC20(payment), registry, verifier);
         vm.prank(_researcher);
         // Without a look at the answer, which one of these tokens does not give.
         (bool approved,) = payment.call(abi.encodeCall(IERC20.approve, (address(escrow), type(uint256).max)));

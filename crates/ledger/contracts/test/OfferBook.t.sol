@@ -224,7 +224,7 @@ contract OfferBookTest is Fixture {
         for (uint256 i = 0; i < offer.buyers.length; i++) {
             offer.buyers[i] = address(uint160(offer.priceCounts + i));
         }
-        offer.blockEnd = uint32(clamp(offer.blockEnd, 1, type(uint16).max));
+        offer.blockEnd = uint32(clamp(offer.blockEnd, 1, type(uint32).max));
         offer.blockStart = offer.blockStart % offer.blockEnd;
         offer.expiry = uint64(clamp(offer.expiry, block.timestamp + 1, type(uint64).max));
         offers.postOfferSigned(offer, signature(CONTRIBUTOR_KEY, offerDigest(Typed.offer(offer))));

@@ -78,7 +78,7 @@ contract OrdersTest is Fixture {
     function test_orderForAnotherEscrowOrChainIsRefused() public {
         IQueryEscrow.Order memory order = orderOf(RESEARCHER_KEY, 1);
         bytes memory signed = signOrder(order, RESEARCHER_KEY);
-        QueryEscrow other = new QueryEscrow(token, roots, verifier);
+        QueryEscrow other = new QueryEscrow(token, registry, verifier);
         vm.expectRevert(_badSignature(_researcher));
         other.openOrder(order, signed);
         uint256 here = block.chainid;

@@ -5,9 +5,6 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {CommitteeVerifier} from "../src/CommitteeVerifier.sol";
 import {DatasetRegistry} from "../src/DatasetRegistry.sol";
 import {IDatasetRegistry} from "../src/IDatasetRegistry.sol";
-import {IRegistryRoots} from "../src/IRegistryRoots.sol";
-import {OfferBook} from "../src/OfferBook.sol";
-import {RegistryRoots} from "../src/RegistryRoots.sol";
 import {IQueryEscrow} from "../src/IQueryEscrow.sol";
 import {ISettlementVerifier} from "../src/ISettlementVerifier.sol";
 import {QueryEscrow} from "../src/QueryEscrow.sol";
@@ -251,7 +248,7 @@ contract SettlementsTest is Fixture {
         vm.chainId(here);
 
         QueryEscrow first = escrow;
-        escrow = new QueryEscrow(token, roots, verifier);
+        escrow = new QueryEscrow(token, registry, verifier);
         vm.prank(_researcher);
         token.approve(address(escrow), type(uint256).max);
         assertEq(open(_order), _id, "the same order in another escrow has the same id");
@@ -275,8 +272,7 @@ contract SettlementsTest is Fixture {
         empty.publishPanel(PANEL, "panel", 4080, true);
         empty.setKeyholder(1, vm.addr(keyholderKeys[0]), hpkeKey(1));
         empty.setKeyholder(3, vm.addr(keyholderKeys[2]), hpkeKey(3));
-        RegistryRoots noRoots = new RegistryRoots(new OfferBook(empty), rootProofs, OPERATIONS_MAX, EMPTY_ROOT);
-        escrow = new QueryEscrow(token, noRoots, new CommitteeVerifier(empty));
+        escrow = new QueryEscrow(token, empty, new CommitteeVerifier(empty));
         vm.prank(_researcher);
         token.approve(address(escrow), type(uint256).max);
         IQueryEscrow.Settlement memory settlement = settlementOf(open(orderOf(RESEARCHER_KEY, 2)), PRICE, ROOT);
@@ -303,11 +299,11 @@ contract SettlementsTest is Fixture {
     function test_contractsWithoutCodeAreRefusedAtDeployment() public {
         address nobody = address(0x1234);
         vm.expectRevert(IQueryEscrow.QueryEscrowBadDeployment.selector);
-        new QueryEscrow(IERC20(nobody), roots, verifier);
+        new QueryEscrow(IERC20(nobody), registry, verifier);
         vm.expectRevert(IQueryEscrow.QueryEscrowBadDeployment.selector);
-        new QueryEscrow(token, IRegistryRoots(nobody), verifier);
+        new QueryEscrow(token, IDatasetRegistry(nobody), verifier);
         vm.expectRevert(IQueryEscrow.QueryEscrowBadDeployment.selector);
-        new QueryEscrow(token, roots, ISettlementVerifier(nobody));
+        new QueryEscrow(token, registry, ISettlementVerifier(nobody));
         vm.expectRevert(CommitteeVerifier.CommitteeVerifierBadDeployment.selector);
         new CommitteeVerifier(IDatasetRegistry(nobody));
         require(
@@ -318,7 +314,7 @@ contract SettlementsTest is Fixture {
     }
 
     function _useVerifier(ISettlementVerifier scripted) private {
-        escrow = new QueryEscrow(token, roots, scripted);
+        escrow = new QueryEscrow(token, registry, scripted);
         vm.prank(_researcher);
         token.approve(address(escrow), type(uint256).max);
     }

@@ -6,12 +6,12 @@ import {IProofVerifier} from "../../src/IProofVerifier.sol";
 /// @title Accepts any proof of exactly the inputs that the test computed by itself.
 contract ExpectingVerifier is IProofVerifier {
     bytes32 public constant keyId = bytes32("expecting");
-    bool public constant isDevelopmentKey = true;
+    bool public immutable isDevelopmentKey;
     uint256 public immutable inputCount;
     bytes32 private _expected;
 
-    constructor(uint256 inputCount_) {
-        inputCount = inputCount_;
+    constructor(uint256 inputCount_, bool isDevelopmentKey_) {
+        (inputCount, isDevelopmentKey) = (inputCount_, isDevelopmentKey_);
     }
 
     function expect(uint256[] memory inputs) external {

@@ -11,8 +11,6 @@ import {ISettlementVerifier} from "../../src/ISettlementVerifier.sol";
 import {LocusToken} from "../../src/LocusToken.sol";
 import {OfferBook} from "../../src/OfferBook.sol";
 import {QueryEscrow} from "../../src/QueryEscrow.sol";
-import {RegistryRoots} from "../../src/RegistryRoots.sol";
-import {ExpectingVerifier} from "./ExpectingVerifier.sol";
 import {Typed} from "./Typed.sol";
 import {Vm} from "./Vm.sol";
 
@@ -38,8 +36,6 @@ abstract contract Fixture {
     bytes32 internal constant PANEL = keccak256("panel");
     bytes32 internal constant SECOND_PANEL = keccak256("second panel");
     address internal constant RELAYER = address(0xBEEF);
-    uint256 internal constant EMPTY_ROOT = 77;
-    uint256 internal constant OPERATIONS_MAX = 4;
     uint96 internal constant MAX_PRICE = 1_000 ether;
 
     uint256[3] internal keyholderKeys = [uint256(0xA11), 0xA12, 0xA13];
@@ -48,8 +44,6 @@ abstract contract Fixture {
     DatasetRegistry internal registry;
     OfferBook internal offers;
     CommitteeVerifier internal verifier;
-    ExpectingVerifier internal rootProofs;
-    RegistryRoots internal roots;
     QueryEscrow internal escrow;
 
     function setUp() public virtual {
@@ -62,9 +56,7 @@ abstract contract Fixture {
         registry.setAccreditor(vm.addr(ACCREDITOR_KEY), true, "biobank");
         offers = new OfferBook(registry);
         verifier = new CommitteeVerifier(registry);
-        rootProofs = new ExpectingVerifier(5);
-        roots = new RegistryRoots(offers, rootProofs, OPERATIONS_MAX, EMPTY_ROOT);
-        escrow = new QueryEscrow(token, roots, verifier);
+        escrow = new QueryEscrow(token, registry, verifier);
         fund(RESEARCHER_KEY, 1_000_000 ether);
     }
 
@@ -147,6 +139,19 @@ abstract contract Fixture {
     /// @dev Sets the leaves hash and every signature to fit the batch as it is now.
     function signBatch(Batch memory batch, uint256 registrantKey) internal view {
         batch.registration.leavesHash = keccak256(abi.encode(batch.leaves));
+        signRegistration(batch, registrantKey);
+    }
+
+    /// @dev As signBatch, for a batch with commitments to ciphertexts.
+    function signCommitted(Batch memory batch, IDatasetRegistry.Ciphertexts memory ciphertexts, uint256 registrantKey)
+        internal
+        view
+    {
+        batch.registration.leavesHash = keccak256(abi.encode(batch.leaves, ciphertexts));
+        signRegistration(batch, registrantKey);
+    }
+
+    function signRegistration(Batch memory batch, uint256 registrantKey) internal view {
         bytes32 digest = Typed.registration(batch.registration);
         batch.registrantSignature = signature(registrantKey, registryDigest(digest));
         if (batch.registration.accreditor != address(0)) {
@@ -174,6 +179,20 @@ abstract contract Fixture {
         return target.registerDatasets(
             batch.registration,
             batch.leaves,
+            batch.registrantSignature,
+            batch.accreditorSignature,
+            batch.keyholderSignatures
+        );
+    }
+
+    function submitCommitted(Batch memory batch, IDatasetRegistry.Ciphertexts memory ciphertexts)
+        internal
+        returns (uint64)
+    {
+        return registry.registerCommittedDatasets(
+            batch.registration,
+            batch.leaves,
+            ciphertexts,
             batch.registrantSignature,
             batch.accreditorSignature,
             batch.keyholderSignatures

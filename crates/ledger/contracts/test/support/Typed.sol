@@ -24,7 +24,7 @@ library Typed {
         return keccak256(
             abi.encode(
                 keccak256(
-                    "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash,uint256 pointX,uint256 pointY,uint256 membersRoot,uint8 flags)"
+                    "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash)"
                 ),
                 r.registrant,
                 r.panelDigest,
@@ -32,11 +32,7 @@ library Typed {
                 r.batchNonce,
                 r.accreditor,
                 r.deadline,
-                r.leavesHash,
-                r.pointX,
-                r.pointY,
-                r.membersRoot,
-                r.flags
+                r.leavesHash
             )
         );
     }
@@ -90,13 +86,11 @@ library Typed {
     function order(IQueryEscrow.Order memory o) internal pure returns (bytes32) {
         bytes memory words = abi.encode(
             keccak256(
-                "Order(address researcher,bytes32 panelDigest,bytes32 selectionDigest,uint16 blockFirst,uint16 blockLast,bytes32 predicateDigest,uint8 queryClass,uint32 purpose,bytes32 conditionDigest,uint8 tier,uint64 rhoNano,uint96 maxPrice,bytes32 hpkeKeyDigest,uint64 deadline,uint64 nonce)"
+                "Order(address researcher,bytes32 panelDigest,bytes32 selectionDigest,bytes32 predicateDigest,uint8 queryClass,uint32 purpose,bytes32 conditionDigest,uint8 tier,uint64 rhoNano,uint96 maxPrice,bytes32 hpkeKeyDigest,uint64 deadline,uint64 nonce)"
             ),
             o.researcher,
             o.panelDigest,
             o.selectionDigest,
-            o.blockFirst,
-            o.blockLast,
             o.predicateDigest
         );
         words = bytes.concat(words, abi.encode(o.queryClass, o.purpose, o.conditionDigest, o.tier, o.rhoNano));
@@ -108,7 +102,7 @@ library Typed {
         return keccak256(
             abi.encode(
                 keccak256(
-                    "Settlement(bytes32 orderId,bytes32 answerDigest,bytes32 cohortDigest,uint32 cohortSize,uint96 price,uint64 payoutSequence,bytes32 payoutRoot,uint256 payoutCommitment)"
+                    "Settlement(bytes32 orderId,bytes32 answerDigest,bytes32 cohortDigest,uint32 cohortSize,uint96 price,uint64 payoutSequence,bytes32 payoutRoot)"
                 ),
                 s.orderId,
                 s.answerDigest,
@@ -116,10 +110,14 @@ library Typed {
                 s.cohortSize,
                 s.price,
                 s.payoutSequence,
-                s.payoutRoot,
-                s.payoutCommitment
+                s.payoutRoot
             )
         );
+    }
+
+    function provenSettlement(bytes32 settlementDigest, bytes32 cohortId) internal pure returns (bytes32) {
+        bytes32 typehash = keccak256("ProvenSettlement(bytes32 settlementDigest,bytes32 cohortId)");
+        return keccak256(abi.encode(typehash, settlementDigest, cohortId));
     }
 
     function permit(address owner, address spender, uint256 value, uint256 nonce, uint256 deadline)
