@@ -42,3 +42,27 @@ pub(crate) mod token {
         "contracts/artifacts/LocusToken.json"
     );
 }
+/// The roots of registry trees.
+pub(crate) mod roots {
+    alloy_sol_types::sol!(
+        #[derive(Debug)]
+        RegistryRoots,
+        "contracts/artifacts/RegistryRoots.json"
+    );
+}
+/// The settlement verifier of markets with proofs.
+pub(crate) mod cohorts {
+    alloy_sol_types::sol!(
+        #[derive(Debug)]
+        CohortVerifier,
+        "contracts/artifacts/CohortVerifier.json"
+    );
+}
+/// A verifying key.
+pub(crate) mod groth16 {
+    alloy_sol_types::sol!(
+        #[derive(Debug)]
+        Groth16Verifier,
+        "contracts/artifacts/Groth16Verifier.json"
+    );
+}

@@ -1,10 +1,14 @@
 //! What accounts sign: EIP-712 hashes of the market's messages.
 
-use crate::types::{Audience, DatasetLeaf, Offer, Order, OrderId, Registration, RegistrationId, Settlement, tier_code};
-use crate::{amount::Amount, bindings};
+use crate::{
+    amount::Amount,
+    bindings,
+    proven::{Ciphertexts, CohortId},
+    types::{Audience, DatasetLeaf, Offer, Order, OrderId, Registration, RegistrationId, Settlement, tier_code},
+};
 use alloy_primitives::{Address as EvmAddress, B256, U256, Uint, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, SolValue as _};
-use locus_commitment::{Address, Digest32, NetworkId};
+use locus_commitment::{Address, Digest32, NetworkId, field::FieldBytes};
 use serde::{Deserialize, Serialize};
 
 /// The signed messages, with the field order of the contracts' type strings.
@@ -20,6 +24,7 @@ mod messages {
         struct Withdrawal { uint64 registrationId; uint64 nonce; }
         struct Order { address researcher; bytes32 panelDigest; bytes32 selectionDigest; bytes32 predicateDigest; uint8 queryClass; uint32 purpose; bytes32 conditionDigest; uint8 tier; uint64 rhoNano; uint96 maxPrice; bytes32 hpkeKeyDigest; uint64 deadline; uint64 nonce; }
         struct Settlement { bytes32 orderId; bytes32 answerDigest; bytes32 cohortDigest; uint32 cohortSize; uint96 price; uint64 payoutSequence; bytes32 payoutRoot; }
+        struct ProvenSettlement { bytes32 settlementDigest; bytes32 cohortId; }
         struct Permit { address owner; address spender; uint256 value; uint256 nonce; uint256 deadline; }
     }
 }
@@ -116,6 +121,21 @@ fn bytes32(digest: &Digest32) -> B256 {
 pub fn leaves_hash(leaves: &[DatasetLeaf]) -> Digest32 {
     let leaves: Vec<_> = leaves.iter().map(leaf_words).collect();
     Digest32(keccak256(leaves.abi_encode()).0)
+}
+
+/// keccak256 of the ABI encoding of the leaves and their ciphertexts, as the registry computes it for
+/// batches with commitments.
+pub fn committed_leaves_hash(leaves: &[DatasetLeaf], ciphertexts: &Ciphertexts) -> Digest32 {
+    let leaves: Vec<_> = leaves.iter().map(leaf_words).collect();
+    Digest32(keccak256((leaves, ciphertext_words(ciphertexts)).abi_encode_params()).0)
+}
+
+pub(crate) fn ciphertext_words(ciphertexts: &Ciphertexts) -> bindings::registry::IDatasetRegistry::Ciphertexts {
+    let point = |[x, y]: &[FieldBytes; 2]| [U256::from_be_bytes(x.0), U256::from_be_bytes(y.0)];
+    bindings::registry::IDatasetRegistry::Ciphertexts {
+        commitments: ciphertexts.commitments.iter().map(point).collect(),
+        proven: ciphertexts.proven,
+    }
 }
 
 pub(crate) fn leaf_words(leaf: &DatasetLeaf) -> bindings::registry::IDatasetRegistry::DatasetLeaf {
@@ -269,6 +289,15 @@ impl Contracts {
             payoutSequence: settlement.payout_sequence,
             payoutRoot: bytes32(&settlement.payout_root),
         })
+    }
+
+    /// What keyholders sign to settle an order of a market with proofs on a proven cohort.
+    pub fn proven_settlement_signing_hash(&self, settlement: &Settlement, cohort: &CohortId) -> Digest32 {
+        let message = messages::ProvenSettlement {
+            settlementDigest: bytes32(&self.settlement_signing_hash(settlement)),
+            cohortId: bytes32(&cohort.0),
+        };
+        Digest32(message.eip712_signing_hash(&self.domain("LocusCohortVerifier", self.verifier)).0)
     }
 
     /// What the researcher signs so that the escrow may take `value` of the token (EIP-2612).

@@ -4,15 +4,17 @@
 mod deploy;
 mod error;
 mod market;
+mod proven;
 mod registry;
 mod send;
 mod source;
 mod token;
 mod words;
 
-pub use deploy::{DeploymentConfig, deploy};
+pub use deploy::{DeploymentConfig, ProofDeployment, VerifierKey, deploy, deploy_with_proofs};
 pub use error::LedgerError;
 pub use market::{OrderStatus, PermitSignature, SettlementSignatures};
+pub use proven::ProvenRegistry;
 pub use registry::{RegisteredBatch, RegistrationSummary};
 pub use token::TokenFacts;
 

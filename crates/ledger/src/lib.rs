@@ -9,6 +9,7 @@ mod eip712;
 mod embedded;
 mod ledger;
 mod payouts;
+mod proven;
 mod requests;
 mod types;
 mod view;
@@ -17,12 +18,20 @@ pub use account::{AccountError, AccountKey, AccountSignature, SIGNATURE_BYTES, r
 pub use amount::{Amount, AmountError};
 pub use chain::{ChainConfig, ChainError, EmbeddedChain};
 pub use clock::{Clock, SystemClock};
-pub use eip712::{Contracts, DeploymentFile, ParseAddressError, PermitTerms, leaves_hash, order_id, parse_address};
+pub use eip712::{
+    Contracts, DeploymentFile, ParseAddressError, PermitTerms, committed_leaves_hash, leaves_hash, order_id,
+    parse_address,
+};
 pub use ledger::{
-    Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, RegisteredBatch, RegistrationSummary,
-    SettlementSignatures, TokenFacts, TransactionOutcome, deploy,
+    Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, ProofDeployment, ProvenRegistry,
+    RegisteredBatch, RegistrationSummary, SettlementSignatures, TokenFacts, TransactionOutcome, VerifierKey, deploy,
+    deploy_with_proofs,
 };
 pub use payouts::{PayoutProof, PayoutTree};
+pub use proven::{
+    Ciphertexts, Cohort, CohortChoice, CohortId, CohortStatement, CohortStep, EVENT_WORDS, OperationQueue, PROOF_BYTES,
+    QueuePlace, QueuedOperation, RootBatch, RootSlice, TakenOperations, cohort_id, next_slices,
+};
 pub use requests::{RequestTerms, answer_request_hash, statement_request_hash};
 pub use types::{
     Audience, CommitteeMember, DatasetLeaf, Offer, OfferPrices, Order, OrderId, QueryClass, Registration,

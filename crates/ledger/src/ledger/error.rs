@@ -104,6 +104,9 @@ fn describe(data: &[u8]) -> Option<(String, String)> {
         bindings::offers::OfferBook::OfferBookErrors,
         bindings::escrow::QueryEscrow::QueryEscrowErrors,
         bindings::verifier::CommitteeVerifier::CommitteeVerifierErrors,
+        bindings::roots::RegistryRoots::RegistryRootsErrors,
+        bindings::cohorts::CohortVerifier::CohortVerifierErrors,
+        bindings::groth16::Groth16Verifier::Groth16VerifierErrors,
         bindings::token::LocusToken::LocusTokenErrors
     );
     None

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     bindings::registry::DatasetRegistry,
-    eip712::{evm, leaf_words, own},
+    eip712::{ciphertext_words, evm, leaf_words, own},
+    proven::Ciphertexts,
     types::{CommitteeMember, DatasetLeaf, Registration, RegistrationId},
 };
 use alloy_primitives::B256;
@@ -39,6 +40,18 @@ pub struct RegistrationSummary {
     pub dataset_count: u32,
     /// Registry slot of its first dataset.
     pub first_slot: u64,
+    /// Place of its first group in the panel's registry tree.
+    pub first_group: u32,
+}
+
+/// The batch that a receipt tells of.
+fn registered(receipt: &TransactionReceipt) -> Result<RegisteredBatch, LedgerError> {
+    let event = receipt.decoded_log::<DatasetRegistry::DatasetsRegistered>().ok_or(LedgerError::UnexpectedAnswer)?;
+    Ok(RegisteredBatch {
+        registration: RegistrationId(event.registrationId),
+        first_slot: event.firstSlot,
+        transaction: transaction(receipt),
+    })
 }
 
 impl Ledger {
@@ -79,14 +92,29 @@ impl Ledger {
             accreditorSignature: bytes(accreditor_signature),
             keyholderSignatures: attestations.each_ref().map(|signature| bytes(signature)),
         };
-        let receipt = self.write_registry(&call).await?;
-        let event =
-            receipt.decoded_log::<DatasetRegistry::DatasetsRegistered>().ok_or(LedgerError::UnexpectedAnswer)?;
-        Ok(RegisteredBatch {
-            registration: RegistrationId(event.registrationId),
-            first_slot: event.firstSlot,
-            transaction: transaction(&receipt),
-        })
+        registered(&self.write_registry(&call).await?)
+    }
+
+    /// As [`register_datasets`](Self::register_datasets), with commitments to the ciphertexts, which
+    /// the registration's [`committed_leaves_hash`](crate::committed_leaves_hash) covers.
+    pub async fn register_committed_datasets(
+        &self,
+        registration: &Registration,
+        leaves: &[DatasetLeaf],
+        ciphertexts: &Ciphertexts,
+        registrant_signature: &[u8],
+        accreditor_signature: &[u8],
+        attestations: &[Vec<u8>; 3],
+    ) -> Result<RegisteredBatch, LedgerError> {
+        let call = DatasetRegistry::registerCommittedDatasetsCall {
+            registration: registration_words(registration),
+            leaves: leaves.iter().map(leaf_words).collect(),
+            ciphertexts: ciphertext_words(ciphertexts),
+            registrantSignature: bytes(registrant_signature),
+            accreditorSignature: bytes(accreditor_signature),
+            keyholderSignatures: attestations.each_ref().map(|signature| bytes(signature)),
+        };
+        registered(&self.write_registry(&call).await?)
     }
 
     /// Revokes datasets with the registrant's signature.
@@ -211,8 +239,9 @@ impl Ledger {
         Ok(RegistrationSummary {
             registrant: own(record.registrant),
             panel: PanelDigest(record.panelDigest.0),
-            dataset_count: record.count,
-            first_slot: record.firstSlot,
+            dataset_count: record.count.into(),
+            first_slot: record.firstSlot.to(),
+            first_group: record.firstGroup,
         })
     }
 

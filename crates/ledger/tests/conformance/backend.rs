@@ -60,7 +60,12 @@ impl Drop for Anvil {
 impl Backend {
     /// A fresh embedded chain in memory.
     pub(crate) fn embedded() -> Self {
-        let clock = Arc::new(ManualClock(AtomicU64::new(START_UNIX_S)));
+        Self::embedded_from(START_UNIX_S)
+    }
+
+    /// A fresh embedded chain in memory that starts at another time.
+    pub(crate) fn embedded_from(start_unix_s: u64) -> Self {
+        let clock = Arc::new(ManualClock(AtomicU64::new(start_unix_s)));
         let chain = EmbeddedChain::in_memory(&ChainConfig::new(CHAIN_ID), clock.clone());
         Self::Embedded { chain, clock }
     }

@@ -14,6 +14,7 @@ mod life_cycle;
 mod market;
 mod offers;
 mod parity;
+mod proven;
 mod races;
 mod registration;
 

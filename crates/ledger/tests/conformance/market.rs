@@ -7,9 +7,10 @@ use locus_commitment::{
 };
 use locus_genomics::PanelDigest;
 use locus_ledger::{
-    AccountKey, Amount, Audience, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, Ledger, LedgerError,
-    Offer, OfferPrices, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, QueryClass, RegisteredBatch,
-    Registration, RegistrationId, Settlement, SettlementSignatures, TierSet, deploy, leaves_hash, order_id,
+    AccountKey, Amount, Audience, Chain, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, Ledger,
+    LedgerError, Offer, OfferPrices, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, ProofDeployment,
+    QueryClass, RegisteredBatch, Registration, RegistrationId, Settlement, SettlementSignatures, TierSet, deploy,
+    deploy_with_proofs, leaves_hash, order_id,
 };
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use std::collections::BTreeMap;
@@ -81,6 +82,16 @@ pub(crate) fn parameters() -> NetworkParameterValues {
     }
 }
 
+fn config() -> DeploymentConfig {
+    DeploymentConfig {
+        parameters: parameters(),
+        committee: KEYHOLDERS.map(member),
+        accreditors: vec![(account(ACCREDITOR), "Test accreditor".to_owned())],
+        researchers: vec![(account(RESEARCHER), "Test researcher".to_owned())],
+        token: None,
+    }
+}
+
 /// The name of the contract error that refused a call.
 pub(crate) fn refusal<T: std::fmt::Debug>(outcome: Result<T, LedgerError>) -> String {
     let error = outcome.expect_err("the contract refuses");
@@ -91,14 +102,18 @@ impl Market {
     /// Deploys a market and publishes one panel.
     pub(crate) async fn deploy(backend: &Backend) -> Self {
         let chain = backend.connect(&key(ADMIN)).await;
-        let config = DeploymentConfig {
-            parameters: parameters(),
-            committee: KEYHOLDERS.map(member),
-            accreditors: vec![(account(ACCREDITOR), "Test accreditor".to_owned())],
-            researchers: vec![(account(RESEARCHER), "Test researcher".to_owned())],
-            token: None,
-        };
-        let contracts = deploy(&chain, &config).await.expect("the market deploys");
+        let contracts = deploy(&chain, &config()).await.expect("the market deploys");
+        Self::open_new(backend, chain, contracts).await
+    }
+
+    /// As [`deploy`](Self::deploy), for a market that settles on proven cohorts.
+    pub(crate) async fn deploy_with_proofs(backend: &Backend, proofs: &ProofDeployment) -> Self {
+        let chain = backend.connect(&key(ADMIN)).await;
+        let contracts = deploy_with_proofs(&chain, &config(), proofs).await.expect("the market deploys");
+        Self::open_new(backend, chain, contracts).await
+    }
+
+    async fn open_new(backend: &Backend, chain: Chain, contracts: Contracts) -> Self {
         let ledger = Ledger::open(chain, contracts).await.expect("the market opens");
         ledger.publish_panel(PANEL, "test panel", 4_080, true).await.expect("the panel is published");
         Self { ledger, now_unix_s: backend.now_unix_s() }
