@@ -75,6 +75,16 @@ const KNOWN: &[Known] = &[
         "LEAVES",
         "the leaves are not those that were signed: enrol the batch again",
     ),
+    refused(
+        "DatasetRegistryBadCiphertexts",
+        "CIPHERTEXTS",
+        "a commitment to a ciphertext or a genotype commitment is malformed: enrol the batch again",
+    ),
+    refused(
+        "DatasetRegistryPanelFull",
+        "PANEL_FULL",
+        "the panel's registry tree has no place left: register on another panel",
+    ),
     exists(
         "DatasetRegistryBatchNonceUsed",
         "BATCH_NONCE_USED",
