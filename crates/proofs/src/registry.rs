@@ -10,6 +10,7 @@
 
 use crate::domain::DST_GROUP;
 use ark_bn254::Fr;
+use ark_ff::PrimeField;
 use locus_commitment::{
     Digest32,
     field::{domain_tag, field_of_digest},
@@ -116,6 +117,31 @@ impl GroupOffer {
             | u64::from(self.named_only) << NAMED_ONLY_SHIFT
             | u64::from(self.expiry_day) << EXPIRY_SHIFT
     }
+
+    /// The offer in the words of a group, whatever the other words are; `None` where a number has too
+    /// many bits.
+    pub(crate) fn of_words(words: &[Fr; GROUP_WORDS]) -> Option<Self> {
+        let terms = small_number(&words[word::TERMS])?;
+        let mut prices = [0; PRICE_CLASSES];
+        for (price, value) in prices.iter_mut().zip(&words[word::PRICES..]) {
+            *price = small_number(value).filter(|price| price >> PRICE_BITS == 0)?;
+        }
+        Some(Self {
+            prices,
+            condition: words[word::CONDITION],
+            data_use: u32::try_from(terms & ((1 << DATA_USE_BITS) - 1)).ok()?,
+            tiers: u8::try_from(terms >> TIERS_SHIFT & ((1 << TIER_BITS) - 1)).ok()?,
+            accredited_only: terms >> ACCREDITED_ONLY_SHIFT & 1 == 1,
+            named_only: terms >> NAMED_ONLY_SHIFT & 1 == 1,
+            expiry_day: u16::try_from(terms >> EXPIRY_SHIFT).ok()?,
+        })
+    }
+}
+
+/// A field element below 2^64.
+pub(crate) fn small_number(element: &Fr) -> Option<u64> {
+    let [low, rest @ ..] = element.into_bigint().0;
+    (rest == [0; 3]).then_some(low)
 }
 
 impl Group {
@@ -160,6 +186,22 @@ impl Group {
         words[word::TERMS] = Fr::from(self.terms_word());
         words[word::ORIGIN] = Fr::from(u128::from(self.registration) << 32 | u128::from(self.first_ordinal));
         words
+    }
+
+    /// The group of these words; `None` for words of no group.
+    pub(crate) fn of_words(words: &[Fr; GROUP_WORDS]) -> Option<Self> {
+        let (offer, terms) = (GroupOffer::of_words(words)?, small_number(&words[word::TERMS])?);
+        let origin = words[word::ORIGIN].into_bigint().0;
+        let mut group =
+            Self::registered(&[], origin[0] >> 32 | origin[1] << 32, u32::try_from(origin[0] & 0xffff_ffff).ok()?);
+        for (place, commitment) in group.commitments.iter_mut().enumerate() {
+            *commitment = CiphertextCommitment::from_coordinates(words[2 * place], words[2 * place + 1]).ok()?;
+            group.live[place] = terms >> (LIVE_SHIFT + place) & 1 == 1;
+        }
+        (group.accredited, group.proven) = (terms >> ACCREDITED_SHIFT & 1 == 1, terms >> PROVEN_SHIFT & 1 == 1);
+        group.offer = offer;
+        // Bits that no field has would get lost.
+        (group.words() == *words).then_some(group)
     }
 
     /// The leaf: Poseidon of the words.

@@ -3,13 +3,13 @@
 use crate::{
     domain::DST_UPDATE_WORDS,
     error::ProofsError,
-    registry::{GROUP_SIZE, GROUP_WORDS, Group, GroupOffer, REGISTRY_DEPTH, word},
+    registry::{GROUP_SIZE, GROUP_WORDS, Group, GroupOffer, REGISTRY_DEPTH, small_number, word},
     words::WordInputs,
 };
 use ark_bn254::Fr;
 use ark_ff::AdditiveGroup;
 use locus_commitment::{
-    field::domain_tag,
+    field::{FieldBytes, decode_field, domain_tag},
     merkle::{LEVEL_BITS, MerklePath, MerkleTree},
     poseidon::hash_list,
 };
@@ -203,6 +203,33 @@ impl RegistryEvent {
             }
         }
         words
+    }
+
+    /// Parses the words of an event as a chain shows them: exactly those that [`words`](Self::words)
+    /// gives.
+    ///
+    /// # Errors
+    /// [`ProofsError::NotCanonical`] for words of no event.
+    pub fn parse(words: &[FieldBytes; EVENT_WORDS]) -> Result<Self, ProofsError> {
+        let mut elements = [Fr::ZERO; EVENT_WORDS];
+        for (element, bytes) in elements.iter_mut().zip(words) {
+            *element = decode_field(&bytes.0).map_err(|_| ProofsError::NotCanonical)?;
+        }
+        let event = Self::of_words(&elements).ok_or(ProofsError::NotCanonical)?;
+        if event.words() == elements { Ok(event) } else { Err(ProofsError::NotCanonical) }
+    }
+
+    fn of_words(words: &[Fr; EVENT_WORDS]) -> Option<Self> {
+        let head = small_number(&words[0])?;
+        let place = u32::try_from(head >> KIND_BITS & ((1 << (MASK_SHIFT - KIND_BITS)) - 1)).ok()?;
+        let mut group_words = [Fr::ZERO; GROUP_WORDS];
+        group_words.copy_from_slice(&words[1..]);
+        Some(match head & ((1 << KIND_BITS) - 1) {
+            0 => Self::Empty,
+            1 => Self::Register { place, group: Group::of_words(&group_words)? },
+            2 => Self::SetOffer { place, offer: GroupOffer::of_words(&group_words)? },
+            _ => Self::Revoke { place, mask: std::array::from_fn(|bit| head >> (MASK_SHIFT + bit) & 1 == 1) },
+        })
     }
 
     /// Kind (0 empty, 1 register, 2 offer, 3 revoke) + 4 * place + 2^26 * mask.

@@ -1,12 +1,15 @@
 use super::*;
 use crate::{
     groth16::{Circuit as _, Shape},
-    registry::{GROUP_SIZE, Group, GroupOffer},
+    registry::{GROUP_SIZE, Group, GroupOffer, word},
     testing::{Solved, depends_on_every_input, key_of, matches_golden_rows, system_rng, violated},
 };
 use ark_bn254::Fr;
 use ark_ff::Field;
-use locus_commitment::pedersen::{CiphertextCommitment, Generators};
+use locus_commitment::{
+    field::{FieldBytes, encode_field},
+    pedersen::{CiphertextCommitment, Generators},
+};
 use std::sync::OnceLock;
 
 fn small() -> UpdateShape {
@@ -69,6 +72,65 @@ fn a_batch_of_every_kind_moves_the_root_to_the_updated_tree() {
     let (public, witness) = UpdatePublic::advance(small(), &mut tree.clone(), &[]).unwrap();
     assert_eq!(verdict(&tree, &public, &witness), Ok(()));
     assert_eq!(public.before, public.after, "empty events change nothing");
+}
+
+/// The words of an event as a chain shows them.
+fn bytes_of(event: &RegistryEvent) -> [FieldBytes; EVENT_WORDS] {
+    event.words().map(|word| FieldBytes(encode_field(&word)))
+}
+
+/// One event of every kind, with every field set.
+fn one_of_each() -> [RegistryEvent; 4] {
+    let full = GroupOffer {
+        prices: [1, (1 << 48) - 1, 0],
+        condition: Fr::from(77u64),
+        data_use: (1 << 22) - 1,
+        tiers: 5,
+        accredited_only: true,
+        named_only: true,
+        expiry_day: u16::MAX,
+    };
+    let group = Group { proven: true, registration: u64::MAX, first_ordinal: u32::MAX, offer: full, ..group(3) };
+    let mask = [true, false, true, false, true];
+    [
+        RegistryEvent::Empty,
+        RegistryEvent::Register { place: (1 << 20) - 1, group },
+        RegistryEvent::SetOffer { place: 300, offer: full },
+        RegistryEvent::Revoke { place: 1, mask },
+    ]
+}
+
+#[test]
+fn events_are_read_back_from_the_words_that_the_chain_shows() {
+    for event in one_of_each() {
+        assert_eq!(RegistryEvent::parse(&bytes_of(&event)).unwrap(), event);
+    }
+}
+
+#[test]
+fn words_of_no_event_are_refused() {
+    let [empty, register, set_offer, revoke] = one_of_each().map(|event| bytes_of(&event));
+    let refuses = |mut words: [FieldBytes; EVENT_WORDS], place: usize, byte: usize, bit: u8| {
+        words[place].0[byte] ^= bit;
+        assert!(RegistryEvent::parse(&words).is_err(), "word {place}, byte {byte}");
+    };
+    refuses(empty, 0, 31, 4);
+    refuses(empty, 1, 31, 1);
+    // A mask of a registration or an offer; a head beyond the mask.
+    [register, set_offer].into_iter().for_each(|words| refuses(words, 0, 28, 4));
+    refuses(revoke, 0, 27, 1);
+    // A point off the curve, a price of 49 bits, terms of 51 bits, an origin of 97 bits.
+    refuses(register, 1, 31, 1);
+    refuses(register, 1 + word::PRICES, 25, 1);
+    refuses(register, 1 + word::TERMS, 25, 4);
+    refuses(register, 1 + word::ORIGIN, 19, 1);
+    // Words that a kind does not use, live bits of an offer, a word not below the order.
+    refuses(set_offer, 1, 31, 1);
+    refuses(set_offer, 1 + word::TERMS, 28, 0x20);
+    refuses(revoke, 1 + word::TERMS, 31, 1);
+    let mut large = set_offer;
+    large[1 + word::CONDITION] = FieldBytes([0xff; 32]);
+    assert!(RegistryEvent::parse(&large).is_err());
 }
 
 /// The statement with one event replaced after the fact; the witness stays.
