@@ -42,7 +42,7 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let bound = binding(&context, block, plane, &body.digest());
     let public = EncryptionPublic::complete(full, bound, plane, block, body.coefficients().to_vec(), &mut witness)?;
     let circuit = EncryptionCircuit::new(full, &public, &witness);
-    let prove = || Ok(fastest(RUNS, || Ok(key.prove(&circuit, &mut UnwrapErr(SysRng)).map(drop)?))?);
+    let prove = || fastest(RUNS, || Ok(key.prove(&circuit, &mut UnwrapErr(SysRng)).map(drop)?));
     let (value, peak) = peak_mb(prove)?;
     let note = format!("one panel block and plane, {}, peak {peak:.0} MB", size(&shape));
     let mut measured = Measured { value, note, ..Measured::default() };
