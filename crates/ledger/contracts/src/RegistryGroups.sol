@@ -36,6 +36,8 @@ library RegistryGroups {
             // The genotype commitment of a proven dataset is a root of the proofs' field.
             bool canonical = !ciphertexts.proven || uint256(leaves[i].genotypeCommitment) < FIELD;
             if (!canonical || !_isOnCurve(x, y)) revert IDatasetRegistry.DatasetRegistryBadCiphertexts();
+            // The whole number of groups before is what is wanted.
+            // slither-disable-next-line divide-before-multiply
             uint256 place = i / GROUP_SIZE * GROUP_WORDS + 2 * (i % GROUP_SIZE);
             (words[place], words[place + 1]) = (x, y);
         }

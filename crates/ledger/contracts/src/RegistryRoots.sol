@@ -179,6 +179,8 @@ contract RegistryRoots is IRegistryRoots {
     }
 
     function _queuedAt(IRegistryQueue queue, bytes32 panelDigest, uint64 operation) private view returns (uint64) {
+        // The head does not matter here.
+        // slither-disable-next-line unused-return
         (uint40 time,) = queue.queuedOperation(panelDigest, operation);
         return time == 0 ? type(uint64).max : time;
     }
