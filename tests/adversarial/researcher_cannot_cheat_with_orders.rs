@@ -4,21 +4,27 @@ use anyhow::{Context as _, Result, ensure};
 use futures::future::join_all;
 use locus_client::{
     ClientError, Network, account_state,
-    research::{AnswerError, Question, open_answer},
+    research::{AnswerError, Question, answer_request, open_answer},
     statement,
 };
-use locus_commitment::{Address, Digest32};
+use locus_commitment::{Address, Digest32, NetworkId};
 use locus_genomics::{Declarations, Panel, Purpose, PurposeCode, VariantSelection};
-use locus_ledger::{Amount, Audience, Order, RegistrationId, TierSet};
+use locus_ledger::{
+    Amount, Audience, Order, RegistrationId, RequestTerms, TierSet, answer_request_hash, statement_request_hash,
+};
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use locus_service::reason_of;
-use locus_sharing::SharingError;
+use locus_sharing::{KeyholderIndex, SharingError};
 use locus_tests::{
     Market, Party, People, ask, biomedical, first_variants, now_unix_s, question_of, small_floors, terms,
 };
 use locus_wire::{
     convert::NetworkInfo,
-    pb::exchange::{OpenOrderRequest, OrderState},
+    pb::{
+        exchange::{OpenOrderRequest, OrderState},
+        keyholder::GetStatementRequest,
+        query::AnswerQueryRequest,
+    },
 };
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 use tonic::{Code, Status};
@@ -54,6 +60,13 @@ impl Scene {
 
     async fn open(&self, request: OpenOrderRequest) -> Result<(), Status> {
         self.market.services.exchange.clone().open_order(request).await.map(drop)
+    }
+
+    /// Sends a request for an answer as it is, and reads the answer to its end.
+    async fn request_answer(&self, request: AnswerQueryRequest) -> Result<(), Status> {
+        let mut stream = self.market.services.query.clone().answer_query(request).await?.into_inner();
+        while stream.message().await?.is_some() {}
+        Ok(())
     }
 
     async fn balance(&self) -> Result<u128> {
@@ -195,6 +208,70 @@ async fn of_sixty_four_submissions_at_once_exactly_one_wins() -> Result<()> {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
     assert_eq!(scene.balance().await?, balance - 2 * 10_u128.pow(18), "one permit pays one order");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_request_is_taken_once_in_its_time_and_for_what_it_says() -> Result<()> {
+    let scene = Scene::set().await?;
+    let market = &scene.market;
+    let (here, now) = (market.network.id(), now_unix_s());
+    let abroad = NetworkId { chain_id: here.chain_id + 1, ..here };
+    let sign = |party: &Party, digest: Digest32| -> Result<bytes::Bytes> {
+        Ok(party.keys.account().sign_digest(&digest)?.to_bytes().to_vec().into())
+    };
+    let terms = |deadline_unix_s| RequestTerms { deadline_unix_s, nonce: [9; 32] };
+
+    // Answers, which only the order's researcher fetches.
+    let placed = market.place(&market.researcher, &scene.question, "1".parse()?).await?;
+    let honest = answer_request(&market.researcher.keys, &placed)?;
+    let request = |party: &Party, network: &NetworkId, deadline_unix_s: u64| -> Result<AnswerQueryRequest> {
+        let terms = terms(deadline_unix_s);
+        let signature = sign(party, answer_request_hash(network, &placed.order_id, &terms))?;
+        Ok(AnswerQueryRequest { deadline_unix_s, nonce: terms.nonce.to_vec().into(), signature, ..honest.clone() })
+    };
+    let researcher = &market.researcher;
+    for (name, request, expected) in [
+        ("a request of the past", request(researcher, &here, now - 3_600)?, "REQUEST_EXPIRED"),
+        ("a request of the far future", request(researcher, &here, now + 3_600)?, "REQUEST_TOO_LONG"),
+        ("a request to another market", request(researcher, &abroad, now + 60)?, "NOT_RESEARCHER"),
+        ("a stranger's request", request(&market.biobank, &here, now + 60)?, "NOT_RESEARCHER"),
+        ("a later deadline", AnswerQueryRequest { deadline_unix_s: now + 250, ..honest.clone() }, "NOT_RESEARCHER"),
+    ] {
+        check(name, scene.request_answer(request).await, expected)?;
+    }
+    // Control: as the client signs it, it is taken.
+    scene.request_answer(honest.clone()).await?;
+    check("a repeated request", scene.request_answer(honest).await, "REQUEST_REPEATED")?;
+
+    // Statements, which only the registrant gets, from the keyholder named in the request.
+    let (first, second) = (KeyholderIndex::ALL[0], KeyholderIndex::ALL[1]);
+    let terms = terms(now + 60);
+    let statement_of = |ordinal| statement_request_hash(&here, scene.registration, ordinal, first.get(), &terms);
+    let request = |party: &Party, digest: Digest32| -> Result<GetStatementRequest> {
+        Ok(GetStatementRequest {
+            registration_id: scene.registration.0,
+            ordinal: 3,
+            deadline_unix_s: terms.deadline_unix_s,
+            signature: sign(party, digest)?,
+            nonce: terms.nonce.to_vec().into(),
+        })
+    };
+    let state = async |keyholder: KeyholderIndex, request: GetStatementRequest| {
+        market.services.keyholders[keyholder.position()].clone().get_statement(request).await.map(drop)
+    };
+    let honest = request(&market.biobank, statement_of(3))?;
+    let other_method = answer_request_hash(&here, &placed.order_id, &terms);
+    for (name, keyholder, request) in [
+        ("a statement of another keyholder", second, honest.clone()),
+        ("a statement of another dataset", first, request(&market.biobank, statement_of(4))?),
+        ("a stranger's statement", first, request(&market.clinic, statement_of(3))?),
+        ("a request for an answer", first, request(&market.biobank, other_method)?),
+    ] {
+        check(name, state(keyholder, request).await, "NOT_REGISTRANT")?;
+    }
+    // Control, and once only.
+    state(first, honest.clone()).await?;
+    check("a repeated statement", state(first, honest).await, "REQUEST_REPEATED")
 }
 
 /// Places an order and has it refused.

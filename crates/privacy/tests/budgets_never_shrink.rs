@@ -77,6 +77,18 @@ fn a_clock_that_goes_back_frees_nothing() {
 }
 
 #[test]
+fn an_older_copy_of_an_account_has_room_until_the_charges_of_a_peer_are_merged_in() {
+    let mut account = account_with(10);
+    let asked = request(20, Tier::Open, 1_000, START + 20);
+    assert!(matches!(charge(&mut account, asked), Err(PrivacyError::YearCap { .. })));
+    // Control: a copy made after three charges would pay again for what was spent since.
+    let mut restored = PersonBudget::parse(&account_with(3).to_bytes()).expect("canonical");
+    assert_eq!(charge(&mut restored.clone(), asked), Ok(ChargeOutcome::Charged));
+    restored.merge(&account).expect("fits");
+    assert!(matches!(charge(&mut restored, asked), Err(PrivacyError::YearCap { .. })));
+}
+
+#[test]
 fn the_lifetime_cap_outlasts_every_year() {
     let mut account = PersonBudget::new();
     let mut made = 0u8;

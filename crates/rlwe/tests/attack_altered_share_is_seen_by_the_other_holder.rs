@@ -5,10 +5,10 @@ mod support;
 
 use locus_genomics::Plane;
 use locus_privacy::SlotMask;
-use locus_rlwe::PartialDecryption;
+use locus_rlwe::{CounterRange, HET_SHIFT, PartialDecryption, combine, select_released};
 use locus_sharing::ShareIndex;
 use std::collections::BTreeSet;
-use support::{BLOCK, answer, dp_share, noise_key, people, refs, slot, tau};
+use support::{BLOCK, answer, body_sum, dp_share, noise_key, people, refs, slot, tau};
 
 #[test]
 fn two_honest_holders_agree_and_one_unit_in_one_slot_is_noticed() {
@@ -34,6 +34,31 @@ fn two_honest_holders_agree_and_one_unit_in_one_slot_is_noticed() {
             }
         }
     }
+}
+
+#[test]
+fn an_altered_share_that_nobody_compares_is_one_person_more() {
+    // Control: no check slot changes, and the answer decodes.
+    let population = people(10, 4080);
+    let cohort = refs(&population);
+    let slots = SlotMask::try_new((16..316).map(slot)).expect("valid");
+    let sum = select_released(&slots, &body_sum(&cohort, BLOCK, Plane::Calls));
+    let [first, second, third] = answer(&cohort, BLOCK, Plane::Calls, &slots, &tau(1), None);
+    let range = CounterRange::try_new(10, 0).expect("fits");
+    let counts = |first: &PartialDecryption| {
+        let combined = combine(Plane::Calls, &slots, &sum, [first, &second, &third]).expect("check slots are zero");
+        combined.decode_calls(range).expect("decodes")
+    };
+    let honest = counts(&first);
+    let place = honest.iter().position(|count| count.het + count.hom_alt < 10).expect("not everybody carries all");
+    let mut bytes = first.to_bytes();
+    // Check slots come first.
+    let value = first.values()[16 + place].wrapping_sub(1 << HET_SHIFT);
+    bytes[8 * (16 + place)..8 * (17 + place)].copy_from_slice(&value.to_le_bytes());
+    let altered = PartialDecryption::parse(first.share(), Plane::Calls, &slots, &bytes).expect("same length");
+    let mut expected = honest;
+    expected[place].het += 1;
+    assert_eq!(counts(&altered), expected);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 mod support;
 
 use locus_genomics::{Genotype, PackedGenotypes, PanelBlockIndex, Plane};
-use locus_rlwe::{BlockKeys, Body, DatasetEncryptor, Mask, RlweError, check_share_values, verify_check_slots};
-use locus_sharing::{KeySeed, ShareIndex};
+use locus_rlwe::{
+    BlockKeys, Body, DatasetEncryptor, DatasetKeys, Mask, RlweError, check_share_values, verify_check_slots,
+};
+use locus_sharing::{GenotypeDigest, KeySeed, ShareIndex};
 use support::{BLOCK, Person, context, master, random_genotypes};
 
 const BLOCKS: [PanelBlockIndex; 2] = [PanelBlockIndex(0), PanelBlockIndex(1)];
@@ -56,6 +58,23 @@ fn an_edited_genotype_under_the_same_version_gets_unrelated_seeds_and_bodies() {
         // Unrelated words lie within 2^46 of each other with probability 2^-17.
         assert!(close.count() < 8);
     }
+}
+
+#[test]
+fn a_key_that_served_two_genotypes_would_show_which_variant_was_edited() {
+    // Control: keys that follow from the first genotypes, whatever is encrypted with them.
+    let person = person();
+    let packed = &person.genotypes.as_bytes()[..1020];
+    let mut edited = packed.to_vec();
+    // The first of the four genotypes in this byte gets another flag, or loses the one it has.
+    edited[500] ^= 1;
+    let keys = DatasetKeys::derive(&master(), &person.context, &GenotypeDigest::of_packed(packed));
+    let [before, after] =
+        [packed, &edited[..]].map(|block| keys.encrypt(Mask::v1(), BLOCK, Plane::Calls, block).expect("one block"));
+    let pairs = before.coefficients().iter().zip(after.coefficients());
+    let differing: Vec<usize> =
+        pairs.enumerate().filter(|(_, (left, right))| left != right).map(|(place, _)| place).collect();
+    assert_eq!(differing, [16 + 4 * 500]);
 }
 
 #[test]

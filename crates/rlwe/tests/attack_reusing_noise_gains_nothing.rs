@@ -3,7 +3,7 @@
 mod support;
 
 use locus_commitment::{Address, BodyDigest, DatasetBodyDigest, Digest32, NetworkId};
-use locus_genomics::{PanelDigest, Plane};
+use locus_genomics::{PanelBlockIndex, PanelDigest, Plane};
 use locus_privacy::{CohortDigest, CohortEntry, PredicateBytes, Question, SigmaSquared, SlotMask, Tau};
 use locus_rlwe::{DerivedNoise, HET_SHIFT, HOM_ALT_SHIFT, NoiseInput, derive_noise};
 use locus_sharing::ShareIndex;
@@ -82,6 +82,18 @@ fn another_scale_or_another_member_means_unrelated_noise() {
     // Control: the same name and scale draw the same noise.
     let [_, het, hom_alt] = correlations(&base, narrow, &base, narrow);
     assert!(het > 0.999 && hom_alt > 0.999, "control");
+}
+
+#[test]
+fn another_panel_block_means_unrelated_noise() {
+    let population = people(12, 4);
+    let dp = dp_share(10);
+    let first = question(&refs(&population), Some(dp));
+    let second = Question { block: PanelBlockIndex(1), ..first.clone() };
+    // Four standard errors of 12,240 pairs.
+    for measured in correlations(&first.tau(), dp, &second.tau(), dp) {
+        assert!(measured.abs() < 0.036, "{measured}");
+    }
 }
 
 #[test]

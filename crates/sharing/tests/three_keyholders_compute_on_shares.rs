@@ -304,6 +304,46 @@ fn attribute_shares_add_up_and_are_bound_to_dataset_and_bits() {
 }
 
 #[test]
+fn attributes_that_differ_between_keyholders_are_seen_by_the_digests_of_both_shares() {
+    let master = MasterSecret::from_bytes([9; 32]);
+    let secrets = DatasetSecrets::derive(&master, &context(), &GenotypeDigest::of_packed(b"genome"));
+    let share = |bits: &[u64]| {
+        AttributeShares::new(&master, &context(), &secrets.seeds, &Digest32([5; 32]), bits).expect("bits")
+    };
+    let (told, other) = (share(&[1, 0, 1]), share(&[1, 1, 1]));
+    // Everybody is told the first bits, except one.
+    let vectors = |deceived: Option<KeyholderIndex>| {
+        KeyholderIndex::ALL.map(|keyholder| {
+            let shares = if deceived == Some(keyholder) { &other } else { &told };
+            let seeds = shares_of(keyholder).map(|share| (share, secrets.seeds.of(share)));
+            shares.entry_for(keyholder).shares(keyholder, &context(), seeds, 3).expect("its own seeds")
+        })
+    };
+    let disagreements = |vectors: &[SharedVector<u64>; 3]| -> Vec<ShareIndex> {
+        let digest = |holder: KeyholderIndex, share: ShareIndex| {
+            let vector = &vectors[holder.position()];
+            let words = if holder.released_share() == share { vector.released() } else { vector.other() };
+            attribute_share_digest(&context(), told.commitment(), share, words)
+        };
+        let differs = |share: &ShareIndex| {
+            let [first, second] = holders_of(*share);
+            digest(first, *share) != digest(second, *share)
+        };
+        ShareIndex::ALL.into_iter().filter(differs).collect()
+    };
+    let honest = vectors(None);
+    assert!(disagreements(&honest).is_empty());
+    assert_eq!(open(&honest), [1, 0, 1]);
+    for deceived in KeyholderIndex::ALL {
+        let mixed = vectors(Some(deceived));
+        assert_eq!(disagreements(&mixed), shares_of(deceived));
+        // Control: nobody who compares nothing sees it, and a person has weights that are no bits.
+        let sum = |place: usize| mixed.iter().fold(0u64, |sum, vector| sum.wrapping_add(vector.released()[place]));
+        assert!((0..3).any(|place| sum(place) > 1), "keyholder {deceived}");
+    }
+}
+
+#[test]
 fn attribute_packages_open_only_for_their_header() {
     let master = MasterSecret::from_bytes([9; 32]);
     let schema = Digest32([5; 32]);

@@ -1,11 +1,13 @@
 use super::*;
 use crate::{
-    groth16::{Circuit as _, Shape},
+    groth16::{Circuit as _, PROOF_BYTES, Proof, Shape},
     testing::{Numbers, Solved, depends_on_every_input, key_of, matches_golden_rows, system_rng, violated},
 };
 use ark_bn254::Fr;
+use ark_ec::CurveGroup;
 use ark_ff::Field;
-use locus_genomics::{PanelBlockIndex, Plane};
+use locus_commitment::{Address, BodyDigest, DatasetContext, DatasetId, Digest32, NetworkId};
+use locus_genomics::{PanelBlockIndex, PanelDigest, Plane};
 
 pub(super) fn small() -> EncryptionShape {
     EncryptionShape::try_new(64).unwrap()
@@ -227,6 +229,56 @@ fn proofs_verify_for_their_body_and_context_only() {
         assert!(matches!(EncryptionProof::parse(&other), Err(crate::ProofsError::NotCanonical)));
     }
     assert!(EncryptionProof::parse(&bytes[1..]).is_err());
+}
+
+#[test]
+fn a_copied_proof_in_new_bytes_serves_no_other_dataset() {
+    let context = DatasetContext {
+        network: NetworkId { chain_id: 1, registry: Address([1; 20]) },
+        registrant: Address([2; 20]),
+        dataset: DatasetId([3; 32]),
+        panel: PanelDigest([4; 32]),
+        version: 1,
+    };
+    let (block, plane, digest) = (PanelBlockIndex(0), Plane::Calls, BodyDigest(Digest32([5; 32])));
+    let own = binding(&context, block, plane, &digest);
+    let (statement, mut witness) = valid(plane, "a");
+    let public = EncryptionPublic::complete(small(), own, plane, block, statement.body, &mut witness).unwrap();
+    let key = key_of(&encryption_shape(small()));
+    let proof = EncryptionProof::prove_statement(&key, small(), &public, &witness, &mut system_rng()).unwrap();
+
+    // Anybody can make other points of a proof, without the witness.
+    let bytes = proof.to_bytes();
+    let (words, points) = bytes.split_at(EncryptionProof::BYTES - PROOF_BYTES);
+    let Proof { a, b, c } = Proof::parse(points).unwrap();
+    let factor = Fr::from(12_345u64);
+    let inverse = factor.inverse().unwrap();
+    let disguised = Proof { a: (a * factor).into_affine(), b: (b * inverse).into_affine(), c };
+    let copy = EncryptionProof::parse(&[words, &disguised.to_bytes()[..]].concat()).unwrap();
+    assert_ne!(copy, proof);
+    let verifier = EncryptionVerifier::of_shape(small(), key.verifying_key.clone());
+    let accepts = |binding: Fr| verifier.verify_bound(binding, plane, &public.body, &copy).is_ok();
+    assert!(accepts(own), "control: under its own name the copy is as good as the original");
+
+    let names = [
+        DatasetContext { network: NetworkId { chain_id: 2, ..context.network }, ..context },
+        DatasetContext { network: NetworkId { registry: Address([9; 20]), ..context.network }, ..context },
+        DatasetContext { registrant: Address([9; 20]), ..context },
+        DatasetContext { dataset: DatasetId([9; 32]), ..context },
+        DatasetContext { panel: PanelDigest([9; 32]), ..context },
+        DatasetContext { version: 2, ..context },
+    ];
+    for name in &names {
+        assert!(!accepts(binding(name, block, plane, &digest)), "{name:?}");
+    }
+    assert!(!accepts(binding(&context, PanelBlockIndex(1), plane, &digest)), "another block");
+    assert!(!accepts(binding(&context, block, Plane::Missing, &digest)), "the other plane");
+    assert!(!accepts(binding(&context, block, plane, &BodyDigest(Digest32([9; 32])))), "another body");
+    // What copies are known by is the same in both.
+    for position in 0..3 {
+        assert_eq!(copy.share_commitment(position), proof.share_commitment(position));
+    }
+    assert_eq!(copy.genotype_commitment(), proof.genotype_commitment());
 }
 
 #[test]

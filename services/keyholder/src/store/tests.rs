@@ -7,6 +7,7 @@ use locus_commitment::{
 };
 use locus_ledger::RegistrationId;
 use locus_privacy::{ChargeName, ChargeRequest, NetworkParameters, Rho, RhoCost, Tier};
+use locus_sharing::{KeyholderIndex, shares_of};
 use locus_wire::pb::keyholder::AnswerCommitment;
 use redb::{Builder, StorageBackend};
 use std::{
@@ -149,6 +150,41 @@ fn erased_seeds_cannot_be_opened_even_from_an_older_copy_of_the_database() {
 }
 
 #[test]
+fn a_share_that_both_holders_erased_comes_back_with_no_backup_of_the_third_keyholder() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    let backups = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    for (keyholder, (folder, backup)) in KeyholderIndex::ALL.into_iter().zip(folders.iter().zip(&backups)) {
+        let store = Store::open(folder.path()).expect("it opens");
+        let mut held = dataset(1);
+        // Seed and blinding of a share are its number here.
+        held.seeds = Zeroizing::new(shares_of(keyholder).map(|share| [share.get(); 64]).concat());
+        store.put_pending(&REGISTRATION, 0, &[held]).expect("it is kept");
+        store.attest(&REGISTRATION, 1).expect("it is attested");
+        drop(store);
+        for file in ["keyholder.redb", "wrapping-key.1"] {
+            fs::copy(folder.path().join(file), backup.path().join(file)).expect("a backup with its key");
+        }
+    }
+    // The shares whose seeds these storages give out together.
+    let shares = |folders: [&tempfile::TempDir; 3]| -> BTreeSet<u8> {
+        let seeds = folders.map(|folder| Store::open(folder.path()).expect("it opens").seeds(&[key(1)]));
+        seeds.into_iter().flatten().flatten().flat_map(|seeds| seeds.to_vec()).collect()
+    };
+    let all = BTreeSet::from([1, 2, 3]);
+    assert_eq!(shares(folders.each_ref()), all);
+    for folder in &folders {
+        let store = Store::open(folder.path()).expect("it opens");
+        assert_eq!(store.erase(&[key(1)]).expect("it erases"), 1);
+    }
+    assert_eq!(shares(folders.each_ref()), BTreeSet::new());
+    let [first, second, third] = &folders;
+    assert_eq!(shares([first, second, &backups[2]]), BTreeSet::from([1, 2]), "share 3 is gone");
+    assert_eq!(shares([&backups[0], second, third]), BTreeSet::from([2, 3]), "share 1 is gone");
+    // Control: one keyholder that erased is not enough.
+    assert_eq!(shares([first, &backups[1], &backups[2]]), all);
+}
+
+#[test]
 fn no_file_of_the_storage_holds_a_seed_in_the_clear() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path()).expect("it opens");
@@ -166,6 +202,17 @@ fn no_file_of_the_storage_holds_a_seed_in_the_clear() {
         files += 1;
     }
     assert_eq!(files, 2, "the database and the wrapping key");
+}
+
+#[test]
+fn a_second_replica_cannot_open_the_same_storage() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path()).expect("it opens");
+    let Err(refused) = Store::open(dir.path()) else { panic!("two replicas would charge beside each other") };
+    assert!(refused.to_string().contains("already open"), "{refused}");
+    // Control: one after the other may.
+    drop(store);
+    Store::open(dir.path()).expect("it opens");
 }
 
 #[test]
