@@ -150,12 +150,18 @@ where
 }
 
 /// Makes a call whose subject is on its way to becoming final: `NOT_FOUND` means not yet. Gives up
-/// after half an hour.
-pub(crate) async fn until_final<T, F>(service: &'static str, call: impl FnMut() -> F) -> Result<T, CallError>
+/// after half an hour, and like [`retrying`] when the service cannot be reached.
+pub(crate) async fn until_final<T, F>(service: &'static str, mut call: impl FnMut() -> F) -> Result<T, CallError>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
-    insist(service, FINALITY, |code| code == Code::NotFound || is_retriable(code), call).await
+    let mut attempt = 1;
+    loop {
+        match retrying(service, &mut call).await {
+            Err(error) if error.code == Code::NotFound && FINALITY.pause_after(attempt).await => attempt += 1,
+            ended => return ended,
+        }
+    }
 }
 
 async fn insist<T, F>(

@@ -36,6 +36,12 @@ enum Task {
     },
     /// Run services as processes of their own on a chain node, and the client in another language.
     E2e,
+    /// Give every decoder of outside bytes many mutated inputs.
+    Fuzz {
+        /// Inputs for each decoder in memory; those that read files get a hundredth.
+        #[arg(long, default_value_t = 1_000_000)]
+        executions: u64,
+    },
     /// Install what the tests need, check generated files and run every test.
     Test {
         /// Leave out installing npm packages and the contracts' own checks; Anvil must be there.
@@ -50,6 +56,7 @@ fn main() -> Result<()> {
         Task::Bench { json, only } => bench::run(&root, json, &only),
         Task::Codegen { check } => codegen::run(&root, check),
         Task::E2e => e2e::run(&root),
+        Task::Fuzz { executions } => test::fuzz(&root, executions),
         Task::Test { no_npm } => test::run(&root, no_npm),
     }
 }

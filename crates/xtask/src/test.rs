@@ -43,6 +43,12 @@ pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
     step(root, "cargo", &["test", "--release", "--workspace"], &environment)
 }
 
+/// Runs the decoders' test with many more inputs than the tests do.
+pub(crate) fn fuzz(root: &Path, executions: u64) -> Result<()> {
+    let arguments = ["test", "--release", "--workspace", "--test", "decoders_take_any_bytes"];
+    step(root, "cargo", &arguments, &[("LOCUS_FUZZ_EXECUTIONS", executions.to_string())])
+}
+
 pub(crate) fn step(dir: &Path, program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
     let line = format!("{program} {}", arguments.join(" "));
     eprintln!("xtask: {line}");
