@@ -16,6 +16,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 const VERIFYING_MAGIC: &[u8; 8] = b"LOCUSVK1";
@@ -197,10 +198,14 @@ fn read(path: &Path) -> Result<Vec<u8>, ProofsError> {
     fs::read(path).map_err(|source| ProofsError::Io { path: path.to_owned(), source })
 }
 
-/// Writes beside the file and renames, so that no half-written key is ever read.
+/// Writes beside the file and renames, so that no half-written key is ever read. Several writers of one
+/// key, threads or processes, write the same.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ProofsError> {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
     let error = |source| ProofsError::Io { path: path.to_owned(), source };
-    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".tmp-{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
+    let temporary = PathBuf::from(name);
     let mut file = fs::File::create(&temporary).map_err(error)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(error)?;
     fs::rename(&temporary, path).map_err(error)

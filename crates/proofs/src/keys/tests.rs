@@ -27,6 +27,21 @@ fn a_development_key_is_made_once_and_proves_after_loading() {
 }
 
 #[test]
+fn a_key_that_several_make_at_once_is_whole() {
+    let (folder, store, shape) = store();
+    let make = || store.development_key(&shape, |_| ()).unwrap().id();
+    let ids = std::thread::scope(|scope| {
+        let makers: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+        makers.into_iter().map(|maker| maker.join().unwrap()).collect::<Vec<_>>()
+    });
+    let kept = store.circuit_key(&shape.name, Some(ids[0])).unwrap();
+    assert!(ids.iter().all(|id| *id == kept.id()));
+    store.proving_key(&kept).unwrap();
+    let files = std::fs::read_dir(folder.path().join("keys")).unwrap();
+    assert_eq!(files.count(), 2, "nothing but the two halves of the key is left");
+}
+
+#[test]
 fn a_development_key_is_flagged_and_refused_for_production() {
     let (_folder, store, shape) = store();
     let development = store.development_key(&shape, |_| ()).unwrap();

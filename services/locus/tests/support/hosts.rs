@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::Mutex,
 };
 
 /// Names the program of the chain node.
@@ -20,6 +21,10 @@ const REQUIRED_VARIABLE: &str = "LOCUS_ANVIL_REQUIRED";
 const OPERATOR_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 /// Wraps the keyholders' keys; each real one has its own.
 const KEK: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+/// Where the search for free ports begins and ends; systems take ports of their own accord from 32768 (Linux) or
+/// 49152 (RFC 6335) on.
+const FIRST_PORT: u16 = 20_000;
+const LAST_PORT: u16 = 32_768;
 /// Services in the order in which they start.
 const SERVICES: [&str; 6] = ["keyholder-1", "keyholder-2", "keyholder-3", "exchange", "archive", "aggregator"];
 
@@ -117,7 +122,8 @@ impl Hosts {
         let operator = dir.join("operator.key");
         fs::write(&operator, OPERATOR_KEY).expect("written");
         fs::set_permissions(&operator, fs::Permissions::from_mode(0o600)).expect("closed");
-        let hosts = Self { dir: dir.to_owned(), anvil, ports: free_ports(), observe_ports: free_ports() };
+        let [ports, observe_ports] = free_ports();
+        let hosts = Self { dir: dir.to_owned(), anvil, ports, observe_ports };
         let kek = hosts.path("kek");
         fs::write(&kek, KEK).expect("written");
         fs::set_permissions(&kek, fs::Permissions::from_mode(0o600)).expect("closed");
@@ -285,11 +291,19 @@ fn place(service: &str) -> usize {
     SERVICES.iter().position(|name| *name == service).expect("a service")
 }
 
-/// Ports that were free a moment ago.
-fn free_ports() -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        SERVICES.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
+/// Two ports for every service, free and outside the range from which the system takes ports of its own accord:
+/// a connection that some process opens before the service listens cannot take one.
+fn free_ports() -> [Vec<u16>; 2] {
+    static NEXT: Mutex<u16> = Mutex::new(FIRST_PORT);
+    let mut next = NEXT.lock().expect("no test failed in here");
+    let mut take = || {
+        let listeners = (*next..LAST_PORT).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+        let listeners: Vec<TcpListener> = listeners.take(SERVICES.len()).collect();
+        let ports: Vec<u16> = listeners.iter().map(|bound| bound.local_addr().expect("bound").port()).collect();
+        *next = ports.last().expect("a free port") + 1;
+        ports
+    };
+    [take(), take()]
 }
 
 fn program_of(service: &str) -> Command {
