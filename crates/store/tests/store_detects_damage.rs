@@ -2,18 +2,32 @@
 
 mod common;
 
-use common::{content, copy_of, first_column, panel, shape};
+use common::{Backend, content, copy_of, first_column, on_every_backend, panel, shape};
 use locus_genomics::PanelDigest;
 use locus_store::{Manifest, PanelShape, PanelStore, Store, StoreError, conformance::SyntheticBatch, read_windows};
-use object_store::{GetOptions, ObjectStore, PutOptions, memory::InMemory, path::Path};
+use object_store::{GetOptions, ObjectStore, PutOptions, path::Path};
 use proptest::prelude::*;
 use std::sync::Arc;
 
+on_every_backend!(
+    an_undamaged_store_reads,
+    a_flipped_bit_in_a_body_is_a_body_mismatch_of_its_slot,
+    swapped_bodies_are_detected,
+    objects_swapped_between_columns_are_detected,
+    a_sum_of_another_column_is_detected,
+    digests_of_a_dataset_that_was_not_registered_are_detected,
+    every_missing_or_cut_object_is_named,
+    an_oversized_object_is_refused_without_reading_it,
+    an_audit_sees_damage_that_reading_does_not_touch,
+    a_rolled_back_store_is_refused,
+    a_panel_is_opened_with_the_shape_of_its_data,
+);
+
 const BATCH: SyntheticBatch = SyntheticBatch { seed: 1, rows: 70 };
 
-async fn enrolled() -> (Arc<dyn ObjectStore>, Manifest) {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let manifest = BATCH.enrol(&panel(store.clone()), 0).await.expect("memory works");
+async fn enrolled(backend: Backend) -> (Arc<dyn ObjectStore>, Manifest) {
+    let store = backend.empty();
+    let manifest = BATCH.enrol(&panel(store.clone()), 0).await.expect("it works");
     (store, manifest)
 }
 
@@ -23,13 +37,13 @@ async fn bytes(store: &Arc<dyn ObjectStore>, name: &Path) -> Vec<u8> {
 }
 
 async fn put(store: &Arc<dyn ObjectStore>, name: &Path, bytes: Vec<u8>) {
-    store.put_opts(name, bytes.into(), PutOptions::default()).await.expect("memory stores");
+    store.put_opts(name, bytes.into(), PutOptions::default()).await.expect("it stores");
 }
 
 /// The only object whose name ends in `suffix` and contains `within`.
 async fn object(store: &Arc<dyn ObjectStore>, within: &str, suffix: &str) -> Path {
     use futures::TryStreamExt;
-    let metas: Vec<_> = store.list(None).try_collect().await.expect("memory lists");
+    let metas: Vec<_> = store.list(None).try_collect().await.expect("it lists");
     let names = metas.into_iter().map(|meta| meta.location);
     let mut names = names.filter(|name| name.as_ref().contains(within) && name.as_ref().ends_with(suffix));
     let name = names.next().expect("there is such an object");
@@ -54,15 +68,13 @@ async fn read_all(panel: &PanelStore, manifest: &Manifest) -> Result<u64, StoreE
     Ok(bodies)
 }
 
-#[tokio::test]
-async fn an_undamaged_store_reads() {
-    let (store, manifest) = enrolled().await;
+async fn an_undamaged_store_reads(backend: Backend) {
+    let (store, manifest) = enrolled(backend).await;
     assert_eq!(read_all(&panel(store), &manifest).await.expect("sound data"), 70);
 }
 
-#[tokio::test]
-async fn a_flipped_bit_in_a_body_is_a_body_mismatch_of_its_slot() {
-    let (store, manifest) = enrolled().await;
+async fn a_flipped_bit_in_a_body_is_a_body_mismatch_of_its_slot(backend: Backend) {
+    let (store, manifest) = enrolled(backend).await;
     let name = object(&store, "block=0000", ".parquet").await;
     let needle = BATCH.needle(first_column(), 33);
     let mut object = bytes(&store, &name).await;
@@ -73,9 +85,8 @@ async fn a_flipped_bit_in_a_body_is_a_body_mismatch_of_its_slot() {
     assert!(matches!(error, StoreError::BodyMismatch { row: 33, .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn swapped_bodies_are_detected() {
-    let (store, manifest) = enrolled().await;
+async fn swapped_bodies_are_detected(backend: Backend) {
+    let (store, manifest) = enrolled(backend).await;
     let name = object(&store, "block=0000", ".parquet").await;
     let mut object = bytes(&store, &name).await;
     let place = |object: &[u8], row| {
@@ -91,9 +102,8 @@ async fn swapped_bodies_are_detected() {
     assert!(matches!(error, StoreError::BodyMismatch { row: 3, .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn objects_swapped_between_columns_are_detected() {
-    let (store, manifest) = enrolled().await;
+async fn objects_swapped_between_columns_are_detected(backend: Backend) {
+    let (store, manifest) = enrolled(backend).await;
     let (left, right) =
         (object(&store, "block=0000", ".parquet").await, object(&store, "block=0001", ".parquet").await);
     let (left_bytes, right_bytes) = (bytes(&store, &left).await, bytes(&store, &right).await);
@@ -103,9 +113,8 @@ async fn objects_swapped_between_columns_are_detected() {
     assert!(matches!(error, StoreError::BodyMismatch { row: 0, .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn a_sum_of_another_column_is_detected() {
-    let (store, manifest) = enrolled().await;
+async fn a_sum_of_another_column_is_detected(backend: Backend) {
+    let (store, manifest) = enrolled(backend).await;
     let (left, right) = (object(&store, "block=0000", ".total").await, object(&store, "block=0001", ".total").await);
     let other = bytes(&store, &right).await;
     put(&store, &left, other).await;
@@ -113,9 +122,8 @@ async fn a_sum_of_another_column_is_detected() {
     assert!(matches!(error, StoreError::DigestMismatch { .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn digests_of_a_dataset_that_was_not_registered_are_detected() {
-    let (store, manifest) = enrolled().await;
+async fn digests_of_a_dataset_that_was_not_registered_are_detected(backend: Backend) {
+    let (store, manifest) = enrolled(backend).await;
     let name = object(&store, "", ".digests").await;
     let mut digests = bytes(&store, &name).await;
     let record = 2 * 32;
@@ -127,14 +135,13 @@ async fn digests_of_a_dataset_that_was_not_registered_are_detected() {
     assert!(matches!(error, StoreError::DatasetMismatch { row: 0 }), "{error:?}");
 }
 
-#[tokio::test]
-async fn every_missing_or_cut_object_is_named() {
-    let (start, manifest) = enrolled().await;
+async fn every_missing_or_cut_object_is_named(backend: Backend) {
+    let (start, manifest) = enrolled(backend).await;
     for (within, suffix) in
         [("block=0000", ".parquet"), ("block=0000", ".total"), ("", ".digests"), ("", ".index.json")]
     {
         let name = object(&start, within, suffix).await;
-        let store = copy_of(&start).await;
+        let store = copy_of(&start, backend).await;
         object_store::ObjectStoreExt::delete(&store, &name).await.expect("memory deletes");
         let error = read_all(&panel(store), &manifest).await.expect_err("an object is missing");
         assert!(
@@ -142,7 +149,7 @@ async fn every_missing_or_cut_object_is_named() {
             "{error:?}"
         );
 
-        let store = copy_of(&start).await;
+        let store = copy_of(&start, backend).await;
         let whole = bytes(&store, &name).await;
         put(&store, &name, whole[..whole.len() / 2].to_vec()).await;
         let error = read_all(&panel(store), &manifest).await.expect_err("an object is cut");
@@ -154,24 +161,22 @@ async fn every_missing_or_cut_object_is_named() {
     }
 }
 
-#[tokio::test]
-async fn an_oversized_object_is_refused_without_reading_it() {
-    let (store, manifest) = enrolled().await;
+async fn an_oversized_object_is_refused_without_reading_it(backend: Backend) {
+    let (store, manifest) = enrolled(backend).await;
     let name = object(&store, "", ".index.json").await;
     put(&store, &name, vec![b' '; 3 << 20]).await;
     let error = read_all(&panel(store), &manifest).await.expect_err("the index is too long");
     assert!(matches!(error, StoreError::ObjectTooLarge { .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn an_audit_sees_damage_that_reading_does_not_touch() {
-    let (start, manifest) = enrolled().await;
+async fn an_audit_sees_damage_that_reading_does_not_touch(backend: Backend) {
+    let (start, manifest) = enrolled(backend).await;
     let name = object(&start, "block=0001", ".parquet").await;
     let whole = bytes(&start, &name).await;
     // The footer, which sums do not read, and the digest column.
     let digest = whole.windows(6).rposition(|window| window == b"digest").expect("the footer names the column");
     for place in [digest, whole.len() - 1, whole.len() - 6] {
-        let store = copy_of(&start).await;
+        let store = copy_of(&start, backend).await;
         let mut damaged = whole.clone();
         damaged[place] ^= 1;
         put(&store, &name, damaged).await;
@@ -184,12 +189,11 @@ async fn an_audit_sees_damage_that_reading_does_not_touch() {
     }
 }
 
-#[tokio::test]
-async fn a_rolled_back_store_is_refused() {
-    let (store, first) = enrolled().await;
+async fn a_rolled_back_store_is_refused(backend: Backend) {
+    let (store, first) = enrolled(backend).await;
     let reader = panel(store.clone());
-    let backup = copy_of(&store).await;
-    let second = SyntheticBatch { seed: 2, rows: 1 }.enrol(&reader, 500).await.expect("memory works");
+    let backup = copy_of(&store, backend).await;
+    let second = SyntheticBatch { seed: 2, rows: 1 }.enrol(&reader, 500).await.expect("it works");
     assert_eq!(reader.latest().await.expect("newest").pin(), second.pin());
 
     let restored = panel(backup.clone());
@@ -199,16 +203,15 @@ async fn a_rolled_back_store_is_refused() {
     assert!(matches!(error, StoreError::RolledBack { seen: 2, found: 1 | 0 }), "{error:?}");
 
     // Another history of the same length.
-    SyntheticBatch { seed: 3, rows: 1 }.enrol(&panel(backup.clone()), 500).await.expect("memory works");
+    SyntheticBatch { seed: 3, rows: 1 }.enrol(&panel(backup.clone()), 500).await.expect("it works");
     let error = restored.latest().await.expect_err("version 2 differs");
     assert!(matches!(error, StoreError::RolledBack { seen: 2, found: 2 }), "{error:?}");
     let error = restored.pinned(second.pin()).await.expect_err("version 2 differs");
     assert!(matches!(error, StoreError::DigestMismatch { .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn a_panel_is_opened_with_the_shape_of_its_data() {
-    let (store, _) = enrolled().await;
+async fn a_panel_is_opened_with_the_shape_of_its_data(backend: Backend) {
+    let (store, _) = enrolled(backend).await;
     let other = PanelShape::try_new(3, true).expect("three blocks are allowed");
     let error = Store::from_object_store(store).panel(PanelDigest([7; 32]), other).latest().await;
     assert!(matches!(error, Err(StoreError::ShapeMismatch { blocks: 3, found_blocks: 2, .. })), "{error:?}");
@@ -220,16 +223,17 @@ proptest! {
     /// Whatever one byte of whatever object becomes, reading gives the right content or an error.
     #[test]
     fn damage_anywhere_never_changes_what_is_read(
-        which in any::<prop::sample::Index>(), place in any::<prop::sample::Index>(), flip in 1u8..=255,
+        backend in prop::sample::select(&Backend::ALL[..]), which in any::<prop::sample::Index>(),
+        place in any::<prop::sample::Index>(), flip in 1u8..=255,
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
         runtime.block_on(async {
             use futures::TryStreamExt;
-            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let store = backend.empty();
             let batch = SyntheticBatch { seed: 8, rows: 3 };
-            let manifest = batch.enrol(&panel(store.clone()), 0).await.expect("memory works");
+            let manifest = batch.enrol(&panel(store.clone()), 0).await.expect("it works");
             let sound = content(&panel(store.clone()), &manifest).await;
-            let metas: Vec<_> = store.list(None).try_collect().await.expect("memory lists");
+            let metas: Vec<_> = store.list(None).try_collect().await.expect("it lists");
             let name = &metas[which.index(metas.len())].location;
             let mut damaged = bytes(&store, name).await;
             let place = place.index(damaged.len());

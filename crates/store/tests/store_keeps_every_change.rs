@@ -2,18 +2,25 @@
 
 mod common;
 
-use common::{content, first_column, panel, shape};
+use common::{Backend, content, first_column, on_every_backend, panel, shape};
 use locus_genomics::PanelDigest;
 use locus_store::{
     BatchId, GarbagePolicy, PanelStore, SlotRange, SlotSet, Store, StoreError, conformance::SyntheticBatch, open_store,
 };
-use object_store::{ObjectStore, memory::InMemory};
+use object_store::ObjectStore;
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+on_every_backend!(
+    bodies_out_of_order_or_of_the_wrong_length_leave_the_batch_as_it_was,
+    a_batch_is_sealed_only_when_whole_and_as_declared,
+    a_slot_revoked_before_its_registration_is_stored_but_never_live,
+    garbage_collection_spares_uploads_that_are_still_going_on,
+);
 
 fn policy(everything: bool) -> GarbagePolicy {
     let now = SystemTime::now();
@@ -135,7 +142,7 @@ async fn check(store: &Arc<dyn ObjectStore>, panel: &PanelStore, model: &Model) 
         .map(|slot| model.slots[slot])
         .map(|(batch, row)| batch.needle(first_column(), row))
         .collect();
-    let holding = Store::from_object_store(store.clone()).scan(&needles).await.expect("memory works");
+    let holding = Store::from_object_store(store.clone()).scan(&needles).await.expect("it works");
     assert!(holding.is_empty(), "erased bodies are in {holding:?}");
 }
 
@@ -143,14 +150,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_of_changes_stores_what_it_says(ops in prop::collection::vec(op(), 1..14)) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("runtime");
+    fn any_history_of_changes_stores_what_it_says(
+        ops in prop::collection::vec(op(), 1..14), backend in prop::sample::select(&Backend::ALL[..]),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
         runtime.block_on(async {
-            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let store = backend.empty();
             let mut opened = panel(store.clone());
             let mut model = Model::default();
             for op in &ops {
-                model.apply(&opened, op).await.expect("memory works");
+                model.apply(&opened, op).await.expect("it works");
                 if matches!(op, Op::Reopen) {
                     opened = panel(store.clone());
                 }
@@ -226,9 +235,8 @@ async fn a_batch_of_several_parts_reads_back_from_a_directory() {
     assert_eq!(content(&panel, &manifest).await.len(), 1099);
 }
 
-#[tokio::test]
-async fn bodies_out_of_order_or_of_the_wrong_length_leave_the_batch_as_it_was() {
-    let panel = panel(Arc::new(InMemory::new()));
+async fn bodies_out_of_order_or_of_the_wrong_length_leave_the_batch_as_it_was(backend: Backend) {
+    let panel = panel(backend.empty());
     let batch = SyntheticBatch { seed: 1, rows: 3 };
     let mut writer = panel.create_batch(batch.id(), 3).await.expect("new batch");
     let columns: Vec<_> = shape().columns().collect();
@@ -255,9 +263,8 @@ async fn bodies_out_of_order_or_of_the_wrong_length_leave_the_batch_as_it_was() 
     writer.finish(&batch.datasets(shape())).await.expect("the batch is whole");
 }
 
-#[tokio::test]
-async fn a_batch_is_sealed_only_when_whole_and_as_declared() {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+async fn a_batch_is_sealed_only_when_whole_and_as_declared(backend: Backend) {
+    let store: Arc<dyn ObjectStore> = backend.empty();
     let panel = panel(store.clone());
     let batch = SyntheticBatch { seed: 1, rows: 2 };
     let writer = panel.create_batch(batch.id(), 2).await.expect("new batch");
@@ -286,9 +293,8 @@ async fn a_batch_is_sealed_only_when_whole_and_as_declared() {
     }
 }
 
-#[tokio::test]
-async fn a_slot_revoked_before_its_registration_is_stored_but_never_live() {
-    let panel = panel(Arc::new(InMemory::new()));
+async fn a_slot_revoked_before_its_registration_is_stored_but_never_live(backend: Backend) {
+    let panel = panel(backend.empty());
     panel.tombstone(&SlotSet::try_from_iter([11]).expect("small")).await.expect("tombstoned");
     let manifest = SyntheticBatch { seed: 1, rows: 3 }.enrol(&panel, 10).await.expect("registered");
     assert_eq!(manifest.live().iter().collect::<Vec<_>>(), [10, 12]);
@@ -300,9 +306,8 @@ async fn a_slot_revoked_before_its_registration_is_stored_but_never_live() {
     assert!(!erased.held().contains(11));
 }
 
-#[tokio::test]
-async fn garbage_collection_spares_uploads_that_are_still_going_on() {
-    let panel = panel(Arc::new(InMemory::new()));
+async fn garbage_collection_spares_uploads_that_are_still_going_on(backend: Backend) {
+    let panel = panel(backend.empty());
     let batch = SyntheticBatch { seed: 1, rows: 2 };
     let datasets = batch.upload(&panel, 1).await.expect("uploaded");
     SyntheticBatch { seed: 2, rows: 2 }.enrol(&panel, 50).await.expect("registered");

@@ -4,15 +4,25 @@
 
 mod common;
 
-use common::{FaultyStore, Stop, content, copy_of, panel};
+use common::{Backend, FaultyStore, Stop, content, copy_of, on_every_backend, panel};
 use locus_commitment::BodyDigest;
 use locus_store::{BatchId, GarbagePolicy, Manifest, PanelStore, SlotSet, StoreError, conformance::SyntheticBatch};
-use object_store::{ObjectStore, memory::InMemory};
+use object_store::ObjectStore;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime},
 };
+
+on_every_backend!(
+    upload_and_registration_are_all_or_nothing,
+    an_upload_in_several_pieces_is_all_or_nothing,
+    a_tombstone_is_all_or_nothing,
+    compaction_changes_nothing_that_can_be_seen_wherever_it_stops,
+    garbage_collection_takes_nothing_that_is_in_use_wherever_it_stops,
+    erasure_completes_however_often_it_is_stopped,
+    an_interrupted_change_leaves_no_object_for_ever,
+);
 
 const FIRST: SyntheticBatch = SyntheticBatch { seed: 1, rows: 6 };
 const SECOND: SyntheticBatch = SyntheticBatch { seed: 2, rows: 5 };
@@ -32,28 +42,28 @@ async fn view(panel: &PanelStore) -> View {
 }
 
 /// Slots 1020.. lie in shards 0 and 1; slots 1100.. in shard 1.
-async fn two_batches() -> Arc<dyn ObjectStore> {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    FIRST.enrol(&panel(store.clone()), 1020).await.expect("memory works");
-    SECOND.enrol(&panel(store.clone()), 1100).await.expect("memory works");
+async fn two_batches(backend: Backend) -> Arc<dyn ObjectStore> {
+    let store = backend.empty();
+    FIRST.enrol(&panel(store.clone()), 1020).await.expect("it works");
+    SECOND.enrol(&panel(store.clone()), 1100).await.expect("it works");
     store
 }
 
 /// Runs `change` on copies of `start`, stopping at every operation, and checks what is left.
-async fn stops_anywhere<F, Fut>(start: Arc<dyn ObjectStore>, change: F) -> u64
+async fn stops_anywhere<F, Fut>(backend: Backend, start: Arc<dyn ObjectStore>, change: F) -> u64
 where
     F: Fn(PanelStore) -> Fut,
     Fut: Future<Output = Result<(), StoreError>>,
 {
     let before = view(&panel(start.clone())).await;
-    let reference = copy_of(&start).await;
+    let reference = copy_of(&start, backend).await;
     let counter = FaultyStore::counting(reference.clone());
     change(panel(counter.clone())).await.expect("the change works when nothing stops");
     let after = view(&panel(reference)).await;
     let operations = counter.operations();
     for stop in [Stop::Before, Stop::After] {
         for stop_at in 0..operations {
-            let store = copy_of(&start).await;
+            let store = copy_of(&start, backend).await;
             let stopped = change(panel(FaultyStore::new(store.clone(), stop_at, stop))).await;
             assert!(stopped.is_err(), "operation {stop_at} of {operations} was not needed");
             let found = view(&panel(store.clone())).await;
@@ -70,9 +80,8 @@ fn everything_is_old() -> GarbagePolicy {
     GarbagePolicy { superseded_before: Some(future), abandoned_before: future }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn upload_and_registration_are_all_or_nothing() {
-    let operations = stops_anywhere(two_batches().await, |panel| async move {
+async fn upload_and_registration_are_all_or_nothing(backend: Backend) {
+    let operations = stops_anywhere(backend, two_batches(backend).await, |panel| async move {
         // An upload that was interrupted starts over under the same name once it is discarded and
         // collected; if it was registered already, nothing is left to do.
         if panel.latest().await?.held().contains(5) {
@@ -92,8 +101,7 @@ async fn upload_and_registration_are_all_or_nothing() {
     assert!(operations > 20, "{operations} operations do not exercise the upload");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_in_several_pieces_is_all_or_nothing() {
+async fn an_upload_in_several_pieces_is_all_or_nothing(backend: Backend) {
     // 170 bodies are 5.3 MiB, more than one piece of an upload.
     const LARGE: SyntheticBatch = SyntheticBatch { seed: 9, rows: 170 };
     let bodies: Vec<_> = common::shape().columns().map(|column| LARGE.bodies(column, 0, LARGE.rows)).collect();
@@ -109,11 +117,11 @@ async fn an_upload_in_several_pieces_is_all_or_nothing() {
             writer.finish(datasets).await
         }
     };
-    let counter = FaultyStore::counting(Arc::new(InMemory::new()));
-    upload(panel(counter.clone()), LARGE.id()).await.expect("memory works");
+    let counter = FaultyStore::counting(backend.empty());
+    upload(panel(counter.clone()), LARGE.id()).await.expect("it works");
     for stop in [Stop::Before, Stop::After] {
         for stop_at in 0..counter.operations() {
-            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let store = backend.empty();
             let stopped = upload(panel(FaultyStore::new(store.clone(), stop_at, stop)), LARGE.id()).await;
             assert!(stopped.is_err(), "operation {stop_at} was not needed");
             let reopened = panel(store);
@@ -127,19 +135,17 @@ async fn an_upload_in_several_pieces_is_all_or_nothing() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tombstone_is_all_or_nothing() {
-    stops_anywhere(two_batches().await, |panel| async move {
+async fn a_tombstone_is_all_or_nothing(backend: Backend) {
+    stops_anywhere(backend, two_batches(backend).await, |panel| async move {
         panel.tombstone(&SlotSet::try_from_iter([1021, 1022, 1103])?).await.map(drop)
     })
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn compaction_changes_nothing_that_can_be_seen_wherever_it_stops() {
-    let start = two_batches().await;
-    panel(start.clone()).tombstone(&SlotSet::try_from_iter([1024]).expect("small")).await.expect("memory works");
-    let operations = stops_anywhere(start, |panel| async move {
+async fn compaction_changes_nothing_that_can_be_seen_wherever_it_stops(backend: Backend) {
+    let start = two_batches(backend).await;
+    panel(start.clone()).tombstone(&SlotSet::try_from_iter([1024]).expect("small")).await.expect("it works");
+    let operations = stops_anywhere(backend, start, |panel| async move {
         let shards = panel.latest().await?.fragmented_shards();
         panel.compact(&shards).await.map(drop)
     })
@@ -147,45 +153,43 @@ async fn compaction_changes_nothing_that_can_be_seen_wherever_it_stops() {
     assert!(operations > 40, "{operations} operations do not exercise compaction");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn garbage_collection_takes_nothing_that_is_in_use_wherever_it_stops() {
-    let start = two_batches().await;
+async fn garbage_collection_takes_nothing_that_is_in_use_wherever_it_stops(backend: Backend) {
+    let start = two_batches(backend).await;
     let prepared = panel(start.clone());
-    ABANDONED.upload(&prepared, 2).await.expect("memory works");
-    prepared.compact(&BTreeSet::from([0, 1])).await.expect("memory works");
-    stops_anywhere(start, |panel| async move { panel.collect_garbage(everything_is_old()).await.map(drop) }).await;
+    ABANDONED.upload(&prepared, 2).await.expect("it works");
+    prepared.compact(&BTreeSet::from([0, 1])).await.expect("it works");
+    stops_anywhere(backend, start, |panel| async move { panel.collect_garbage(everything_is_old()).await.map(drop) })
+        .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn erasure_completes_however_often_it_is_stopped() {
-    let start = two_batches().await;
+async fn erasure_completes_however_often_it_is_stopped(backend: Backend) {
+    let start = two_batches(backend).await;
     let slots = SlotSet::try_from_iter([1023, 1101]).expect("small slots");
     let needles: Vec<_> =
         common::shape().columns().flat_map(|column| [FIRST.needle(column, 3), SECOND.needle(column, 1)]).collect();
-    let found = locus_store::Store::from_object_store(start.clone()).scan(&needles).await.expect("memory works");
+    let found = locus_store::Store::from_object_store(start.clone()).scan(&needles).await.expect("it works");
     assert_eq!(found.len(), 4, "the positive control: the bodies are in storage before");
     let erase = |panel: PanelStore| {
         let slots = slots.clone();
         async move { panel.erase(&slots, everything_is_old()).await.map(drop) }
     };
-    let operations = stops_anywhere(start.clone(), erase).await;
+    let operations = stops_anywhere(backend, start.clone(), erase).await;
     for stop_at in 0..operations {
-        let store = copy_of(&start).await;
+        let store = copy_of(&start, backend).await;
         let _ = erase(panel(FaultyStore::new(store.clone(), stop_at, Stop::After))).await;
         erase(panel(store.clone())).await.expect("erasure can be tried again");
-        let found = locus_store::Store::from_object_store(store).scan(&needles).await.expect("memory works");
+        let found = locus_store::Store::from_object_store(store).scan(&needles).await.expect("it works");
         assert!(found.is_empty(), "stopped at {stop_at}: {found:?}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_change_leaves_no_object_for_ever() {
-    let start = two_batches().await;
+async fn an_interrupted_change_leaves_no_object_for_ever(backend: Backend) {
+    let start = two_batches(backend).await;
     let compact = |panel: PanelStore| async move { panel.compact(&BTreeSet::from([0, 1])).await.map(drop) };
-    let counter = FaultyStore::counting(copy_of(&start).await);
-    compact(panel(counter.clone())).await.expect("memory works");
+    let counter = FaultyStore::counting(copy_of(&start, backend).await);
+    compact(panel(counter.clone())).await.expect("it works");
     for stop_at in 0..counter.operations() {
-        let store = copy_of(&start).await;
+        let store = copy_of(&start, backend).await;
         let _ = compact(panel(FaultyStore::new(store.clone(), stop_at, Stop::Before))).await;
         let reopened = panel(store.clone());
         let shards = reopened.latest().await.expect("readable").fragmented_shards();
@@ -200,5 +204,5 @@ async fn an_interrupted_change_leaves_no_object_for_ever() {
 
 async fn object_count(store: &Arc<dyn ObjectStore>) -> usize {
     use futures::TryStreamExt;
-    store.list(None).try_collect::<Vec<_>>().await.expect("memory lists").len()
+    store.list(None).try_collect::<Vec<_>>().await.expect("it lists").len()
 }

@@ -1,5 +1,10 @@
-//! A back end that stops working at a chosen operation, and a view of everything a panel holds.
-#![allow(dead_code, reason = "every test file uses a part of this module")]
+//! Back ends, one that stops working at a chosen operation, and a view of everything a panel holds.
+#![allow(dead_code, unused_macros, unused_imports, reason = "every test file uses a part of this module")]
+
+mod backends;
+pub(crate) mod s3;
+
+pub(crate) use backends::{Backend, client, on_every_backend};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
@@ -8,7 +13,7 @@ use locus_genomics::PanelDigest;
 use locus_store::{Column, Manifest, PanelShape, PanelStore, Store, read_windows};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, UploadPart, memory::InMemory, path::Path,
+    PutOptions, PutPayload, PutResult, Result, UploadPart, path::Path,
 };
 use std::{
     collections::BTreeMap,
@@ -34,6 +39,17 @@ pub(crate) enum Stop {
 pub(crate) struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     switch: Arc<Switch>,
+    /// What the store below needs as long as it is used.
+    kept: Kept,
+}
+
+/// Anything that is only dropped.
+struct Kept(#[allow(dead_code, reason = "dropped, not read")] Box<dyn std::any::Any + Send + Sync>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
 }
 
 #[derive(Debug)]
@@ -45,6 +61,10 @@ struct Switch {
 }
 
 impl Switch {
+    fn new(stop_at: u64, stop: Stop) -> Self {
+        Self { stop_at, stop, done: AtomicU64::new(0), bytes_read: AtomicU64::new(0) }
+    }
+
     /// Counts an operation; says whether it takes effect.
     fn begin(&self) -> Result<Verdict> {
         let number = self.done.fetch_add(1, Ordering::SeqCst);
@@ -79,8 +99,13 @@ fn stopped() -> object_store::Error {
 
 impl FaultyStore {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, stop_at: u64, stop: Stop) -> Arc<Self> {
-        let switch = Switch { stop_at, stop, done: AtomicU64::new(0), bytes_read: AtomicU64::new(0) };
-        Arc::new(Self { inner, switch: Arc::new(switch) })
+        Arc::new(Self { inner, switch: Arc::new(Switch::new(stop_at, stop)), kept: Kept(Box::new(())) })
+    }
+
+    /// A store that works, and drops `kept` when it is dropped.
+    pub(crate) fn keeping(inner: Arc<dyn ObjectStore>, kept: impl Send + Sync + 'static) -> Arc<Self> {
+        let switch = Arc::new(Switch::new(u64::MAX, Stop::Before));
+        Arc::new(Self { inner, switch, kept: Kept(Box::new(kept)) })
     }
 
     /// A store that only counts.
@@ -207,16 +232,16 @@ pub(crate) fn panel(store: Arc<dyn ObjectStore>) -> PanelStore {
     Store::from_object_store(store).panel(PanelDigest([7; 32]), shape())
 }
 
-/// A copy of a memory store, with the same ages.
-pub(crate) async fn copy_of(store: &Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
-    let copy = InMemory::new();
-    let metas: Vec<ObjectMeta> = store.list(None).try_collect().await.expect("memory lists");
+/// A copy of a store on a back end.
+pub(crate) async fn copy_of(store: &Arc<dyn ObjectStore>, backend: Backend) -> Arc<dyn ObjectStore> {
+    let copy = backend.empty();
+    let metas: Vec<ObjectMeta> = store.list(None).try_collect().await.expect("it lists");
     for meta in metas {
         let found = store.get_opts(&meta.location, GetOptions::default()).await.expect("listed object");
         let bytes = found.bytes().await.expect("listed object");
-        copy.put_opts(&meta.location, bytes.into(), PutOptions::default()).await.expect("memory stores");
+        copy.put_opts(&meta.location, bytes.into(), PutOptions::default()).await.expect("it stores");
     }
-    Arc::new(copy)
+    copy
 }
 
 /// Every live slot with the digests of its bodies as they are in storage, all checked, and sums
