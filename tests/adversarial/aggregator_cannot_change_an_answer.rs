@@ -12,8 +12,8 @@ use locus_rlwe::RlweError;
 use locus_service::reason_of;
 use locus_sharing::KeyholderIndex;
 use locus_tests::{
-    Bought, Market, People, Upload, ask, biomedical, files_below, first_variants, now_unix_s, question_of,
-    small_floors, terms,
+    Bought, Dataset, Market, People, Stage, Upload, ask, biomedical, files_below, first_variants, now_unix_s,
+    question_of, small_floors, terms,
 };
 use locus_wire::pb::{
     exchange::{GetOrderRequest, OrderState},
@@ -103,6 +103,23 @@ fn check<T>(name: &str, result: Result<T, Status>, expected: &str) -> Result<()>
     Ok(())
 }
 
+/// Control: keyholders that take the cohort as they are told it would tell the genotypes of one person.
+fn a_forged_cohort_of_one_is_a_genome_where_nobody_compares(people: &People, victim: usize) -> Result<()> {
+    let datasets = Dataset::of_people(people)?;
+    let variants = people.variants.min(20);
+    let counts = Stage::new(variants, None)?.counts(&[&datasets[victim]])?;
+    for (variant, counts) in (0..variants).zip(counts) {
+        let called = match (counts.het, counts.hom_alt) {
+            (0, 0) => Genotype::HomRef,
+            (1, 0) => Genotype::Het,
+            (0, 1) => Genotype::HomAlt,
+            other => anyhow::bail!("no genotype: {other:?}"),
+        };
+        ensure!(called == people.genotype(u32::try_from(victim)?, variant), "variant {variant}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keyholders_answer_nothing_but_the_order_and_the_preparations_that_were_signed() -> Result<()> {
     let scene = Scene::set(small_floors()).await?;
@@ -121,6 +138,10 @@ async fn keyholders_answer_nothing_but_the_order_and_the_preparations_that_were_
     // Forged lists, lists of another order, the own list or all others missing.
     let mut forged = prepared.clone();
     forged[2].excluded_slots = vec![3];
+    // A list that leaves only one person to be counted.
+    const VICTIM: u64 = 7;
+    let mut alone = prepared.clone();
+    alone[2].excluded_slots = (0..24).filter(|slot| *slot != VICTIM).collect();
     let mut grafted = prepared.clone();
     grafted[1] = other_prepared[1].clone();
     for keyholder in KeyholderIndex::ALL {
@@ -129,9 +150,9 @@ async fn keyholders_answer_nothing_but_the_order_and_the_preparations_that_were_
         check("other variants", market.commit(keyholder, &other_variants, &prepared).await, "ORDER_MISMATCH")?;
         check("another key", market.commit(keyholder, &other_key, &prepared).await, "ORDER_MISMATCH")?;
         check("a forged list", market.commit(keyholder, &asked, &forged).await, "BAD_SIGNATURE")?;
+        check("a list of all but one", market.commit(keyholder, &asked, &alone).await, "BAD_SIGNATURE")?;
         check("another order's list", market.commit(keyholder, &asked, &grafted).await, "ORDER_MISMATCH")?;
-        let alone = &prepared[place..=place];
-        check("one list", market.commit(keyholder, &asked, alone).await, "STEP_MISSING")?;
+        check("one list", market.commit(keyholder, &asked, &prepared[place..=place]).await, "STEP_MISSING")?;
         let without: Vec<_> = prepared.iter().filter(|list| list.keyholder as usize != place + 1).cloned().collect();
         check("no own list", market.commit(keyholder, &asked, &without).await, "STEP_MISSING")?;
     }
@@ -149,6 +170,7 @@ async fn keyholders_answer_nothing_but_the_order_and_the_preparations_that_were_
     }
     scene.check_open(&placed).await?;
 
+    a_forged_cohort_of_one_is_a_genome_where_nobody_compares(&scene.people, usize::try_from(VICTIM)?)?;
     // Control: the same calls in order release each share once, with a settlement signature.
     let mut released = Vec::new();
     for keyholder in KeyholderIndex::ALL {

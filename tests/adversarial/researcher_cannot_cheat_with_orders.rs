@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use futures::future::join_all;
 use locus_client::{
-    ClientError, Network, account_state,
-    research::{AnswerError, Question, answer_request, open_answer},
+    ClientError, Network, OfferTerms, account_state,
+    research::{AnswerError, PlacedOrder, Question, answer_request, open_answer},
     statement,
 };
 use locus_commitment::{Address, Digest32, NetworkId};
@@ -13,7 +13,7 @@ use locus_ledger::{
     Amount, Audience, Order, RegistrationId, RequestTerms, TierSet, answer_request_hash, statement_request_hash,
 };
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
-use locus_service::reason_of;
+use locus_service::{Clock, reason_of};
 use locus_sharing::{KeyholderIndex, SharingError};
 use locus_tests::{
     Market, Party, People, ask, biomedical, first_variants, now_unix_s, question_of, small_floors, terms,
@@ -329,6 +329,52 @@ async fn orders_outside_of_the_contributors_terms_are_not_answered_and_cost_nobo
     }
     let admitted = market.buy_as(&market.biobank, &other.panel, &open(first_block)?, "1".parse()?).await?;
     assert_eq!(admitted.opened.cohort_size(), 24);
+    Ok(())
+}
+
+/// Cohort sizes that the keyholders commit to for an order, each by its own account.
+async fn sizes(market: &Market, placed: &PlacedOrder) -> Result<Vec<u32>> {
+    let asked = question_of(&market.researcher, placed);
+    let (mut prepared, mut sizes) = (Vec::new(), Vec::new());
+    for keyholder in KeyholderIndex::ALL {
+        prepared.push(market.prepare(keyholder, &asked).await?);
+    }
+    for keyholder in KeyholderIndex::ALL {
+        sizes.push(market.commit(keyholder, &asked, &prepared).await?.cohort_size);
+    }
+    Ok(sizes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_whose_offer_has_expired_since_it_was_posted_are_left_out_by_every_keyholder() -> Result<()> {
+    const LASTS_S: u64 = 600;
+    let clock = Clock::manual(now_unix_s());
+    let market = Market::start_changed(|config| {
+        config.parameters = small_floors();
+        config.clock = clock.clone();
+    })
+    .await?;
+    let people = People::new(24, 40, 61);
+    let staying = market.read_people("everyone", &people)?;
+    market.enrol(&market.biobank, &staying).await?;
+    let panel = &staying.panel;
+    let leaving = market.read_more_people("leaving", &people.next(30), panel)?;
+    let short = OfferTerms { expiry_unix_s: clock.now_unix_s() + LASTS_S, ..terms(panel)? };
+    market.enrol_on_terms(&market.clinic, &leaving, short).await?;
+    let question =
+        |variants| Ok::<_, anyhow::Error>(biomedical(first_variants(panel, variants)?, Tier::Open, "0.01".parse()?));
+    let order = async |variants| market.place(&market.researcher, &question(variants)?, "1".parse()?).await;
+
+    // Control: until the last second they are asked and counted.
+    clock.advance(LASTS_S - 1);
+    let paid_in_time = order(10).await?;
+    assert_eq!(sizes(&market, &order(11).await?).await?, [54; 3]);
+    clock.advance(1);
+    assert_eq!(sizes(&market, &order(12).await?).await?, [24; 3]);
+    let quote = market.quote(panel, &market.researcher, &question(13)?).await?;
+    assert_eq!((quote.cohort_size, quote.excluded), (24, vec![("offer expired".to_owned(), 30)]));
+    // What counts is when the order was paid.
+    assert_eq!(sizes(&market, &paid_in_time).await?, [54; 3]);
     Ok(())
 }
 

@@ -3,15 +3,11 @@
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use locus_client::{account_state, revoke, statement};
-use locus_commitment::{Address, DatasetContext, DatasetId, NetworkId};
-use locus_genomics::{
-    Declarations, Genotype, PackedGenotypes, PanelBlockIndex, PanelDigest, Plane, Purpose, PurposeCode,
-};
+use locus_genomics::{Declarations, Genotype, Purpose, PurposeCode};
 use locus_ledger::Amount;
 use locus_privacy::{Rho, SigmaSquared, Tier};
-use locus_rlwe::{DatasetKeys, Mask, SignedCounts};
+use locus_rlwe::SignedCounts;
 use locus_service::reason_of;
-use locus_sharing::{GenotypeDigest, MasterSecret};
 use locus_tests::{
     Dataset, Market, Party, People, Stage, ask, biomedical, first_variants, now_unix_s, question_of, small_floors,
 };
@@ -97,7 +93,7 @@ async fn repeat(
 /// With a nonce in the name of the question, every answer has fresh noise, and the mean of a thousand
 /// is the truth.
 fn averaging_control(people: &People) -> Result<()> {
-    let datasets = datasets(people)?;
+    let datasets = Dataset::of_people(people)?;
     let cohort: Vec<&Dataset> = datasets.iter().collect();
     let stage = Stage::new(VARIANTS, Some(SigmaSquared::per_share(VARIANTS, "0.01".parse()?)?))?;
     let truth: Vec<f64> = (0..VARIANTS).map(|variant| people.count(variant, Genotype::Het) as f64).collect();
@@ -116,28 +112,6 @@ fn averaging_control(people: &People) -> Result<()> {
     assert!(once > 20.0, "one answer is off by {once}");
     assert!(averaged < 3.0, "a thousand answers are off by {averaged}");
     Ok(())
-}
-
-/// Datasets of people without services.
-fn datasets(people: &People) -> Result<Vec<Dataset>> {
-    let master = MasterSecret::from_bytes([9; 32]);
-    let registrant = Address([2; 20]);
-    let count = people.numbers.end - people.numbers.start;
-    let dataset = |place: u32| -> Result<Dataset> {
-        let context = DatasetContext {
-            network: NetworkId { chain_id: 31_337, registry: Address([1; 20]) },
-            registrant,
-            dataset: DatasetId::derive(registrant, 7, place),
-            panel: PanelDigest([4; 32]),
-            version: 1,
-        };
-        let packed: PackedGenotypes = (0..people.variants).map(|variant| people.genotype(place, variant)).collect();
-        let digest = GenotypeDigest::of_packed(packed.as_bytes());
-        let keys = DatasetKeys::derive(&master, &context, &digest);
-        let body = keys.encrypt(Mask::v1(), PanelBlockIndex(0), Plane::Calls, packed.as_bytes())?;
-        Ok(Dataset { context, secrets: keys.secrets().clone(), body })
-    };
-    (0..count).map(dataset).collect()
 }
 
 const VICTIMS: usize = 200;
@@ -177,7 +151,7 @@ fn called_by_differencing(people: &People, datasets: &[Dataset], stage: &Stage) 
 fn two_cohorts_that_differ_by_one_person_do_not_tell_that_persons_genotypes() -> Result<()> {
     // Genotypes are uniform over three values, so guessing is right in a third of the cases.
     let people = People::new(u32::try_from(VICTIMS)? + 1, DIFFERENCED, 47);
-    let datasets = datasets(&people)?;
+    let datasets = Dataset::of_people(&people)?;
     let rho: Rho = "0.01".parse()?;
     let noisy = Stage::new(DIFFERENCED, Some(SigmaSquared::per_share(DIFFERENCED, rho)?))?;
     let accuracy = called_by_differencing(&people, &datasets, &noisy)?;

@@ -111,12 +111,18 @@ impl Market {
 
     /// Starts everything in a fresh folder, with these privacy rules.
     pub async fn start_with(parameters: NetworkParameterValues) -> Result<Self> {
+        Self::start_changed(|config| config.parameters = parameters).await
+    }
+
+    /// Starts everything in a fresh folder, with the rules of the tests and what `change` makes of the rest.
+    pub async fn start_changed(change: impl FnOnce(&mut NodeConfig)) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let biobank = Party::create(&dir.path().join("biobank"))?;
         let clinic = Party::create(&dir.path().join("clinic"))?;
         let researcher = Party::create(&dir.path().join("researcher"))?;
         let mut config = NodeConfig::new(&dir.path().join("market"));
-        config.parameters = parameters;
+        config.parameters = test_parameters();
+        change(&mut config);
         for (name, party) in [("biobank", &biobank), ("clinic", &clinic)] {
             let account = party.keys.accreditor()?.address();
             config.accreditors.push(Listed { account, name: name.to_owned() });

@@ -1,15 +1,16 @@
 //! The answer pipeline below the services, without any of their checks: what attacks are tried on
 //! when the defence is to be off, and where many answers are needed quickly.
 
+use crate::People;
 use anyhow::{Context as _, Result};
-use locus_commitment::{Address, DatasetBodyDigest, DatasetContext, Digest32, NetworkId};
-use locus_genomics::{PanelBlockIndex, PanelDigest, Plane, Slot};
+use locus_commitment::{Address, DatasetBodyDigest, DatasetContext, DatasetId, Digest32, NetworkId};
+use locus_genomics::{PackedGenotypes, PanelBlockIndex, PanelDigest, Plane, Slot};
 use locus_privacy::{CohortDigest, CohortEntry, PredicateBytes, Question, SigmaSquared, SlotMask, Tau};
 use locus_rlwe::{
-    Body, CombinedPlane, CounterRange, Mask, NoiseInput, RING_DIMENSION, RlweError, ShareSum, SignedCounts, combine,
-    partial_decryption, select_released,
+    Body, CombinedPlane, CounterRange, DatasetKeys, Mask, NoiseInput, RING_DIMENSION, RlweError, ShareSum,
+    SignedCounts, combine, partial_decryption, select_released,
 };
-use locus_sharing::{DatasetSecrets, NoiseKey, ShareIndex};
+use locus_sharing::{DatasetSecrets, GenotypeDigest, MasterSecret, NoiseKey, ShareIndex};
 
 /// One dataset as keyholders and aggregator hold it, for one panel block.
 #[derive(Clone)]
@@ -20,6 +21,29 @@ pub struct Dataset {
     pub secrets: DatasetSecrets,
     /// Its ciphertext on the calls plane.
     pub body: Body,
+}
+
+impl Dataset {
+    /// The datasets of people on a panel of one block.
+    pub fn of_people(people: &People) -> Result<Vec<Self>> {
+        let master = MasterSecret::from_bytes([9; 32]);
+        let registrant = Address([2; 20]);
+        let dataset = |place: u32| -> Result<Self> {
+            let context = DatasetContext {
+                network: NetworkId { chain_id: 31_337, registry: Address([1; 20]) },
+                registrant,
+                dataset: DatasetId::derive(registrant, 7, place),
+                panel: PanelDigest([4; 32]),
+                version: 1,
+            };
+            let packed: PackedGenotypes = (0..people.variants).map(|variant| people.genotype(place, variant)).collect();
+            let digest = GenotypeDigest::of_packed(packed.as_bytes());
+            let keys = DatasetKeys::derive(&master, &context, &digest);
+            let body = keys.encrypt(Mask::v1(), PanelBlockIndex(0), Plane::Calls, packed.as_bytes())?;
+            Ok(Self { context, secrets: keys.secrets().clone(), body })
+        };
+        (0..people.numbers.end - people.numbers.start).map(dataset).collect()
+    }
 }
 
 /// Whom to ask what, and with which noise.

@@ -8,13 +8,19 @@ use crate::{
     tag::Tag,
     tags::{FreshTag, RowTags},
 };
+use futures::{StreamExt as _, stream::FuturesOrdered};
 use locus_commitment::DatasetBodyDigest;
 use locus_store::{BodySum, Column, Manifest, PanelStore, Part, SlotSet};
 use std::{num::NonZeroUsize, sync::Arc};
 use tokio::task::{JoinError, JoinSet};
 
-/// Most objects that are summed at the same time by default; each needs about 1 MiB.
-const TASKS_MAX: usize = 8;
+/// Objects summed at the same time by default for every processor: more than one, so that while one is
+/// being opened others are summed.
+const TASKS_PER_PROCESSOR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+/// Most objects that are summed at the same time by default; each needs 1 to 5 MiB.
+const TASKS_MAX: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+/// Parts that are opened at the same time; an index is less than 1 MiB.
+const PARTS_OPENING: usize = 4;
 /// Objects whose tags wait to be kept together: 64 blocks of tags are 3 MiB.
 const UNKEPT_OBJECTS_MAX: usize = 64;
 
@@ -36,13 +42,13 @@ struct Query<'a> {
 }
 
 impl Engine {
-    /// An engine that keeps tags in `tags`, with the fastest kernel and as many tasks as there are
-    /// processors, at most 8.
+    /// An engine that keeps tags in `tags`, with the fastest kernel and four tasks for every
+    /// processor, at most 16.
     pub fn new(tags: RowTags) -> Self {
         let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
             kernel: Kernel::detect(),
-            tasks_max: processors.min(NonZeroUsize::MIN.saturating_add(TASKS_MAX - 1)),
+            tasks_max: processors.saturating_mul(TASKS_PER_PROCESSOR).min(TASKS_MAX),
             tags: Arc::new(tags),
         }
     }
@@ -125,9 +131,14 @@ impl Engine {
     ) -> Result<(Vec<Vec<u64>>, Vec<usize>), EngineError> {
         let mut sums = Sums::new(self.tags.clone(), query.panel, columns);
         let mut running = JoinSet::new();
-        for part in query.manifest.parts() {
-            let Some(selected) = select_part(query, part, columns).await? else { continue };
-            let selected = Arc::new(selected);
+        let mut parts = query.manifest.parts().iter();
+        let mut opening = FuturesOrdered::new();
+        loop {
+            opening.extend(
+                parts.by_ref().take(PARTS_OPENING - opening.len()).map(|part| select_part(query, part, columns)),
+            );
+            let Some(selected) = opening.next().await else { break };
+            let Some(selected) = selected?.map(Arc::new) else { continue };
             for (index, &column) in columns.iter().enumerate() {
                 if running.len() >= self.tasks_max.get() {
                     sums.add(running.join_next().await).await?;

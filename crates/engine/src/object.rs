@@ -99,7 +99,7 @@ async fn sum_by_plan(kernel: Kernel, part: &SelectedPart, column: Column) -> Res
     let PartPlan { from_total, windows } = &part.plan;
     let mut adding = Adding { kernel, sum: BodySum::zero() };
     if !windows.is_empty() {
-        let opened = part.reader.open_column(column).await?;
+        let opened = part.reader.column(column)?;
         adding = opened.visit(windows.clone(), adding).await?;
     }
     if !from_total {
@@ -118,7 +118,7 @@ async fn sum_rows(
     known: &[Option<Tag>],
 ) -> Result<ObjectSum, EngineError> {
     let digests = part.digests().await?.column(column).unwrap_or_default().to_vec();
-    let opened = part.reader.open_column(column).await?;
+    let opened = part.reader.column(column)?;
     let rows = part.positions.iter().zip(&part.datasets).zip(known);
     let rows = rows.map(|((&position, &(slot, dataset)), &known)| Row { position, slot, dataset, known });
     let checking = CheckingRows {

@@ -3,7 +3,10 @@
 use crate::stream::{AesStream, seeded_words};
 use locus_commitment::{Digest32, sha3_256};
 use locus_privacy::{DiscreteGaussian, SigmaSquared, UniformBytes, UniformWords};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Known answers: sigma^2, the first eight values, the word that follows 4096 values, and the digest
 /// of those 4096 values. The stream is AES-256-CTR under the key 00 01 .. 1f, from a zero block.
@@ -119,11 +122,10 @@ fn a_sample_takes_fewer_than_seventeen_words_on_average() {
     assert!((12.0..17.0).contains(&words_per_sample), "{words_per_sample}");
 }
 
-#[test]
-fn no_source_but_the_report_names_a_float() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut checked = 0;
-    let mut folders = vec![sources];
+/// Every source file below a folder, with its name.
+fn sources_below(folder: PathBuf) -> Vec<(String, String)> {
+    let mut sources = Vec::new();
+    let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("readable") {
             let path = entry.expect("readable").path();
@@ -131,16 +133,33 @@ fn no_source_but_the_report_names_a_float() {
                 folders.push(path);
                 continue;
             }
-            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
-            let text = fs::read_to_string(&path).expect("text");
-            let names_a_float = text.contains("f32") || text.contains("f64");
-            match name {
-                // Figures for people, and the frequencies that tests compare.
-                "report.rs" | "tests.rs" => assert!(names_a_float, "{name} is exempt without need"),
-                _ => assert!(!names_a_float, "{name} names a float"),
-            }
-            checked += 1;
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+            sources.push((name, fs::read_to_string(&path).expect("text")));
         }
     }
-    assert!(checked >= 12, "only {checked} files were found");
+    sources
+}
+
+fn names_a_float(source: &str) -> bool {
+    source.contains("f32") || source.contains("f64")
+}
+
+#[test]
+fn no_source_but_the_report_names_a_float() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = sources_below(here.join("src"));
+    assert!(own.len() >= 12, "only {} files were found", own.len());
+    for (name, text) in &own {
+        match name.as_str() {
+            // Figures for people, and the frequencies that tests compare.
+            "report.rs" | "tests.rs" => assert!(names_a_float(text), "{name} is exempt without need"),
+            _ => assert!(!names_a_float(text), "{name} names a float"),
+        }
+    }
+    // Where the noise is drawn for ciphertexts and added to them.
+    let of_ciphertexts = sources_below(here.join("../rlwe/src"));
+    assert!(of_ciphertexts.len() >= 18, "only {} files were found", of_ciphertexts.len());
+    for (name, text) in &of_ciphertexts {
+        assert!(!names_a_float(text), "{name} of rlwe names a float");
+    }
 }

@@ -4,8 +4,8 @@ use crate::error::StoreError;
 use bytes::Bytes;
 use locus_genomics::PanelDigest;
 use object_store::{
-    GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, aws::AmazonS3ConfigKey,
-    azure::AzureConfigKey, gcp::GoogleConfigKey, local::LocalFileSystem, memory::InMemory, path::Path,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, aws::AmazonS3ConfigKey, azure::AzureConfigKey,
+    gcp::GoogleConfigKey, local::LocalFileSystem, memory::InMemory, path::Path,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -163,15 +163,10 @@ impl Store {
     }
 
     /// The file that holds object `name`, when the store is a local directory.
-    pub(crate) async fn open_file(&self, name: &Path) -> Result<Option<std::fs::File>, StoreError> {
-        if self.local_root.is_none() {
-            return Ok(None);
-        }
-        let found = self.inner.get(name).await.map_err(|error| StoreError::backend(name, error))?;
-        match found.payload {
-            GetResultPayload::File(file, _) => Ok(Some(file)),
-            GetResultPayload::Stream(_) => Ok(None),
-        }
+    pub(crate) fn local_file(&self, name: &Path) -> Option<PathBuf> {
+        let mut file = self.local_root.clone()?;
+        file.extend(name.parts().map(|part| part.as_ref().to_owned()));
+        Some(file)
     }
 
     /// Length and age of object `name`.
@@ -191,11 +186,10 @@ impl Store {
     /// entries that lead to them. Other stores are durable when a write returns.
     pub(crate) async fn persist(&self, names: Vec<Path>) -> Result<(), StoreError> {
         let Some(root) = self.local_root.clone() else { return Ok(()) };
+        let files: Vec<PathBuf> = names.iter().filter_map(|name| self.local_file(name)).collect();
         blocking(move || {
             let mut directories = BTreeSet::new();
-            for name in names {
-                let mut file = root.clone();
-                file.extend(name.parts().map(|part| part.as_ref().to_owned()));
+            for file in files {
                 sync(&file)?;
                 let above = file.ancestors().skip(1).take_while(|folder| folder.starts_with(&root));
                 directories.extend(above.map(PathBuf::from));

@@ -29,7 +29,7 @@ use locus_archive::{ArchiveDeps, ArchiveHandle};
 use locus_commitment::Address;
 use locus_exchange::{ExchangeDeps, ExchangeHandle};
 use locus_keyholder::{KeyholderDeps, KeyholderHandle};
-use locus_ledger::{Chain, ChainConfig, ChainError, Contracts, EmbeddedChain, LedgerError, SystemClock};
+use locus_ledger::{Chain, ChainConfig, ChainError, Contracts, EmbeddedChain, LedgerError};
 use locus_privacy::NetworkParameterValues;
 use locus_service::{Clock, Connector, Listen, ServeError, ServerHandle, ServerOptions, serve};
 use locus_sharing::KeyholderIndex;
@@ -146,6 +146,8 @@ pub struct NodeConfig {
     pub parameters: NetworkParameterValues,
     /// Whether to describe the services by gRPC reflection.
     pub reflection: bool,
+    /// The time of all services and of the chain.
+    pub clock: Clock,
 }
 
 impl NodeConfig {
@@ -160,7 +162,17 @@ impl NodeConfig {
             researchers: Vec::new(),
             parameters: NetworkParameterValues { test_network: true, ..NetworkParameterValues::default() },
             reflection: false,
+            clock: Clock::system(),
         }
+    }
+}
+
+/// A service's clock as that of the chain.
+struct ChainClock(Clock);
+
+impl locus_ledger::Clock for ChainClock {
+    fn unix_s(&self) -> u64 {
+        self.0.now_unix_s()
     }
 }
 
@@ -205,21 +217,23 @@ impl Node {
         let data_dir = config.data_dir.clone();
         let lock = folder::FolderLock::take(&data_dir)?;
         let journal = data_dir.join(JOURNAL_FILE);
-        let chain = EmbeddedChain::open(&journal, &ChainConfig::new(CHAIN_ID), Arc::new(SystemClock))?;
+        let chain =
+            EmbeddedChain::open(&journal, &ChainConfig::new(CHAIN_ID), Arc::new(ChainClock(config.clock.clone())))?;
         let operator = folder::operator_key(&data_dir)?;
         let sender = Chain::embedded(chain.clone(), Some(&operator));
         let Deployed { contracts, keys } = deployment::load_or_deploy(&config, &sender).await?;
         let store = open_objects(&config)?;
         let folders = KeyholderIndex::ALL.map(|index| deployment::keyholder_folder(&data_dir, index));
         let listen = config.listen.map(|listen| listen.keyholders);
-        let keyholders = start_keyholders(&chain, contracts, keys, &folders, listen, config.reflection).await?;
+        let keyholders =
+            start_keyholders(&chain, contracts, keys, &folders, listen, config.reflection, &config.clock).await?;
         let keyholder_connectors = keyholders.each_ref().map(KeyholderHandle::connector);
 
         let exchange_deps = ExchangeDeps {
             chain: sender,
             contracts,
             data_dir: data_dir.join("exchange"),
-            clock: Clock::system(),
+            clock: config.clock.clone(),
             poll_period: CHAIN_PERIOD,
         };
         let exchange = locus_exchange::start_with(exchange_deps, Listen::InProcess, false)
@@ -233,7 +247,7 @@ impl Node {
             keyholders: keyholder_connectors.clone(),
             proof_keys_dir: None,
             limits: locus_archive::Limits::default(),
-            clock: Clock::system(),
+            clock: config.clock.clone(),
         };
         let archive = locus_archive::start_with(archive_deps, Listen::InProcess, false)
             .await
@@ -246,7 +260,7 @@ impl Node {
             keyholders: keyholder_connectors.clone(),
             exchange: exchange.connector(),
             limits: locus_aggregator::Limits::default(),
-            clock: Clock::system(),
+            clock: config.clock.clone(),
         };
         let aggregator = locus_aggregator::start_with(aggregator_deps, Listen::InProcess, false)
             .await
@@ -375,6 +389,7 @@ async fn start_keyholders(
     folders: &[PathBuf; 3],
     listen: Option<[SocketAddr; 3]>,
     reflection: bool,
+    clock: &Clock,
 ) -> Result<[KeyholderHandle; 3], NodeError> {
     let [first_keys, second_keys, third_keys] = keys;
     let [first, second, third] = KeyholderIndex::ALL;
@@ -388,7 +403,7 @@ async fn start_keyholders(
             proof_keys_dir: None,
             chain: Chain::embedded(chain.clone(), None),
             contracts,
-            clock: Clock::system(),
+            clock: clock.clone(),
         };
         let listen = listen.map_or(Listen::InProcess, |addresses| Listen::Tcp(addresses[index.position()]));
         let failed = |error| NodeError::Keyholder { index: index.get(), source: Box::new(error) };

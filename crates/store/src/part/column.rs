@@ -16,10 +16,18 @@ use crate::{
 use bytes::Bytes;
 use locus_commitment::BodyDigest;
 use object_store::path::Path;
-use std::{fs::File, ops::Range, sync::Arc};
+use std::{cell::RefCell, fs::File, ops::Range, path::PathBuf, sync::Arc};
 
 /// Bodies that are read from a file at once: 512 KiB, half of a usual second-level cache.
 const BODIES_AT_ONCE: usize = 16;
+/// Where the buffer begins: at a page, because copies to odd places are slower.
+const BUFFER_ALIGNMENT: usize = 4096;
+
+thread_local! {
+    /// What this thread reads files into. Fresh memory for every object would cost as much as a
+    /// twentieth of the reading.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What is done with bodies as they are read.
 pub trait BodyVisitor: Send + 'static {
@@ -40,7 +48,7 @@ pub struct ColumnReader {
 
 #[derive(Debug)]
 enum Source {
-    File(File),
+    File(PathBuf),
     Ranges(Store),
 }
 
@@ -72,14 +80,14 @@ impl OpenColumn {
 }
 
 impl PartReader {
-    /// Opens `column` for reading. Nothing that is read is checked but the lengths.
+    /// Where to read `column` from. Nothing that is read is checked but the lengths.
     ///
     /// # Errors
-    /// When the object is missing.
-    pub async fn open_column(&self, column: Column) -> Result<ColumnReader, StoreError> {
+    /// When the panel has no such column.
+    pub fn column(&self, column: Column) -> Result<ColumnReader, StoreError> {
         self.shape().position(column)?;
         let name = self.names().bodies(self.part().name, column);
-        let source = match self.store().open_file(&name).await? {
+        let source = match self.store().local_file(&name) {
             Some(file) => Source::File(file),
             None => Source::Ranges(self.store().clone()),
         };
@@ -104,10 +112,34 @@ impl ColumnReader {
         }
         let Self { column, source } = self;
         match source {
-            Source::File(file) => blocking(move || visit_file(&column, &file, &windows, visitor)).await?,
+            // Opened, read and summed in one go: each change of threads costs as much as reading a few bodies.
+            Source::File(path) => {
+                let read = move |buffer: &mut [BodyBytes]| {
+                    let file = open_file(&column, &path)?;
+                    visit_file(&column, &file, &windows, visitor, buffer)
+                };
+                blocking(|| with_buffer(read)).await?
+            }
             Source::Ranges(store) => visit_ranges(&column, &store, &windows, visitor).await,
         }
     }
+}
+
+fn open_file(column: &OpenColumn, path: &std::path::Path) -> Result<File, StoreError> {
+    File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => StoreError::MissingObject { name: column.name.to_string() },
+        _ => StoreError::LocalFile { name: column.name.to_string(), source: error },
+    })
+}
+
+/// Lends this thread's buffer of [`BODIES_AT_ONCE`] bodies to `work`.
+fn with_buffer<T>(work: impl FnOnce(&mut [BodyBytes]) -> T) -> T {
+    BUFFER.with_borrow_mut(|bytes| {
+        bytes.resize(BUFFER_ALIGNMENT + BODIES_AT_ONCE * BODY_BYTES, 0);
+        let start = bytes.as_ptr().align_offset(BUFFER_ALIGNMENT).min(BUFFER_ALIGNMENT);
+        let (bodies, _) = bytes[start..].as_chunks_mut();
+        work(&mut bodies[..BODIES_AT_ONCE])
+    })
 }
 
 fn visit_file<V: BodyVisitor>(
@@ -115,8 +147,8 @@ fn visit_file<V: BodyVisitor>(
     file: &File,
     windows: &[ReadWindow],
     mut visitor: V,
+    buffer: &mut [BodyBytes],
 ) -> Result<V, StoreError> {
-    let mut buffer = vec![[0; BODY_BYTES]; BODIES_AT_ONCE];
     let mut positions = Vec::with_capacity(BODIES_AT_ONCE);
     for run in windows.iter().flat_map(ReadWindow::runs) {
         let mut rest = run.clone();
@@ -136,7 +168,7 @@ fn visit_file<V: BodyVisitor>(
             positions.extend(piece);
             rest.start += count;
             if positions.len() == BODIES_AT_ONCE {
-                visitor.visit(&positions, &buffer)?;
+                visitor.visit(&positions, buffer)?;
                 positions.clear();
             }
         }

@@ -112,7 +112,11 @@ async fn accounts_are_listed_at_any_start_and_once() {
     config.accreditors = vec![one.clone()];
     Node::start(config.clone()).await.expect("starts").shutdown().await;
     let blocks = |dir: &Path| {
-        let chain = EmbeddedChain::open(&dir.join(JOURNAL_FILE), &ChainConfig::new(CHAIN_ID), Arc::new(SystemClock));
+        let chain = EmbeddedChain::open(
+            &dir.join(JOURNAL_FILE),
+            &ChainConfig::new(CHAIN_ID),
+            Arc::new(locus_ledger::SystemClock),
+        );
         chain.expect("opens").head_number()
     };
     let after_first = blocks(dir.path());
