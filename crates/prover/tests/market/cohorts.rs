@@ -47,7 +47,7 @@ impl Stage {
         let market = Market::deploy(Backend::embedded()).await;
         let roots = scene::play_into_root(&market).await;
         let panel = roots.mirror().follow().await.expect("it follows");
-        let prover = market.cohort_prover(roots.mirror(), CohortBook::in_memory().unwrap());
+        let prover = market.cohort_prover(roots.mirror(), CohortBook::in_memory().expect("memory is there"));
         Self { market, prover, panel }
     }
 
@@ -175,17 +175,17 @@ fn shard_zero(
     let groups = groups_of_registrations(REGISTRATIONS.map(|(id, count)| (RegistrationId(id), count)));
     let mut selected = vec![[false; 5]; shape.groups()];
     for dataset in datasets {
-        let ordinal = usize::try_from(dataset.ordinal).unwrap();
-        let first = usize::try_from(groups[&dataset.registration].first_group).unwrap();
+        let ordinal = usize::try_from(dataset.ordinal).expect("a small number");
+        let first = usize::try_from(groups[&dataset.registration].first_group).expect("a small number");
         selected[first + ordinal / 5][ordinal % 5] = true;
     }
-    let blinding = decode_field(&[7; 32]).unwrap();
+    let blinding = decode_field(&[7; 32]).expect("it is canonical");
     let path = tree.path(shape.shard_levels(), 0);
     let witness = CohortWitness { groups: tree.shard(shape.shard_levels(), 0), selected, blinding, path };
-    let policy = CohortPolicy::from_bits(statement.policy).unwrap();
+    let policy = CohortPolicy::from_bits(statement.policy).expect("it is a policy");
     let before = CohortState::empty();
     let after = witness.advance(&before, 0, policy);
-    let condition = decode_field(&statement.condition.0).unwrap();
+    let condition = decode_field(&statement.condition.0).expect("it is canonical");
     let price_max = statement.price_max_units;
     (CohortPublic { root: tree.root(), shard: 0, policy, condition, price_max, before, after }, witness)
 }

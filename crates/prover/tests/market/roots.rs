@@ -12,10 +12,10 @@ use locus_prover::{PanelTree, ProverError, ProvingTurn, RootProgress, RootProver
 /// The mirror's roots, present and past, are the contract's; and so is a mirror that starts from nothing.
 async fn equals_the_chain(market: &Market, tree: &PanelTree) {
     let registry = market.seen_by(STRANGER).await;
-    assert_eq!(registry.taken_operations(PANEL).await.unwrap(), tree.taken());
+    assert_eq!(registry.taken_operations(PANEL).await.expect("the roots answer"), tree.taken());
     let fresh = market.mirror(STRANGER).await.follow().await.expect("it follows");
     for sequence in 0..=tree.sequence() {
-        let root = registry.root_at(PANEL, sequence).await.unwrap();
+        let root = registry.root_at(PANEL, sequence).await.expect("the roots answer");
         assert_eq!((tree.root_at(sequence), fresh.root_at(sequence)), (Some(root), Some(root)), "root {sequence}");
     }
     assert_eq!((fresh.taken(), fresh.waiting_operations()), (tree.taken(), tree.waiting_operations()));
