@@ -2,7 +2,8 @@
 
 use crate::{domain::DST_TREE_NODE, field::Fr, field::domain_tag, poseidon};
 use ark_ff::AdditiveGroup;
-use std::{collections::BTreeMap, sync::OnceLock};
+use imbl::OrdMap;
+use std::sync::OnceLock;
 
 pub mod r1cs;
 
@@ -44,12 +45,13 @@ impl MerklePath {
     }
 }
 
-/// A tree of `depth` levels, 16^depth leaves; leaves that were never set are zero.
+/// A tree of `depth` levels, 16^depth leaves; leaves that were never set are zero. A clone shares what
+/// neither changes afterwards, so keeping a past tree costs the nodes that changed since.
 #[derive(Clone)]
 pub struct MerkleTree {
     depth: usize,
     /// Nodes that differ from the empty tree, by level (0: leaves) and place.
-    levels: Vec<BTreeMap<u32, Fr>>,
+    levels: Vec<OrdMap<u32, Fr>>,
     /// The node of an empty subtree, by level.
     empty: Vec<Fr>,
 }
@@ -65,7 +67,7 @@ impl MerkleTree {
         for level in 0..depth {
             empty.push(node(&[empty[level]; ARITY]));
         }
-        Self { depth, levels: vec![BTreeMap::new(); depth + 1], empty }
+        Self { depth, levels: vec![OrdMap::new(); depth + 1], empty }
     }
 
     /// Levels between a leaf and the root.
@@ -155,5 +157,15 @@ mod tests {
         assert_eq!(forward.root(), backward.root());
         backward.set(33, Fr::from(1u64));
         assert_ne!(forward.root(), backward.root());
+    }
+
+    #[test]
+    fn a_clone_stays_as_it_was() {
+        let mut tree = MerkleTree::new(2);
+        (0..40).for_each(|place| assert!(tree.set(place, Fr::from(u64::from(place)))));
+        let (before, root) = (tree.clone(), tree.root());
+        tree.set(7, Fr::from(1u64));
+        assert_ne!(tree.root(), root);
+        assert_eq!((before.root(), before.at(0, 7)), (root, Fr::from(7u64)));
     }
 }

@@ -30,7 +30,7 @@ pub use ledger::{
 pub use payouts::{PayoutProof, PayoutTree};
 pub use proven::{
     Ciphertexts, Cohort, CohortChoice, CohortId, CohortStatement, CohortStep, EVENT_WORDS, OperationQueue, PROOF_BYTES,
-    QueuePlace, QueuedOperation, RootBatch, RootSlice, TakenOperations, cohort_id, next_slices,
+    QueuePlace, QueuedOperation, RootBatch, RootMove, RootSlice, TakenOperations, cohort_id, next_slices,
 };
 pub use requests::{RequestTerms, answer_request_hash, statement_request_hash};
 pub use types::{

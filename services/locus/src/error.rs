@@ -1,6 +1,9 @@
 //! Why a command stops, and with which exit code.
 
-use crate::{commands::DeployError, node::NodeError};
+use crate::{
+    commands::{DeployError, RootsError},
+    node::NodeError,
+};
 use locus_client::{ClientError, FileError, KeystoreError, enrol::EnrolError, research::AnswerError};
 use locus_genomics::{DataUseError, PanelDecodeError, PanelTextError, SelectionError};
 use locus_intake::IntakeError;
@@ -32,6 +35,9 @@ pub enum CommandError {
     /// The market is not deployed.
     #[error(transparent)]
     Deploy(#[from] DeployError),
+    /// A root is not moved or shown.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     /// A certificate is not issued.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

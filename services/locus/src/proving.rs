@@ -31,6 +31,17 @@ pub(crate) async fn proving_key(
     off_the_event_loop(load).await
 }
 
+/// The proving key of root updates, for a test network or a real one.
+pub(crate) async fn update_key(
+    is_test_network: bool,
+    folder: Option<&Path>,
+    bars: &Arc<Bars>,
+) -> Result<ProvingKey, CommandError> {
+    let (folder, bars) = (folder_or_default(folder), bars.clone());
+    let note = move |stage| show(&bars, stage);
+    off_the_event_loop(move || proving::proving_key_of(is_test_network, &folder, Statement::Update, note)).await
+}
+
 fn folder_or_default(folder: Option<&Path>) -> PathBuf {
     folder.map_or_else(proving::default_proof_keys, Path::to_path_buf)
 }
