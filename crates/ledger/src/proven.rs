@@ -24,6 +24,19 @@ pub struct Ciphertexts {
     pub proven: bool,
 }
 
+impl Ciphertexts {
+    /// From the encoded commitments: x, then y, 32 bytes each, big endian.
+    pub fn of_points(points: &[[u8; 64]], proven: bool) -> Self {
+        let coordinates = |point: &[u8; 64]| {
+            let (mut x, mut y) = ([0; 32], [0; 32]);
+            x.copy_from_slice(&point[..32]);
+            y.copy_from_slice(&point[32..]);
+            [FieldBytes(x), FieldBytes(y)]
+        };
+        Self { commitments: points.iter().map(coordinates).collect(), proven }
+    }
+}
+
 /// A queue of operations: events are taken from it in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OperationQueue {
@@ -270,6 +283,17 @@ pub struct CohortChoice {
     pub proven_only: bool,
     /// Most that a dataset costs, in units of 10^10 base units.
     pub price_max_units: u64,
+}
+
+/// The cohort that an order settles on, with what only the parties say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CohortEvidence {
+    /// What the order does not say.
+    pub choice: CohortChoice,
+    /// Whether the researcher was accredited when the order opened.
+    pub researcher_accredited: bool,
+    /// The cohort that was proven.
+    pub cohort: Cohort,
 }
 
 pub(crate) fn field_word(value: &FieldBytes) -> U256 {

@@ -33,6 +33,20 @@ pub struct ProvenRegistry {
     roots: Address,
 }
 
+impl Ledger {
+    /// Whether settlements of this market need a proven cohort; then every dataset is registered with a
+    /// commitment to its ciphertexts.
+    pub async fn settles_on_cohorts(&self) -> Result<bool, LedgerError> {
+        let verifier = self.contracts.verifier;
+        match self.chain.read(verifier, &CohortVerifier::rootsCall {}).await {
+            Ok(_) => Ok(true),
+            Err(LedgerError::Transport(error)) if error.as_error_resp().is_some() => Ok(false),
+            Err(LedgerError::Refused { .. } | LedgerError::UnexpectedAnswer) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl ProvenRegistry {
     /// Of a market; refused when its verifier knows of no roots.
     pub async fn open(ledger: Ledger) -> Result<Self, LedgerError> {
