@@ -145,6 +145,12 @@ pub(crate) struct UpArgs {
     /// Fewest people in a cohort, fixed at the first start
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) cohort_size_min: u32,
+    /// Settle orders on cohorts that are proven on the chain, fixed at the first start
+    #[arg(long)]
+    pub(crate) proven_cohorts: bool,
+    /// Folder of proving keys [default: locus/proof-keys in the user's folder for cached files]
+    #[arg(long, value_name = "DIR", requires = "proven_cohorts")]
+    pub(crate) proof_keys: Option<PathBuf>,
     /// Describe the services by gRPC reflection
     #[arg(long)]
     pub(crate) reflection: bool,

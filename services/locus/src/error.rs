@@ -29,6 +29,9 @@ pub enum CommandError {
     /// A key of the proofs cannot be used.
     #[error(transparent)]
     Proofs(#[from] locus_proofs::ProofsError),
+    /// Keys of a market that settles on proven cohorts cannot be used.
+    #[error("{0}")]
+    Proving(Box<locus_aggregator::ProverError>),
     /// The market does not start or stopped by itself.
     #[error(transparent)]
     Node(#[from] NodeError),

@@ -37,6 +37,12 @@ pub(crate) struct DeployArgs {
     /// Deploy a test network: rules may be less strict, anyone may have test tokens, and it says so
     #[arg(long)]
     pub(crate) test_network: bool,
+    /// Settle orders on cohorts that are proven on the chain
+    #[arg(long)]
+    pub(crate) proven_cohorts: bool,
+    /// Folder of the keys of the circuits, which a network for real use takes from a ceremony
+    #[arg(long, value_name = "DIR", requires = "proven_cohorts")]
+    pub(crate) proof_keys: Option<PathBuf>,
     /// Where to write the description of the market that every service reads
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,

@@ -4,12 +4,12 @@ use crate::{
     cli::{RootsAdvanceArgs, RootsArgs, RootsCommand},
     context::Context,
     error::CommandError,
-    node::{NodeError, read_key_file},
     progress::Bars,
     proving::update_key,
 };
 use locus_ledger::{
-    AccountKey, Chain, Contracts, DeploymentFile, EventSource as _, Ledger, LedgerError, ProvenRegistry,
+    AccountKey, Chain, Contracts, DeploymentFile, EventSource as _, KeyFileError, Ledger, LedgerError, ProvenRegistry,
+    read_key_file,
 };
 use locus_prover::{Circuits, PanelMirror, ProverError, ProvingTurn, RootProver};
 use serde_json::json;
@@ -33,6 +33,9 @@ pub enum RootsError {
     /// The market settles without proofs.
     #[error("the market has no roots: its settlements do not rest on proven cohorts ({0})")]
     NoRoots(#[source] LedgerError),
+    /// The key of the account that pays is not usable.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// The chain refuses or cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -49,7 +52,7 @@ pub(super) async fn run(command: &RootsCommand, context: &Context) -> Result<(),
 }
 
 async fn advance(args: &RootsAdvanceArgs, context: &Context) -> Result<(), CommandError> {
-    let operator = read_key_file(&args.operator_key).map_err(NodeError::from)?;
+    let operator = read_key_file(&args.operator_key).map_err(RootsError::from)?;
     let mirror = open(&args.roots, Some(&operator)).await?;
     let ledger = mirror.registry().ledger();
     let is_test_network = ledger.parameters().await.map_err(RootsError::from)?.values().test_network;
