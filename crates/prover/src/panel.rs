@@ -238,10 +238,8 @@ impl PanelTree {
             queue.take(&slices);
             events.extend(events_of(queue.kind, &slices)?);
         }
-        for event in &events {
-            next.present.apply(event).map_err(|violation| PanelError::Event { sequence, violation })?;
-            next.note(event);
-        }
+        next.present.apply_all(&events).map_err(|violation| PanelError::Event { sequence, violation })?;
+        events.iter().for_each(|event| next.note(event));
         if next.root() != step.root {
             return Err(PanelError::Root { sequence });
         }

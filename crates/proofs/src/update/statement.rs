@@ -14,7 +14,11 @@ use locus_commitment::{
     merkle::{LEVEL_BITS, MerklePath, MerkleTree},
     poseidon::hash_list,
 };
-use std::sync::{Arc, OnceLock};
+use rayon::prelude::*;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
 use thiserror::Error;
 
 /// Words of an event.
@@ -154,32 +158,53 @@ impl RegistryTree {
     /// # Errors
     /// The clause that the event violates; the tree is then unchanged.
     pub fn apply(&mut self, event: &RegistryEvent) -> Result<(), UpdateViolation> {
-        let (place, group) = match event {
-            RegistryEvent::Empty => return Ok(()),
-            RegistryEvent::Register { place, group } => {
-                if self.groups.contains_key(place) {
-                    return Err(UpdateViolation::Occupied(*place));
-                }
-                (*place, *group)
+        self.apply_all(std::slice::from_ref(event))
+    }
+
+    /// Applies events in their order, with every node hashed once.
+    ///
+    /// # Errors
+    /// The clause that the first wrong event violates; the tree is then unchanged.
+    pub fn apply_all(&mut self, events: &[RegistryEvent]) -> Result<(), UpdateViolation> {
+        let mut groups = self.groups.clone();
+        let mut changed = BTreeSet::new();
+        for event in events {
+            let Some(group) = changed_group(&groups, event)? else { continue };
+            let place = event.place();
+            if u64::from(place) >> (LEVEL_BITS * self.tree.depth()) != 0 {
+                return Err(UpdateViolation::Outside(place));
             }
-            RegistryEvent::SetOffer { place, offer } => {
-                let group = self.group(*place).ok_or(UpdateViolation::Vacant(*place))?;
-                (*place, Group { offer: *offer, ..*group })
-            }
-            RegistryEvent::Revoke { place, mask } => {
-                let mut group = *self.group(*place).ok_or(UpdateViolation::Vacant(*place))?;
-                for (live, revoked) in group.live.iter_mut().zip(mask) {
-                    *live &= !revoked;
-                }
-                (*place, group)
-            }
-        };
-        if !self.tree.set(place, group.leaf()) {
-            return Err(UpdateViolation::Outside(place));
+            groups.insert(place, Arc::new(group));
+            changed.insert(place);
         }
-        self.groups.insert(place, Arc::new(group));
+        let changed: Vec<(u32, &Arc<Group>)> =
+            changed.iter().filter_map(|place| Some((*place, groups.get(place)?))).collect();
+        let leaves: BTreeMap<u32, Fr> = changed.par_iter().map(|(place, group)| (*place, group.leaf())).collect();
+        // Every place was found in the tree.
+        self.tree.set_all(&leaves);
+        self.groups = groups;
         Ok(())
     }
+}
+
+/// The group that an event leaves at its place; `None` for an empty event.
+fn changed_group(groups: &OrdMap<u32, Arc<Group>>, event: &RegistryEvent) -> Result<Option<Group>, UpdateViolation> {
+    let found = |place: &u32| groups.get(place).ok_or(UpdateViolation::Vacant(*place));
+    Ok(Some(match event {
+        RegistryEvent::Empty => return Ok(None),
+        RegistryEvent::Register { place, .. } if groups.contains_key(place) => {
+            return Err(UpdateViolation::Occupied(*place));
+        }
+        RegistryEvent::Register { group, .. } => *group,
+        RegistryEvent::SetOffer { place, offer } => Group { offer: *offer, ..**found(place)? },
+        RegistryEvent::Revoke { place, mask } => {
+            let mut group = **found(place)?;
+            for (live, revoked) in group.live.iter_mut().zip(mask) {
+                *live &= !revoked;
+            }
+            group
+        }
+    }))
 }
 
 impl Default for RegistryTree {
