@@ -96,6 +96,7 @@ impl Scene {
         let datasets = upload.records.iter().enumerate().map(|(ordinal, record)| pb::EnrolDataset {
             leaf: record.leaf.clone(),
             share_commitments: record.share_commitments.clone(),
+            ciphertext_commitment: Default::default(),
             bodies: upload.bodies.values().map(|column| opening(&column[ordinal])).collect(),
         });
         let chunk = pb::EnrolChunk { first_ordinal: 0, datasets: datasets.collect(), sealed_seeds };
@@ -234,6 +235,7 @@ async fn register(
         registrant_signature: signature.to_bytes().to_vec().into(),
         accreditor_signature: Default::default(),
         attestations,
+        ..Default::default()
     };
     let registered = market.services.exchange.clone().register_datasets(request).await;
     Ok(registered.map(tonic::Response::into_inner))

@@ -134,7 +134,11 @@ fn messages() -> Vec<Target> {
         proven: true,
     };
     use archive::upload_datasets_request::Part;
-    let record = archive::DatasetRecord { leaf: Some(leaf.clone()), share_commitments: vec![6; 96].into() };
+    let record = archive::DatasetRecord {
+        leaf: Some(leaf.clone()),
+        share_commitments: vec![6; 96].into(),
+        ciphertext_commitment: vec![0; 64].into(),
+    };
     let uploads = [
         Part::Header(header),
         Part::Datasets(archive::DatasetChunk { first_ordinal: 0, datasets: vec![record] }),

@@ -164,6 +164,7 @@ impl Market {
     pub fn placed(&self, order: &Order, selection: &VariantSelection) -> PlacedOrder {
         let id: OrderId = order_id(order);
         let record = pb::AnswerRecord {
+            cohort_sums: Vec::new(),
             network: Some((&self.network.id()).into()),
             order_id: id.0.0.to_vec().into(),
             order: Some(order.into()),

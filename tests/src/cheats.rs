@@ -256,6 +256,7 @@ impl Market {
             keyholders: KeyholderIndex::ALL
                 .map(|keyholder| reach(keyholder).unwrap_or_else(|| Connector::Url(NOBODY.to_owned()))),
             exchange: self.node.connectors().exchange.clone(),
+            prover: None,
             limits: Limits { settle_wait_s: 5, ..Limits::default() },
             clock: Clock::system(),
         };
@@ -295,10 +296,23 @@ impl Market {
         commitments: &[pb::AnswerCommitment],
         payout_sequence: u64,
     ) -> Result<(Vec<pb::ReleasedShare>, bool), Status> {
+        self.release_on(keyholder, question, commitments, payout_sequence, None).await
+    }
+
+    /// Third step in a market that settles on proven cohorts.
+    pub async fn release_on(
+        &self,
+        keyholder: KeyholderIndex,
+        question: &pb::Question,
+        commitments: &[pb::AnswerCommitment],
+        payout_sequence: u64,
+        cohort: Option<pb::ProvenCohort>,
+    ) -> Result<(Vec<pb::ReleasedShare>, bool), Status> {
         let request = pb::ReleaseAnswerRequest {
             order_id: question.order_id.clone(),
             commitments: commitments.to_vec(),
             payout_sequence,
+            cohort,
         };
         let client = self.services.keyholders[keyholder.position()].clone();
         let mut stream = { client }.release_answer(request).await?.into_inner();

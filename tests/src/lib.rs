@@ -19,6 +19,7 @@ pub use upload::{Upload, body_digest, send, system_rng};
 
 use anyhow::{Result, ensure};
 use locus::node::{Listed, Node, NodeConfig};
+use locus_aggregator::ProverKeys;
 use locus_client::{
     DataFolder, Keystore, Network, NewKeys, NoProgress, OfferTerms, ServiceChannels, Services,
     enrol::{Accreditor as _, Contributor, EnrolInput, EnrolOptions, Enrolled, enrol},
@@ -32,6 +33,8 @@ use locus_intake::{
 };
 use locus_ledger::{Amount, Audience, OfferPrices, TierSet};
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
+use locus_proofs::keys::KeyStore;
+use locus_prover::{Circuits, MarketKeys};
 use locus_service::connect;
 use std::{
     collections::BTreeMap,
@@ -116,7 +119,19 @@ impl Market {
 
     /// Starts everything in a fresh folder, with the rules of the tests and what `change` makes of the rest.
     pub async fn start_changed(change: impl FnOnce(&mut NodeConfig)) -> Result<Self> {
+        Self::start_in(tempfile::tempdir()?, change).await
+    }
+
+    /// Starts a market whose orders settle on proven cohorts, with small circuits.
+    pub async fn start_proven(parameters: NetworkParameterValues) -> Result<Self> {
         let dir = tempfile::tempdir()?;
+        let folder = dir.path().join("proof-keys");
+        let market = MarketKeys::development(&KeyStore::new(&folder), Circuits::small()?, |_| ())?;
+        let prover = Some(ProverKeys { market, folder });
+        Self::start_in(dir, |config| (config.parameters, config.prover) = (parameters, prover)).await
+    }
+
+    async fn start_in(dir: TempDir, change: impl FnOnce(&mut NodeConfig)) -> Result<Self> {
         let biobank = Party::create(&dir.path().join("biobank"))?;
         let clinic = Party::create(&dir.path().join("clinic"))?;
         let researcher = Party::create(&dir.path().join("researcher"))?;

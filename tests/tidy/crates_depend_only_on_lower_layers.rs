@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("locus-ledger", 1),
     ("locus-engine", 2),
     ("locus-cohort", 2),
+    ("locus-prover", 2),
     ("locus-client", 2),
     ("locus-service", 2),
     ("locus-archive", 3),

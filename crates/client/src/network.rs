@@ -102,7 +102,8 @@ impl Network {
 
     fn check_same(&self, known: &Self, file: &Path) -> Result<(), Box<NetworkChanged>> {
         let (now, then) = (&self.info, &known.info);
-        let what = if now.contracts != then.contracts || now.token_name != then.token_name {
+        let kind = |info: &NetworkInfo| (info.contracts, info.token_name.clone(), info.settles_on_cohorts);
+        let what = if kind(now) != kind(then) {
             "set of contracts"
         } else if now.parameters != then.parameters {
             "set of privacy rules"
@@ -137,6 +138,12 @@ impl Network {
     /// EIP-712 name of the payment token.
     pub fn token_name(&self) -> &str {
         &self.info.token_name
+    }
+
+    /// Whether orders settle on cohorts that are proven on the chain; then datasets are registered with
+    /// commitments to their ciphertexts.
+    pub fn settles_on_cohorts(&self) -> bool {
+        self.info.settles_on_cohorts
     }
 
     /// Everything, as the exchange describes it.

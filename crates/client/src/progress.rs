@@ -31,8 +31,12 @@ pub enum Stage {
     Summing,
     /// The keyholders release their shares.
     Releasing,
+    /// The cohort is proven on the chain.
+    ProvingCohort,
     /// The contributors are paid.
     Settling,
+    /// Fetching what the cohort's ciphertexts add up to.
+    Opening,
     /// Something that this client has no word for.
     Working,
 }
@@ -55,6 +59,7 @@ impl Stage {
             "agreeing on the cohort" => Self::AgreeingOnCohort,
             "summing" => Self::Summing,
             "releasing" => Self::Releasing,
+            "proving the cohort" => Self::ProvingCohort,
             "settling" => Self::Settling,
             _ => Self::Working,
         }
@@ -77,7 +82,9 @@ impl fmt::Display for Stage {
             Self::AgreeingOnCohort => "agreeing on the cohort",
             Self::Summing => "summing",
             Self::Releasing => "releasing",
+            Self::ProvingCohort => "proving the cohort",
             Self::Settling => "settling",
+            Self::Opening => "fetching the cohort's sums",
             Self::Working => "working",
         })
     }

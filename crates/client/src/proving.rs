@@ -24,20 +24,32 @@ pub fn default_proof_keys() -> PathBuf {
     cache.unwrap_or_else(std::env::temp_dir).join("locus").join("proof-keys")
 }
 
-/// The proving key of a statement on this network, from `folder`. Takes seconds when it has to be made;
-/// `note` hears of it.
+/// The proving key of a statement on this network: see [`proving_key_of`].
 ///
 /// # Errors
-/// [`ClientError::Proofs`] for a key that is not there or cannot be used, such as a development key on a
-/// real network.
+/// Those of [`proving_key_of`].
 pub fn proving_key(
     network: &Network,
     folder: &Path,
     statement: Statement,
     note: impl FnMut(KeyStage),
 ) -> Result<ProvingKey, ClientError> {
+    proving_key_of(network.parameters().values().test_network, folder, statement, note)
+}
+
+/// The proving key of a statement on a test network or a real one, from `folder`. Takes seconds when it has to be
+/// made; `note` hears of it.
+///
+/// # Errors
+/// [`ClientError::Proofs`] for a key that is not there or cannot be used, such as a development key on a
+/// real network.
+pub fn proving_key_of(
+    is_test_network: bool,
+    folder: &Path,
+    statement: Statement,
+    note: impl FnMut(KeyStage),
+) -> Result<ProvingKey, ClientError> {
     let missing = || ClientError::ProvingKeyMissing { circuit: statement.circuit(), folder: folder.to_owned() };
-    let is_test_network = network.parameters().values().test_network;
     if !is_test_network {
         let store = KeyStore::new(folder);
         let key = NetworkKeys::new(Some(folder), false).circuit_key(statement)?.ok_or_else(missing)?;

@@ -3,6 +3,7 @@
 mod answer;
 mod file;
 mod open;
+mod opening;
 mod order;
 mod quote;
 mod table;
@@ -10,6 +11,7 @@ mod table;
 pub use answer::{answer_request, fetch_answer};
 pub use file::{ANSWER_FILE_VERSION, load_record, save_record};
 pub use open::{AnswerError, OpenedAnswer, VerifiedAnswer, open_answer, verify_answer};
+pub use opening::fetch_cohort_sums;
 pub use order::{OrderTerms, PlacedOrder, load_order, place_order, refund_order};
 pub use quote::{Quote, quote};
 pub use table::{VariantCounts, write_json_lines, write_tsv};

@@ -62,6 +62,7 @@ pub(crate) fn network_info() -> NetworkInfo {
         committee: [member(one, first), member(two, second), member(three, third)],
         committee_epoch: 3,
         token_name: "Test".to_owned(),
+        settles_on_cohorts: false,
     }
 }
 

@@ -1,6 +1,9 @@
 //! Clauses 1 to 3: who may answer an order.
 
-use crate::members::Member;
+use crate::{
+    members::Member,
+    proven::{holds_all_day, is_provable},
+};
 use locus_commitment::Digest32;
 use locus_genomics::{ConditionMatch, DataUse, Purpose, VariantSelection};
 use locus_ledger::{Audience, ChainView, Offer, Order, RegistrationRecord};
@@ -27,6 +30,8 @@ pub enum ExclusionReason {
     BlocksNotOffered,
     /// The batch is too small for exact answers.
     BatchTooSmallForExact,
+    /// No proof can cover the offer, in a market that settles on proven cohorts.
+    NotProvable,
 }
 
 impl fmt::Display for ExclusionReason {
@@ -39,13 +44,27 @@ impl fmt::Display for ExclusionReason {
             Self::BuyerNotAdmitted => "buyer not admitted",
             Self::BlocksNotOffered => "panel blocks not offered",
             Self::BatchTooSmallForExact => "batch too small for exact answers",
+            Self::NotProvable => "offer that no cohort proof can cover",
         })
     }
+}
+
+/// A market as one party sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Market<'a> {
+    /// Its chain.
+    pub view: &'a ChainView,
+    /// Its privacy rules.
+    pub parameters: &'a NetworkParameters,
+    /// Whether orders settle on proven cohorts.
+    pub settles_on_cohorts: bool,
 }
 
 /// Datasets that may answer an order, ascending by registry slot.
 #[derive(Debug, Clone, Default)]
 pub struct Eligible {
+    /// Whether orders settle on proven cohorts.
+    pub settles_on_cohorts: bool,
     /// Those that may.
     pub members: Vec<Member>,
     /// How many may not, by reason.
@@ -55,26 +74,33 @@ pub struct Eligible {
 impl Eligible {
     /// Slots that are revoked or withdrawn as far as this view of the chain has seen.
     pub fn revoked_slots(&self, view: &ChainView, pinned_block: u64) -> BTreeSet<u64> {
-        let is_out = |member: &&Member| {
-            view.is_revoked(member.registration, member.ordinal)
-                || view.is_withdrawn_since(member.registration, pinned_block)
-        };
+        let is_out = |member: &&Member| self.is_out(view, member, pinned_block);
         self.members.iter().filter(is_out).map(|member| member.slot).collect()
+    }
+
+    /// Whether a dataset is revoked, or its offer withdrawn since `pinned_block`, as far as this view of the
+    /// chain has seen. On proven cohorts a newer offer counts like a withdrawal: the registry tree has
+    /// forgotten the older one.
+    pub fn is_out(&self, view: &ChainView, member: &Member, pinned_block: u64) -> bool {
+        let registration = view.registration(member.registration);
+        let changed = || registration.is_some_and(|registration| registration.is_offer_changed_since(pinned_block));
+        view.is_revoked(member.registration, member.ordinal)
+            || view.is_withdrawn_since(member.registration, pinned_block)
+            || self.settles_on_cohorts && changed()
     }
 }
 
 /// Resolves who may answer `order` as of `pinned_block`, whose time is `time_unix_s`.
 pub fn eligible(
-    view: &ChainView,
-    parameters: &NetworkParameters,
+    market: &Market<'_>,
     order: &Order,
     selection: &VariantSelection,
     pinned_block: u64,
     time_unix_s: u64,
 ) -> Eligible {
-    let question = Asked { view, parameters, order, selection, pinned_block, time_unix_s };
-    let mut resolved = Eligible::default();
-    for registration in view.registrations_on(&order.panel, pinned_block) {
+    let question = Asked { market: *market, order, selection, pinned_block, time_unix_s };
+    let mut resolved = Eligible { settles_on_cohorts: market.settles_on_cohorts, ..Eligible::default() };
+    for registration in market.view.registrations_on(&order.panel, pinned_block) {
         match question.admit(registration) {
             Ok(offer) => {
                 let price = offer.prices.of(order.query_class);
@@ -92,8 +118,7 @@ pub fn eligible(
 }
 
 struct Asked<'a> {
-    view: &'a ChainView,
-    parameters: &'a NetworkParameters,
+    market: Market<'a>,
     order: &'a Order,
     selection: &'a VariantSelection,
     pinned_block: u64,
@@ -106,6 +131,14 @@ impl Asked<'_> {
         if offer.expiry_unix_s <= self.time_unix_s {
             return Err(ExclusionReason::OfferExpired);
         }
+        if self.market.settles_on_cohorts {
+            if !holds_all_day(offer, self.time_unix_s) {
+                return Err(ExclusionReason::OfferExpired);
+            }
+            if !is_provable(offer) {
+                return Err(ExclusionReason::NotProvable);
+            }
+        }
         if !offer.tiers.contains(self.order.tier) {
             return Err(ExclusionReason::TierNotOffered);
         }
@@ -116,7 +149,7 @@ impl Asked<'_> {
         if !blocks_offered {
             return Err(ExclusionReason::BlocksNotOffered);
         }
-        let exact_batch_min = u64::from(self.parameters.values().exact_batch_min);
+        let exact_batch_min = u64::from(self.market.parameters.values().exact_batch_min);
         if self.order.tier == Tier::Exact && (registration.leaves.len() as u64) < exact_batch_min {
             return Err(ExclusionReason::BatchTooSmallForExact);
         }
@@ -133,7 +166,7 @@ impl Asked<'_> {
 
     fn check_buyer(&self, offer: &Offer) -> Result<(), ExclusionReason> {
         let buyer = &self.order.researcher;
-        let accredited = || self.view.is_accredited_researcher(buyer, self.pinned_block);
+        let accredited = || self.market.view.is_accredited_researcher(buyer, self.pinned_block);
         let admitted = match &offer.audience {
             Audience::Anyone => true,
             Audience::AccreditedResearchers => accredited(),

@@ -3,10 +3,12 @@
 mod eligible;
 mod members;
 mod plan;
+mod proven;
 
-pub use eligible::{Eligible, ExclusionReason, eligible};
+pub use eligible::{Eligible, ExclusionReason, Market, eligible};
 pub use members::{Cohort, CohortRefusal, Member};
 pub use plan::{
     AnswerPlan, BlockPlan, DST_SEALED_SHARE, NOISE_EPOCH, NamedCohort, PanelShape, PlanRefusal, SHARE_DIGEST_BYTES,
     sealed_share_associated_data, share_digest, vouched_share,
 };
+pub use proven::{Selection, cohort_statement, order_day, settlement_signing_hash};

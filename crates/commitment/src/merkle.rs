@@ -2,7 +2,11 @@
 
 use crate::{domain::DST_TREE_NODE, field::Fr, field::domain_tag, poseidon};
 use ark_ff::AdditiveGroup;
-use std::{collections::BTreeMap, sync::OnceLock};
+use imbl::OrdMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 pub mod r1cs;
 
@@ -44,12 +48,13 @@ impl MerklePath {
     }
 }
 
-/// A tree of `depth` levels, 16^depth leaves; leaves that were never set are zero.
+/// A tree of `depth` levels, 16^depth leaves; leaves that were never set are zero. A clone shares what
+/// neither changes afterwards, so keeping a past tree costs the nodes that changed since.
 #[derive(Clone)]
 pub struct MerkleTree {
     depth: usize,
     /// Nodes that differ from the empty tree, by level (0: leaves) and place.
-    levels: Vec<BTreeMap<u32, Fr>>,
+    levels: Vec<OrdMap<u32, Fr>>,
     /// The node of an empty subtree, by level.
     empty: Vec<Fr>,
 }
@@ -65,7 +70,7 @@ impl MerkleTree {
         for level in 0..depth {
             empty.push(node(&[empty[level]; ARITY]));
         }
-        Self { depth, levels: vec![BTreeMap::new(); depth + 1], empty }
+        Self { depth, levels: vec![OrdMap::new(); depth + 1], empty }
     }
 
     /// Levels between a leaf and the root.
@@ -85,16 +90,25 @@ impl MerkleTree {
 
     /// Sets a leaf. A place beyond the tree is ignored and reported as `false`.
     pub fn set(&mut self, place: u32, leaf: Fr) -> bool {
-        if u64::from(place) >> (LEVEL_BITS * self.depth) != 0 {
+        self.set_all(&BTreeMap::from([(place, leaf)]))
+    }
+
+    /// Sets several leaves and hashes every node above them once. When a place is beyond the tree, nothing is set
+    /// and that is reported as `false`.
+    pub fn set_all(&mut self, leaves: &BTreeMap<u32, Fr>) -> bool {
+        if leaves.keys().any(|place| u64::from(*place) >> (LEVEL_BITS * self.depth) != 0) {
             return false;
         }
-        self.levels[0].insert(place, leaf);
-        let mut current = place;
+        for (place, leaf) in leaves {
+            self.levels[0].insert(*place, *leaf);
+        }
+        let mut changed: BTreeSet<u32> = leaves.keys().copied().collect();
         for level in 0..self.depth {
-            let parent = current >> LEVEL_BITS;
-            let value = node(&self.children(level, parent));
-            self.levels[level + 1].insert(parent, value);
-            current = parent;
+            changed = changed.into_iter().map(|place| place >> LEVEL_BITS).collect();
+            for parent in &changed {
+                let value = node(&self.children(level, *parent));
+                self.levels[level + 1].insert(*parent, value);
+            }
         }
         true
     }
@@ -148,12 +162,27 @@ mod tests {
     fn the_order_of_insertion_does_not_matter_and_the_value_of_every_leaf_does() {
         let mut forward = MerkleTree::new(2);
         let mut backward = MerkleTree::new(2);
+        let mut at_once = MerkleTree::new(2);
+        assert!(at_once.set_all(&(0..40).map(|place| (place, Fr::from(u64::from(place)))).collect()));
         for place in 0..40 {
             forward.set(place, Fr::from(u64::from(place)));
             backward.set(39 - place, Fr::from(u64::from(39 - place)));
         }
         assert_eq!(forward.root(), backward.root());
+        assert_eq!(forward.root(), at_once.root());
+        assert!(!at_once.set_all(&BTreeMap::from([(0, Fr::from(9u64)), (256, Fr::from(9u64))])));
+        assert_eq!(forward.root(), at_once.root());
         backward.set(33, Fr::from(1u64));
         assert_ne!(forward.root(), backward.root());
+    }
+
+    #[test]
+    fn a_clone_stays_as_it_was() {
+        let mut tree = MerkleTree::new(2);
+        (0..40).for_each(|place| assert!(tree.set(place, Fr::from(u64::from(place)))));
+        let (before, root) = (tree.clone(), tree.root());
+        tree.set(7, Fr::from(1u64));
+        assert_ne!(tree.root(), root);
+        assert_eq!((before.root(), before.at(0, 7)), (root, Fr::from(7u64)));
     }
 }

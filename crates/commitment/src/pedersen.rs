@@ -69,6 +69,47 @@ fn generator(block: u32, plane: u8, slot: u32) -> EdwardsProjective {
     }
 }
 
+/// A combination of bodies of one panel block and plane with weights that whoever made their commitments
+/// could not foresee: the combination of the commitments opens to it, or some commitment is false. With
+/// 128 random bits a weight, false commitments pass with probability 2^-128.
+pub struct WeightedBodies(Vec<[u64; 4]>);
+
+impl Default for WeightedBodies {
+    fn default() -> Self {
+        Self(vec![[0; 4]; SLOTS as usize])
+    }
+}
+
+impl WeightedBodies {
+    /// Adds `weight` times a body of 4,096 coefficients.
+    pub fn add(&mut self, weight: u128, coefficients: &[u64]) {
+        let weight = limbs(weight).map(u128::from);
+        for (sum, coefficient) in self.0.iter_mut().zip(coefficients) {
+            let coefficient = u128::from(*coefficient);
+            let [first, carried] = limbs(coefficient * weight[0]);
+            let [second, third] = limbs(coefficient * weight[1] + u128::from(carried));
+            let mut carry = 0;
+            for (limb, part) in sum.iter_mut().zip([first, second, third, 0]) {
+                [*limb, carry] = limbs(u128::from(*limb) + u128::from(part) + u128::from(carry));
+            }
+        }
+    }
+
+    /// The commitment to the combination.
+    pub fn commitment(&self, generators: &Generators) -> CiphertextCommitment {
+        let scalars: Vec<<Scalar as PrimeField>::BigInt> =
+            self.0.iter().map(|limbs| <Scalar as PrimeField>::BigInt::new(*limbs)).collect();
+        CiphertextCommitment(EdwardsProjective::msm_bigint(&generators.0, &scalars))
+    }
+}
+
+/// The low and the high half.
+fn limbs(value: u128) -> [u64; 2] {
+    let bytes = value.to_le_bytes();
+    let (halves, _) = bytes.as_chunks::<8>();
+    [u64::from_le_bytes(halves[0]), u64::from_le_bytes(halves[1])]
+}
+
 /// A commitment to ciphertext bodies, or the sum of such commitments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CiphertextCommitment(EdwardsProjective);
@@ -92,6 +133,14 @@ impl CiphertextCommitment {
         let scalars: Vec<<Scalar as PrimeField>::BigInt> =
             coefficients.iter().map(|coefficient| Scalar::from(*coefficient).into_bigint()).collect();
         Self(EdwardsProjective::msm_bigint(&generators.0[..coefficients.len()], &scalars))
+    }
+
+    /// The same combination of commitments as [`WeightedBodies`] is of bodies.
+    pub fn weighted_sum(commitments: &[Self], weights: &[u128]) -> Self {
+        let points: Vec<EdwardsProjective> = commitments.iter().map(|commitment| commitment.0).collect();
+        let scalars: Vec<<Scalar as PrimeField>::BigInt> =
+            weights.iter().map(|weight| Scalar::from(*weight).into_bigint()).collect();
+        Self(EdwardsProjective::msm_bigint(&EdwardsProjective::normalize_batch(&points), &scalars))
     }
 
     /// The commitment to both.
@@ -134,15 +183,23 @@ impl CiphertextCommitment {
         bytes
     }
 
+    /// Parses the encoding of [`to_bytes`](Self::to_bytes) of a sum, which may have a part of small order.
+    ///
+    /// # Errors
+    /// [`PointError`] for bytes that are no point of the curve.
+    pub fn parse_sum(bytes: &[u8; Self::BYTES]) -> Result<Self, PointError> {
+        let (mut x, mut y) = ([0; 32], [0; 32]);
+        x.copy_from_slice(&bytes[..32]);
+        y.copy_from_slice(&bytes[32..]);
+        Self::from_coordinates(decode_field(&x)?, decode_field(&y)?)
+    }
+
     /// Parses the encoding of [`to_bytes`](Self::to_bytes) with all checks.
     ///
     /// # Errors
     /// [`PointError`].
     pub fn parse(bytes: &[u8; Self::BYTES]) -> Result<Self, PointError> {
-        let (mut x, mut y) = ([0; 32], [0; 32]);
-        x.copy_from_slice(&bytes[..32]);
-        y.copy_from_slice(&bytes[32..]);
-        let point = Self::from_coordinates(decode_field(&x)?, decode_field(&y)?)?;
+        let point = Self::parse_sum(bytes)?;
         let affine = point.0.into_affine();
         if affine.is_in_correct_subgroup_assuming_on_curve() { Ok(point) } else { Err(PointError::SmallOrder) }
     }
@@ -157,6 +214,8 @@ impl std::fmt::Debug for CiphertextCommitment {
 
 // Integer sums stay below the order of the group: 2^18 datasets of 64-bit coefficients.
 const _: () = assert!(64 + 18 < Scalar::MODULUS_BIT_SIZE);
+// So do combinations of 4,096 datasets with weights of 128 bits.
+const _: () = assert!(64 + 128 + 12 < Scalar::MODULUS_BIT_SIZE);
 
 #[cfg(test)]
 mod tests {
@@ -184,6 +243,39 @@ mod tests {
         let other = Generators::expand(3, 0);
         sum[77] -= 1;
         assert!(!total.opens_like(&CiphertextCommitment::of_sum(&other, &sum)));
+    }
+
+    #[test]
+    fn a_random_combination_opens_when_every_commitment_is_true_and_not_when_one_is_false() {
+        let columns = [(0, 0), (0, 1), (7, 0)].map(|(block, plane)| Generators::expand(block, plane));
+        let datasets: Vec<Vec<Vec<u64>>> =
+            (1..=5).map(|dataset| (0..3).map(|column| body(10 * dataset + column)).collect()).collect();
+        let commitment = |bodies: &Vec<Vec<u64>>| {
+            let parts =
+                columns.iter().zip(bodies).map(|(generators, body)| CiphertextCommitment::of_body(generators, body));
+            parts.fold(CiphertextCommitment::empty(), |sum, next| sum.plus(&next))
+        };
+        let commitments: Vec<_> = datasets.iter().map(commitment).collect();
+        let weights = [u128::MAX, 1, 0x9e37_79b9_7f4a_7c15 << 60, u128::from(u64::MAX), 77];
+        let combined = |datasets: &[Vec<Vec<u64>>]| {
+            let mut total = CiphertextCommitment::empty();
+            for (column, generators) in columns.iter().enumerate() {
+                let mut bodies = WeightedBodies::default();
+                for (dataset, weight) in datasets.iter().zip(weights) {
+                    bodies.add(weight, &dataset[column]);
+                }
+                total = total.plus(&bodies.commitment(generators));
+            }
+            total
+        };
+        let expected = CiphertextCommitment::weighted_sum(&commitments, &weights);
+        assert!(combined(&datasets) == expected);
+        let mut flipped = datasets.clone();
+        flipped[3][2][4095] ^= 1 << 63;
+        assert!(combined(&flipped) != expected);
+        let mut swapped = commitments;
+        swapped.swap(0, 4);
+        assert!(combined(&datasets) != CiphertextCommitment::weighted_sum(&swapped, &weights));
     }
 
     #[test]

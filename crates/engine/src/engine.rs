@@ -101,6 +101,22 @@ impl Engine {
         selection: &SlotSet,
         registered: &dyn RegisteredBodies,
     ) -> Result<Vec<Vec<u64>>, EngineError> {
+        let sums = self.exact_sums(panel, manifest, columns, selection, registered).await?;
+        Ok(sums.into_iter().map(|sum| sum.words.to_vec()).collect())
+    }
+
+    /// As [`sum_many`](Self::sum_many), over the integers.
+    ///
+    /// # Errors
+    /// Those of [`sum_many`](Self::sum_many).
+    pub async fn exact_sums(
+        &self,
+        panel: &PanelStore,
+        manifest: &Manifest,
+        columns: &[Column],
+        selection: &SlotSet,
+        registered: &dyn RegisteredBodies,
+    ) -> Result<Vec<Box<BodySum>>, EngineError> {
         for &column in columns {
             panel.shape().position(column).map_err(|_| EngineError::UnknownColumn(column))?;
         }
@@ -128,7 +144,7 @@ impl Engine {
         query: Query<'_>,
         columns: &[Column],
         checking: Checking,
-    ) -> Result<(Vec<Vec<u64>>, Vec<usize>), EngineError> {
+    ) -> Result<(Vec<Box<BodySum>>, Vec<usize>), EngineError> {
         let mut sums = Sums::new(self.tags.clone(), query.panel, columns);
         let mut running = JoinSet::new();
         let mut parts = query.manifest.parts().iter();
@@ -194,7 +210,7 @@ impl Sums {
     }
 
     /// The sums, and the indexes of those that are wrong.
-    async fn finish(mut self) -> Result<(Vec<Vec<u64>>, Vec<usize>), EngineError> {
+    async fn finish(mut self) -> Result<(Vec<Box<BodySum>>, Vec<usize>), EngineError> {
         if !self.unkept.is_empty() {
             self.keep().await?;
         }
@@ -202,7 +218,7 @@ impl Sums {
         blocking(move || {
             let is_wrong = |(sum, tag): &(Box<BodySum>, Tag)| tags.key.tag_of_sum(sum) != Some(*tag);
             let wrong = sums.iter().enumerate().filter(|(_, sum)| is_wrong(sum)).map(|(index, _)| index).collect();
-            (sums.into_iter().map(|(sum, _)| sum.words.to_vec()).collect(), wrong)
+            (sums.into_iter().map(|(sum, _)| sum).collect(), wrong)
         })
         .await
     }

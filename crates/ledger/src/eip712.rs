@@ -123,6 +123,11 @@ pub fn leaves_hash(leaves: &[DatasetLeaf]) -> Digest32 {
     Digest32(keccak256(leaves.abi_encode()).0)
 }
 
+/// [`leaves_hash`], or [`committed_leaves_hash`] of a batch with commitments.
+pub fn signed_leaves_hash(leaves: &[DatasetLeaf], ciphertexts: Option<&Ciphertexts>) -> Digest32 {
+    ciphertexts.map_or_else(|| leaves_hash(leaves), |ciphertexts| committed_leaves_hash(leaves, ciphertexts))
+}
+
 /// keccak256 of the ABI encoding of the leaves and their ciphertexts, as the registry computes it for
 /// batches with commitments.
 pub fn committed_leaves_hash(leaves: &[DatasetLeaf], ciphertexts: &Ciphertexts) -> Digest32 {

@@ -7,6 +7,7 @@ mod chain;
 mod clock;
 mod eip712;
 mod embedded;
+mod key_file;
 mod ledger;
 mod payouts;
 mod proven;
@@ -20,8 +21,9 @@ pub use chain::{ChainConfig, ChainError, EmbeddedChain};
 pub use clock::{Clock, SystemClock};
 pub use eip712::{
     Contracts, DeploymentFile, ParseAddressError, PermitTerms, committed_leaves_hash, leaves_hash, order_id,
-    parse_address,
+    parse_address, signed_leaves_hash,
 };
+pub use key_file::{KeyFileError, read_key_file};
 pub use ledger::{
     Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, ProofDeployment, ProvenRegistry,
     RegisteredBatch, RegistrationSummary, SettlementSignatures, TokenFacts, TransactionOutcome, VerifierKey, deploy,
@@ -29,8 +31,9 @@ pub use ledger::{
 };
 pub use payouts::{PayoutProof, PayoutTree};
 pub use proven::{
-    Ciphertexts, Cohort, CohortChoice, CohortId, CohortStatement, CohortStep, EVENT_WORDS, OperationQueue, PROOF_BYTES,
-    QueuePlace, QueuedOperation, RootBatch, RootSlice, TakenOperations, cohort_id, next_slices,
+    Ciphertexts, Cohort, CohortChoice, CohortEvidence, CohortId, CohortStatement, CohortStep, EVENT_WORDS,
+    OperationQueue, PROOF_BYTES, QueuePlace, QueuedOperation, RootBatch, RootMove, RootSlice, TakenOperations,
+    cohort_id, next_slices,
 };
 pub use requests::{RequestTerms, answer_request_hash, statement_request_hash};
 pub use types::{

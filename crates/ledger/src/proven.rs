@@ -24,6 +24,19 @@ pub struct Ciphertexts {
     pub proven: bool,
 }
 
+impl Ciphertexts {
+    /// From the encoded commitments: x, then y, 32 bytes each, big endian.
+    pub fn of_points(points: &[[u8; 64]], proven: bool) -> Self {
+        let coordinates = |point: &[u8; 64]| {
+            let (mut x, mut y) = ([0; 32], [0; 32]);
+            x.copy_from_slice(&point[..32]);
+            y.copy_from_slice(&point[32..]);
+            [FieldBytes(x), FieldBytes(y)]
+        };
+        Self { commitments: points.iter().map(coordinates).collect(), proven }
+    }
+}
+
 /// A queue of operations: events are taken from it in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OperationQueue {
@@ -51,11 +64,7 @@ pub struct QueuedOperation {
 impl QueuedOperation {
     /// The words of one event; `None` when there are not so many.
     pub fn event_words(&self, event: usize) -> Option<[FieldBytes; EVENT_WORDS]> {
-        let mut words = [FieldBytes([0; 32]); EVENT_WORDS];
-        words[0] = *self.heads.get(event)?;
-        let group = self.group_words(event);
-        words[1..].iter_mut().zip(group).for_each(|(word, value)| *word = *value);
-        Some(words)
+        event_words(&self.heads, &self.words, event)
     }
 
     /// Whether the words are as many as the heads ask for.
@@ -64,22 +73,20 @@ impl QueuedOperation {
         !self.heads.is_empty() && lengths.contains(&self.words.len())
     }
 
-    /// The words of an event's group as they are hashed: none or sixteen.
-    fn group_words(&self, event: usize) -> &[FieldBytes] {
-        match self.words.len() {
-            0 | GROUP_WORDS => &self.words,
-            _ => self.words.get(GROUP_WORDS * event..GROUP_WORDS * (event + 1)).unwrap_or_default(),
-        }
+    /// Heads of the hash chain over the events from each one on, the last event's first.
+    fn rests(&self) -> impl Iterator<Item = (usize, Digest32)> {
+        let events = self.heads.iter().enumerate().rev();
+        events.scan([0; 32], |rest, (place, head)| {
+            let words: Vec<u8> = group_words(&self.words, place).iter().flat_map(|word| word.0).collect();
+            *rest = keccak256([head.0, keccak256(words).0, *rest].concat()).0;
+            Some((place, Digest32(*rest)))
+        })
     }
 
     /// Head of the hash chain over the events from `event` on; zero when there are none.
     fn rest_from(&self, event: usize) -> Digest32 {
-        let mut rest = [0; 32];
-        for (place, head) in self.heads.iter().enumerate().skip(event).rev() {
-            let words: Vec<u8> = self.group_words(place).iter().flat_map(|word| word.0).collect();
-            rest = keccak256([head.0, keccak256(words).0, rest].concat()).0;
-        }
-        Digest32(rest)
+        let reached = self.rests().find(|(place, _)| *place == event);
+        reached.map_or(Digest32([0; 32]), |(_, rest)| rest)
     }
 
     /// How many events were taken when this is the head of the rest; none for zero.
@@ -87,7 +94,7 @@ impl QueuedOperation {
         if rest.0 == [0; 32] {
             return Some(0);
         }
-        (1..self.heads.len()).find(|event| self.rest_from(*event) == *rest)
+        self.rests().find(|(event, found)| *event > 0 && found == rest).map(|(event, _)| event)
     }
 
     /// Some of the events as a batch takes them; `None` when the range is empty or too long.
@@ -101,9 +108,28 @@ impl QueuedOperation {
     }
 }
 
+/// The words of a group of several as they are hashed: none or sixteen.
+fn group_words(words: &[FieldBytes], event: usize) -> &[FieldBytes] {
+    match words.len() {
+        0 | GROUP_WORDS => words,
+        _ => words.get(GROUP_WORDS * event..GROUP_WORDS * (event + 1)).unwrap_or_default(),
+    }
+}
+
+fn event_words(heads: &[FieldBytes], words: &[FieldBytes], event: usize) -> Option<[FieldBytes; EVENT_WORDS]> {
+    let mut all = [FieldBytes([0; 32]); EVENT_WORDS];
+    all[0] = *heads.get(event)?;
+    all[1..].iter_mut().zip(group_words(words, event)).for_each(|(word, value)| *word = *value);
+    Some(all)
+}
+
 /// The next events of a queue, at most `events_max`, from what its operations are from `place` on.
 /// `None` when the operations are not those at that place.
-pub fn next_slices(operations: &[QueuedOperation], place: &QueuePlace, events_max: usize) -> Option<Vec<RootSlice>> {
+pub fn next_slices<'a>(
+    operations: impl IntoIterator<Item = &'a QueuedOperation>,
+    place: &QueuePlace,
+    events_max: usize,
+) -> Option<Vec<RootSlice>> {
     let mut slices = Vec::new();
     let (mut rest, mut room) = (place.rest, events_max);
     for (index, operation) in (place.operations..).zip(operations) {
@@ -131,6 +157,29 @@ pub struct RootSlice {
     pub words: Vec<FieldBytes>,
     /// Head of the hash chain over the operation's events behind these; zero when there are none.
     pub rest: Digest32,
+}
+
+impl RootSlice {
+    /// The words of one of its events; `None` when there are not so many.
+    pub fn event_words(&self, event: usize) -> Option<[FieldBytes; EVENT_WORDS]> {
+        event_words(&self.heads, &self.words, event)
+    }
+}
+
+/// A root that was moved: what the chain shows of a batch. With the queued operations it tells which events
+/// the batch took, those of the registry first, so anybody can make every root's tree again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootMove {
+    /// Number of the new root.
+    pub sequence: u64,
+    /// The new root.
+    pub root: FieldBytes,
+    /// Events taken from the registry's queue.
+    pub registry_events: u64,
+    /// Events taken from the offer book's queue, after those.
+    pub offer_events: u64,
+    /// Block of the move.
+    pub block: u64,
 }
 
 /// A batch of events and where it leads.
@@ -236,6 +285,17 @@ pub struct CohortChoice {
     pub price_max_units: u64,
 }
 
+/// The cohort that an order settles on, with what only the parties say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CohortEvidence {
+    /// What the order does not say.
+    pub choice: CohortChoice,
+    /// Whether the researcher was accredited when the order opened.
+    pub researcher_accredited: bool,
+    /// The cohort that was proven.
+    pub cohort: Cohort,
+}
+
 pub(crate) fn field_word(value: &FieldBytes) -> U256 {
     U256::from_be_bytes(value.0)
 }
@@ -305,6 +365,9 @@ mod tests {
     fn an_event_has_its_own_words_or_those_that_all_share() {
         let own = operation(0, 3, false).event_words(2).unwrap();
         assert_eq!((own[0], own[1], own[16]), (word(2), word(32), word(47)));
+        let slice = operation(0, 3, false).slice(1..3).unwrap();
+        assert_eq!(slice.event_words(1), Some(own));
+        assert_eq!(slice.event_words(2), None);
         let shared = operation(0, 3, true).event_words(2).unwrap();
         assert_eq!((shared[0], shared[1], shared[16]), (word(2), word(0), word(15)));
         let revocation = QueuedOperation { words: Vec::new(), ..operation(0, 3, true) };

@@ -247,6 +247,11 @@ impl RegistrationRecord {
         self.offers.get(end.checked_sub(1)?)?.1.as_ref()
     }
 
+    /// Whether something was put on offer or withdrawn after `block`.
+    pub fn is_offer_changed_since(&self, block: u64) -> bool {
+        self.offers.last().is_some_and(|(posted, _)| *posted > block)
+    }
+
     /// Nonce that the registrant's next offer must have, as far as the chain is final.
     pub fn next_offer_nonce(&self) -> u64 {
         self.offers.len() as u64 + 1

@@ -33,6 +33,7 @@ pub use circuit::CohortCircuit;
 pub use proof::{CohortProof, CohortVerifier, cohort_shape};
 pub use statement::{
     CohortPolicy, CohortPublic, CohortShape, CohortState, CohortViolation, CohortWitness, Provenance, QueryTier,
+    payouts_after,
 };
 
 #[cfg(test)]

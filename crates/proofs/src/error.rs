@@ -53,6 +53,9 @@ pub enum ProofsError {
         /// The id asked for.
         expected: String,
     },
+    /// A folder without the keys of a market.
+    #[error("{0} lacks keys of this market's circuits: copy those of its ceremony there")]
+    Missing(PathBuf),
     /// A development key where a production key is needed.
     #[error("the key of {0} is a development key: its secrets are public, use a key from a ceremony")]
     DevelopmentKey(String),

@@ -1,6 +1,6 @@
 //! What the calls of an aggregator share.
 
-use crate::{answers::Answers, config::Limits, error::AggregatorError};
+use crate::{answers::Answers, config::Limits, error::AggregatorError, prove::Prover};
 use locus_cohort as cohort;
 use locus_engine::{Engine, RowTags};
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
@@ -39,6 +39,8 @@ pub(crate) struct Aggregator {
     pub(crate) clock: Clock,
     pub(crate) keyholders: [KeyholderClient; 3],
     pub(crate) exchange: ExchangeClient,
+    /// In a market that settles on proven cohorts.
+    pub(crate) prover: Option<Prover>,
     /// Held while a settlement is signed and submitted: each builds on the one before.
     pub(crate) settling: tokio::sync::Mutex<()>,
     store: Store,
@@ -63,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) keyholders: [KeyholderClient; 3],
     pub(crate) exchange: ExchangeClient,
+    pub(crate) prover: Option<Prover>,
     pub(crate) store: Store,
 }
 
@@ -80,27 +83,32 @@ impl Drop for Turn {
 
 impl Aggregator {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { ledger, view, parameters, answers, tags, requests, limits, clock, keyholders, exchange, store } =
-            parts;
+        let limits = parts.limits;
         Self {
-            ledger,
-            view,
-            parameters,
-            engine: Engine::new(tags),
-            answers,
-            requests,
+            ledger: parts.ledger,
+            view: parts.view,
+            parameters: parts.parameters,
+            engine: Engine::new(parts.tags),
+            answers: parts.answers,
+            requests: parts.requests,
             limits,
-            clock,
-            keyholders,
-            exchange,
+            clock: parts.clock,
+            keyholders: parts.keyholders,
+            exchange: parts.exchange,
+            prover: parts.prover,
             settling: tokio::sync::Mutex::new(()),
-            store,
+            store: parts.store,
             panel_stores: Mutex::default(),
             answering: Arc::new(Semaphore::new(limits.answers_max as usize)),
             waiting: Arc::new(Semaphore::new(WAITING_MAX as usize)),
             quoting: Arc::new(Semaphore::new(limits.quotes_max as usize)),
             turns: Arc::default(),
         }
+    }
+
+    /// The market in a view of the chain.
+    pub(crate) fn market<'a>(&'a self, view: &'a ChainView) -> cohort::Market<'a> {
+        cohort::Market { view, parameters: &self.parameters, settles_on_cohorts: self.prover.is_some() }
     }
 
     /// The ciphertexts of a panel.

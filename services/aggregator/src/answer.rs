@@ -64,7 +64,10 @@ pub(crate) async fn answer(
 /// Runs all steps of an answer that is not finished yet.
 async fn finish(aggregator: &Aggregator, asked: &Asked, events: &Events) -> Result<(), AggregatorError> {
     let committee = Committee::of(aggregator, &aggregator.view.snapshot())?;
-    let (agreed, answering) = agree(aggregator, &committee, asked, events).await?;
+    let (agreed, mut answering) = agree(aggregator, &committee, asked, events).await?;
+    if let Some(prover) = &aggregator.prover {
+        answering.proven = Some(prover.prove(aggregator, asked, &answering.cohort, events).await?);
+    }
     events.report("releasing", 0, 1);
     let (settlement, released) = settle(aggregator, &committee, asked, &agreed, &answering, events).await?;
     let privacy = answering.plan.cost().total()?;
@@ -77,6 +80,7 @@ async fn finish(aggregator: &Aggregator, asked: &Asked, events: &Events) -> Resu
         cohort_digest: answering.cohort.digest().0.0.to_vec().into(),
         settlement: Some((&settlement).into()),
         signatures: signatures_of(&released),
+        cohort: answering.proven.as_ref().map(|proven| (&proven.evidence).into()),
     };
     aggregator.answers.complete(&asked.order_id, aggregator.clock.now_unix_s(), &summary)?;
     tracing::info!(
@@ -207,6 +211,7 @@ async fn submit(
         settlement: Some(settlement.into()),
         signatures: signatures_of(released),
         payees: payees.collect(),
+        cohort: answering.proven.as_ref().map(|proven| (&proven.evidence).into()),
     };
     let patience = Duration::from_secs(aggregator.limits.settle_wait_s);
     let mut exchange = aggregator.exchange.clone();

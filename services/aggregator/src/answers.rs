@@ -6,7 +6,7 @@ use crate::error::AggregatorError;
 use locus_commitment::Digest32;
 use locus_ledger::OrderId;
 use locus_wire::pb::{
-    keyholder::{CommitAnswerRequest, Preparation, ReleasedShare},
+    keyholder::{CommitAnswerRequest, Preparation, ProvenCohort, ReleasedShare},
     query::{AnswerSummary, BlockAnswer, SealedShare},
 };
 use prost::Message as _;
@@ -26,8 +26,24 @@ const SUMMED: TableDefinition<'_, &Bytes32, &Bytes32> = TableDefinition::new("su
 const SUMS: TableDefinition<'_, (&Bytes32, u32), &[u8]> = TableDefinition::new("sums");
 /// (Order, panel block, share) to the sealed partial decryption.
 const SHARES: TableDefinition<'_, (&Bytes32, u32, u8), &[u8]> = TableDefinition::new("shares");
+/// Order to the cohort of its answer, in markets that settle on proven cohorts.
+const COHORTS: TableDefinition<'_, &Bytes32, &[u8]> = TableDefinition::new("cohorts");
 /// Order to the time at which its answer was complete, and its summary.
 const COMPLETE: TableDefinition<'_, &Bytes32, (u64, &[u8])> = TableDefinition::new("complete");
+
+/// The cohort of an answer.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CohortRecord {
+    /// What was proven of it.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) proven: Option<ProvenCohort>,
+    /// Registry slots of its members, ascending.
+    #[prost(uint32, repeated, tag = "2")]
+    pub(crate) slots: Vec<u32>,
+    /// Its panel, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) panel: Vec<u8>,
+}
 
 /// The aggregator's own database.
 #[derive(Debug, Clone)]
@@ -43,6 +59,7 @@ impl Answers {
             write.open_table(SUMMED)?;
             write.open_table(SUMS)?;
             write.open_table(SHARES)?;
+            write.open_table(COHORTS)?;
             write.open_table(COMPLETE)?;
             Ok(())
         })?;
@@ -67,6 +84,22 @@ impl Answers {
         let record = CommitAnswerRequest { question: None, preparations: preparations.to_vec() };
         self.write(|write| {
             write.open_table(PREPARATIONS)?.insert(&order.0.0, record.encode_to_vec().as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// The cohort of an answer, once it is proven.
+    pub(crate) fn cohort(&self, order: &OrderId) -> Result<Option<CohortRecord>, AggregatorError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(COHORTS).map_err(redb::Error::from)?;
+        let Some(stored) = table.get(&order.0.0).map_err(redb::Error::from)? else { return Ok(None) };
+        CohortRecord::decode(stored.value()).map(Some).map_err(|_| AggregatorError::DamagedRecord("cohort"))
+    }
+
+    /// Remembers the cohort of an answer, before anybody signs for it.
+    pub(crate) fn put_cohort(&self, order: &OrderId, cohort: &CohortRecord) -> Result<(), AggregatorError> {
+        self.write(|write| {
+            write.open_table(COHORTS)?.insert(&order.0.0, cohort.encode_to_vec().as_slice())?;
             Ok(())
         })
     }
@@ -173,6 +206,7 @@ impl Answers {
                 write.open_table(COMPLETE)?.remove(key)?;
                 write.open_table(PREPARATIONS)?.remove(key)?;
                 write.open_table(SUMMED)?.remove(key)?;
+                write.open_table(COHORTS)?.remove(key)?;
                 remove_parts(write, &order)?;
             }
             forgotten = old.len() as u64;

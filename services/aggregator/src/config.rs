@@ -1,6 +1,7 @@
 //! What an aggregator can be told.
 
 use crate::start::read_deployment;
+use locus_ledger::read_key_file;
 use locus_service::{Findings, FrontConfig, ObserveConfig, Role, ServiceConfig};
 use locus_store::open_store;
 use serde::Deserialize;
@@ -27,6 +28,13 @@ pub struct AggregatorConfig {
     pub chain_url: String,
     /// The market's description, as written when it was deployed.
     pub deployment_file: PathBuf,
+    /// Key of the account that pays for sending proofs, in a market that settles on proven cohorts.
+    #[serde(default)]
+    pub sender_key_file: Option<PathBuf>,
+    /// Folder with the keys to prove with, in such a market. Test networks' keys are made there when they are
+    /// missing, which takes a minute; without it they are kept in the data folder.
+    #[serde(default)]
+    pub proving_keys_dir: Option<PathBuf>,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
@@ -55,6 +63,9 @@ impl ServiceConfig for AggregatorConfig {
         findings.check("store_url", open_store(&self.store_url, self.store_options.clone()).map(drop));
         findings.url("chain_url", &self.chain_url, &["http", "https"]);
         findings.check("deployment_file", read_deployment(&self.deployment_file).map(drop));
+        if let Some(file) = &self.sender_key_file {
+            findings.check("sender_key_file", read_key_file(file).map(drop));
+        }
         for keyholder in &self.keyholders {
             self.front.check_url("keyholders", keyholder, findings);
         }

@@ -5,6 +5,7 @@ use locus_engine::EngineError;
 use locus_genomics::PanelDigest;
 use locus_ledger::{LedgerError, OrderId, ViewUnavailable};
 use locus_privacy::PrivacyError;
+use locus_prover::ProverError;
 use locus_service::{ErrorCode, SeenError, ServiceError};
 use locus_sharing::{KeyholderIndex, SharingError};
 use locus_store::StoreError;
@@ -38,6 +39,12 @@ pub enum AggregatorError {
     /// The order is not on the chain.
     #[error("order {0} is not final on the chain: open it with the exchange, or retry")]
     UnknownOrder(OrderId),
+    /// No cohort of this order is known here.
+    #[error("this aggregator has proven no cohort for order {0}, or has forgotten it: ask for the answer first")]
+    NoCohort(OrderId),
+    /// The cohort cannot be proven.
+    #[error("the cohort cannot be proven: {0}")]
+    Proving(Box<ProverError>),
     /// What is asked is not what the order says.
     #[error("the {0} is not the one that the order names: send what was ordered")]
     OrderMismatch(&'static str),
@@ -188,11 +195,17 @@ impl From<EngineError> for AggregatorError {
     }
 }
 
+impl From<ProverError> for AggregatorError {
+    fn from(error: ProverError) -> Self {
+        Self::Proving(Box::new(error))
+    }
+}
+
 impl ServiceError for AggregatorError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Field(_) | Self::Key(_) | Self::SelectionTooLong { .. } | Self::QueryClass => ErrorCode::BadRequest,
-            Self::UnknownPanel(_) | Self::UnknownOrder(_) => ErrorCode::NotFound,
+            Self::UnknownPanel(_) | Self::UnknownOrder(_) | Self::NoCohort(_) => ErrorCode::NotFound,
             Self::NotResearcher => ErrorCode::Forbidden,
             Self::Request(error) => error.code(),
             Self::OrderMismatch(_)
@@ -209,6 +222,12 @@ impl ServiceError for AggregatorError {
             | Self::SettlementLags { .. }
             | Self::Withdrawn => ErrorCode::Conflict,
             Self::Busy(_) => ErrorCode::Busy,
+            Self::Proving(error) => match **error {
+                // An offer has changed since the keyholders agreed: asked again, they leave it out.
+                ProverError::Refused(_) | ProverError::UnknownRoot { .. } => ErrorCode::Conflict,
+                ProverError::Ledger(_) | ProverError::Unsettled | ProverError::Interrupted => ErrorCode::Unavailable,
+                _ => ErrorCode::Internal,
+            },
             Self::Keyholder { status, .. } | Self::Exchange(status) => ErrorCode::of_status(status),
             Self::TooFewKeyholders { .. } | Self::KeyholderGone(_) => ErrorCode::Unavailable,
             Self::Engine(error) if error.is_stale() => ErrorCode::Conflict,
@@ -233,6 +252,8 @@ impl ServiceError for AggregatorError {
             Self::QueryClass => "QUERY_CLASS",
             Self::UnknownPanel(_) => "PANEL_UNKNOWN",
             Self::UnknownOrder(_) => "ORDER_NOT_FINAL",
+            Self::NoCohort(_) => "NO_COHORT",
+            Self::Proving(_) => "NOT_PROVEN",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
             Self::NotResearcher => "NOT_RESEARCHER",
             Self::Request(error) => error.reason(),

@@ -1,10 +1,17 @@
 //! The gRPC face of the aggregator: messages in, messages out, no decisions.
 
-use crate::{aggregator::Aggregator, answer::answer, error::AggregatorError, events::Events, quote::quote};
+use crate::{
+    aggregator::Aggregator, answer::answer, error::AggregatorError, events::Events, opening::open_cohort, quote::quote,
+};
+use locus_ledger::OrderId;
 use locus_service::{MESSAGE_BYTES_MAX, spawn_for_request, to_status};
-use locus_wire::pb::query::{
-    AnswerQueryRequest, AnswerQueryResponse, QuoteQueryRequest, QuoteQueryResponse,
-    query_service_server::{QueryService, QueryServiceServer},
+use locus_wire::{
+    convert::field,
+    pb::query::{
+        AnswerQueryRequest, AnswerQueryResponse, OpenCohortRequest, OpenCohortResponse, QuoteQueryRequest,
+        QuoteQueryResponse,
+        query_service_server::{QueryService, QueryServiceServer},
+    },
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -30,6 +37,7 @@ fn status(error: AggregatorError) -> Status {
 #[tonic::async_trait]
 impl QueryService for Grpc {
     type AnswerQueryStream = ReceiverStream<Result<AnswerQueryResponse, Status>>;
+    type OpenCohortStream = ReceiverStream<Result<OpenCohortResponse, Status>>;
 
     async fn quote_query(&self, request: Request<QuoteQueryRequest>) -> Result<Response<QuoteQueryResponse>, Status> {
         quote(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
@@ -46,6 +54,23 @@ impl QueryService for Grpc {
             let events = Events::new(sender);
             if let Err(error) = answer(&aggregator, &request, &events).await {
                 events.refuse(&error).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn open_cohort(
+        &self,
+        request: Request<OpenCohortRequest>,
+    ) -> Result<Response<Self::OpenCohortStream>, Status> {
+        let order = field::digest("order_id", &request.get_ref().order_id);
+        let order = OrderId(order.map_err(|error| status(error.into()))?);
+        let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+        let aggregator = self.0.clone();
+        spawn_for_request(async move {
+            if let Err(error) = open_cohort(&aggregator, &order, &sender).await {
+                // A reader that is gone needs no answer.
+                let _ = sender.send(Err(status(error))).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))

@@ -4,6 +4,7 @@ use crate::{
     aggregator::{Aggregator, PublishedPanel},
     error::AggregatorError,
     events::Events,
+    prove::ProvenAnswer,
 };
 use locus_cohort::{AnswerPlan, Cohort, Eligible, eligible};
 use locus_commitment::{Address, Digest32};
@@ -39,6 +40,8 @@ pub(crate) struct Asked {
 pub(crate) struct Answering {
     pub(crate) cohort: Cohort,
     pub(crate) plan: AnswerPlan,
+    /// What the order settles on, once it is proven, in a market that settles on proven cohorts.
+    pub(crate) proven: Option<ProvenAnswer>,
 }
 
 /// Parses the selection of a request, within the limit of ranges.
@@ -97,7 +100,7 @@ pub(crate) fn resolve(
         return Err(AggregatorError::QueryClass);
     }
     check_answerable(aggregator, &record)?;
-    let resolved = eligible(&view, &aggregator.parameters, &order, &selection, record.block, record.time_unix_s);
+    let resolved = eligible(&aggregator.market(&view), &order, &selection, record.block, record.time_unix_s);
     let revoked_slots = resolved.revoked_slots(&view, record.block);
     let question = keyholder::Question {
         order_id: request.order_id.clone(),
@@ -170,6 +173,6 @@ impl Asked {
         let plan =
             AnswerPlan::try_new(network, self.panel.for_plan(), &self.selection, order.tier, order.rho, &cohort)?;
         cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
-        Ok(Answering { cohort, plan })
+        Ok(Answering { cohort, plan, proven: None })
     }
 }

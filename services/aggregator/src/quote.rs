@@ -42,7 +42,7 @@ fn quote_on(
     let order = hypothetical_order(aggregator, request, digest, Digest32(selection.digest()))?;
     let block = view.finalized().map_or(0, |block| block.number);
     let now = aggregator.clock.now_unix_s();
-    let resolved = eligible(view, &aggregator.parameters, &order, &selection, block, now);
+    let resolved = eligible(&aggregator.market(view), &order, &selection, block, now);
     let revoked = resolved.revoked_slots(view, block);
     let refused = |refusal| AggregatorError::Cohort { refusal, excluded: resolved.excluded.clone() };
     let cohort = Cohort::try_new(&resolved, &revoked).map_err(refused)?;

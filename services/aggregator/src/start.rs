@@ -6,12 +6,15 @@ use crate::{
     answers::Answers,
     config::{AggregatorConfig, Limits},
     error::AggregatorError,
-    grpc, tags,
+    grpc,
+    prove::{Prover, ProverKeys},
+    tags,
 };
-use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
+use locus_ledger::{Chain, Contracts, DeploymentFile, KeyFileError, Ledger, LedgerError, ViewFollower, read_key_file};
+use locus_prover::ProverError;
 use locus_service::{
     Clock, Connector, Front, FrontError, Listen, MESSAGE_BYTES_MAX, Metrics, Readiness, Role, Running, SeenError,
-    SeenRequests, ServeError, ServerHandle, connect_service,
+    SeenRequests, ServeError, ServerHandle, blocking, connect_service,
 };
 use locus_store::{Store, StoreError, open_store};
 use std::{
@@ -26,7 +29,10 @@ use tonic::service::Routes;
 const CHAIN_PERIOD: Duration = Duration::from_secs(1);
 /// How often old answers are forgotten.
 const FORGET_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// How often it is looked whether operations wait for a registry root.
+const ROOT_PERIOD: Duration = Duration::from_secs(10);
 const DATABASE_FILE: &str = "aggregator.redb";
+const KEYS_FOLDER: &str = "proof-keys";
 const TAGS_FILE: &str = "tags.redb";
 /// Record of the signed requests that were taken.
 const REQUESTS_FILE: &str = "requests.redb";
@@ -56,6 +62,20 @@ pub enum StartError {
     /// The state of an earlier run cannot be taken up.
     #[error(transparent)]
     State(#[from] AggregatorError),
+    /// The key of the account that sends proofs is not usable.
+    #[error(transparent)]
+    SenderKey(#[from] KeyFileError),
+    /// The keys to prove with cannot be used or made.
+    #[error("proving keys: {0}")]
+    ProvingKeys(#[from] ProverError),
+    /// Nobody pays for proofs.
+    #[error(
+        "this market settles on proven cohorts: name the key of the account that sends proofs with sender_key_file"
+    )]
+    NoSender,
+    /// Nothing to prove with.
+    #[error("this market settles on proven cohorts: name a folder of proving keys with proving_keys_dir")]
+    NoProver,
     /// The record of signed requests cannot be opened.
     #[error(transparent)]
     Requests(#[from] SeenError),
@@ -77,8 +97,11 @@ pub struct AggregatorDeps {
     pub store: Store,
     /// Folder of its own database.
     pub data_dir: PathBuf,
-    /// Its own connection to the chain; it only reads.
+    /// Its own connection to the chain. It only reads, except in a market that settles on proven cohorts, where the
+    /// account of the connection pays for sending proofs.
     pub chain: Chain,
+    /// Needed in a market that settles on proven cohorts.
+    pub prover: Option<ProverKeys>,
     /// The market.
     pub contracts: Contracts,
     /// How to reach keyholders 1, 2 and 3. They need not be up yet.
@@ -97,6 +120,7 @@ pub struct AggregatorHandle {
     server: ServerHandle,
     view: ViewFollower,
     forgetting: tokio::task::JoinHandle<()>,
+    proving: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl AggregatorHandle {
@@ -108,6 +132,9 @@ impl AggregatorHandle {
     /// Stops accepting calls and waits for running ones.
     pub async fn shutdown(self) {
         self.forgetting.abort();
+        if let Some(proving) = &self.proving {
+            proving.abort();
+        }
         self.server.shutdown().await;
     }
 
@@ -150,6 +177,11 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
     let exchange = ExchangeClient::new(connect_service(&deps.exchange)?)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let prover = match (ledger.settles_on_cohorts().await?, deps.prover) {
+        (true, None) => return Err(StartError::NoProver),
+        (true, Some(keys)) => Some(Prover::open(ledger.clone(), keys, data_dir.clone()).await?),
+        (false, _) => None,
+    };
     let aggregator = Arc::new(Aggregator::new(Parts {
         parameters: ledger.parameters().await?,
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
@@ -161,8 +193,10 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
         clock: deps.clock,
         keyholders: [keyholder_client(first)?, keyholder_client(second)?, keyholder_client(third)?],
         exchange,
+        prover,
         store: deps.store,
     }));
+    let proving = aggregator.prover.is_some().then(|| tokio::spawn(follow_registry(aggregator.clone())));
     let forgetting = tokio::spawn(forget_old_answers(aggregator.clone()));
     let view = aggregator.view.clone();
     if let Some(metrics) = front.metrics() {
@@ -173,12 +207,25 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
     }
     let routes = Routes::new(grpc::service(aggregator));
     let server = front.serve(routes, &[ACCESS], listen, locus_wire::DESCRIPTOR_SET).await?;
-    Ok(AggregatorHandle { server, view, forgetting })
+    Ok(AggregatorHandle { server, view, forgetting, proving })
 }
 
 fn keyholder_client(connector: &Connector) -> Result<KeyholderClient, ServeError> {
     let client = KeyholderClient::new(connect_service(connector)?);
     Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Moves registry roots while nobody asks, so that the first order finds little left to do.
+async fn follow_registry(aggregator: Arc<Aggregator>) {
+    let mut ticks = tokio::time::interval(ROOT_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(prover) = &aggregator.prover else { return };
+        if let Err(error) = prover.follow(&aggregator).await {
+            tracing::warn!(%error, "registry roots are not moved");
+        }
+    }
 }
 
 async fn forget_old_answers(aggregator: Arc<Aggregator>) {
@@ -204,17 +251,42 @@ pub async fn start(config: AggregatorConfig, metrics: Metrics) -> Result<Aggrega
         front.connector(third, Role::Keyholder(3))?,
     ];
     let exchange = front.connector(&config.exchange, Role::Exchange)?;
+    let contracts = read_deployment(&config.deployment_file)?;
+    let sender = config.sender_key_file.as_deref().map(read_key_file).transpose()?;
+    let chain = Chain::http(&config.chain_url, sender.as_ref())?;
     let deps = AggregatorDeps {
-        store: open_store(&config.store_url, config.store_options)?,
+        store: open_store(&config.store_url, config.store_options.clone())?,
+        prover: prover_keys(&config, &chain, contracts).await?,
         data_dir: config.data_dir,
-        chain: Chain::http(&config.chain_url, None)?,
-        contracts: read_deployment(&config.deployment_file)?,
+        chain,
+        contracts,
         keyholders,
         exchange,
         limits: config.limits,
         clock: Clock::system(),
     };
     start_on(deps, Listen::Tcp(config.listen), &front).await
+}
+
+/// The keys to prove with, in a market that settles on proven cohorts.
+async fn prover_keys(
+    config: &AggregatorConfig,
+    chain: &Chain,
+    contracts: Contracts,
+) -> Result<Option<ProverKeys>, StartError> {
+    let ledger = Ledger::open(chain.clone(), contracts).await?;
+    if !ledger.settles_on_cohorts().await? {
+        return Ok(None);
+    }
+    let is_test_network = ledger.parameters().await?.values().test_network;
+    let folder = config.proving_keys_dir.clone();
+    let folder = folder.or_else(|| is_test_network.then(|| config.data_dir.join(KEYS_FOLDER)));
+    let Some(folder) = folder else { return Err(StartError::NoProver) };
+    if config.sender_key_file.is_none() {
+        return Err(StartError::NoSender);
+    }
+    let note = |stage| tracing::info!(?stage, "making a proving key of the test network");
+    Ok(Some(blocking(move || ProverKeys::load(&folder, is_test_network, note)).await?))
 }
 
 pub(crate) fn read_deployment(path: &Path) -> Result<Contracts, StartError> {

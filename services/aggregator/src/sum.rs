@@ -11,13 +11,13 @@ use locus_cohort::BlockPlan;
 use locus_commitment::DatasetBodyDigest;
 use locus_engine::EngineError;
 use locus_genomics::Plane;
-use locus_store::{Column, PanelStore, SlotSet};
+use locus_store::{BodySum, Column, PanelStore, SlotSet};
 use locus_wire::pb::query::{BlockAnswer, PlaneAnswer};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Panel blocks whose sums are in memory at a time: 64 KiB each with both planes, and 64 bytes for
 /// every dataset of a shard.
-const BLOCKS_AT_ONCE: usize = 64;
+pub(crate) const BLOCKS_AT_ONCE: usize = 64;
 /// How often a sum is tried again on a newer manifest.
 const STALE_RETRIES_MAX: u32 = 20;
 /// Pause before that: the archive publishes a registration moments after it is final.
@@ -67,17 +67,18 @@ fn registered_slots(answering: &Answering) -> Result<BTreeMap<u32, DatasetBodyDi
     members.map(|member| Ok((slot(member.slot)?, member.bodies))).collect()
 }
 
-async fn sum_columns(
+/// The exact sums over some slots of some columns, on the newest manifest that has them.
+pub(crate) async fn sum_columns(
     aggregator: &Aggregator,
     panel: &PanelStore,
     columns: &[Column],
     selection: &SlotSet,
     registered: &BTreeMap<u32, DatasetBodyDigest>,
-) -> Result<Vec<Vec<u64>>, AggregatorError> {
+) -> Result<Vec<Box<BodySum>>, AggregatorError> {
     let mut retries = 0;
     loop {
         let manifest = panel.latest().await?;
-        match aggregator.engine.sum_many(panel, &manifest, columns, selection, registered).await {
+        match aggregator.engine.exact_sums(panel, &manifest, columns, selection, registered).await {
             Err(error) if is_worth_waiting(&error) && retries < STALE_RETRIES_MAX => {
                 tracing::debug!(%error, "summing again on the newest manifest");
                 retries += 1;
@@ -93,10 +94,10 @@ fn is_worth_waiting(error: &EngineError) -> bool {
 }
 
 /// The sums of one block at its released slots.
-fn block_answer(block: &BlockPlan, planes: &[Plane], sums: &[Vec<u64>]) -> BlockAnswer {
+fn block_answer(block: &BlockPlan, planes: &[Plane], sums: &[Box<BodySum>]) -> BlockAnswer {
     let planes = planes.iter().zip(sums).map(|(plane, sums)| {
         // A sum has a counter for every slot.
-        let released = block.released_slots().filter_map(|slot| sums.get(slot.index()));
+        let released = block.released_slots().filter_map(|slot| sums.words.get(slot.index()));
         let body_sum: Vec<u8> = released.flat_map(|counter| counter.to_le_bytes()).collect();
         PlaneAnswer { plane: u32::from(plane.code()), body_sum: Bytes::from(body_sum) }
     });

@@ -36,6 +36,8 @@ pub(crate) struct Archive {
     pub(crate) scratch: PathBuf,
     /// Checks proofs of encryption; `None` where the operator has no key.
     pub(crate) encryption_verifier: Option<Arc<EncryptionVerifier>>,
+    /// Whether datasets are registered with commitments to their ciphertexts.
+    pub(crate) settles_on_cohorts: bool,
     /// Held while batches change from staged to published or gone.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     store: Store,
@@ -55,28 +57,28 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) scratch: PathBuf,
     pub(crate) encryption_verifier: Option<Arc<EncryptionVerifier>>,
+    pub(crate) settles_on_cohorts: bool,
     pub(crate) store: Store,
     pub(crate) keyholders: [KeyholderClient; 3],
 }
 
 impl Archive {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { ledger, view, panels, batches, limits, clock, scratch, encryption_verifier, store, keyholders } =
-            parts;
         Self {
-            ledger,
-            view,
-            panels,
-            batches,
-            limits,
-            clock,
-            scratch,
-            encryption_verifier,
+            ledger: parts.ledger,
+            view: parts.view,
+            panels: parts.panels,
+            batches: parts.batches,
+            limits: parts.limits,
+            clock: parts.clock,
+            scratch: parts.scratch,
+            encryption_verifier: parts.encryption_verifier,
+            settles_on_cohorts: parts.settles_on_cohorts,
             publishing: tokio::sync::Mutex::new(()),
-            store,
+            store: parts.store,
             panel_stores: Mutex::default(),
-            keyholders,
-            uploads: Arc::new(Semaphore::new(limits.uploads_max as usize)),
+            keyholders: parts.keyholders,
+            uploads: Arc::new(Semaphore::new(parts.limits.uploads_max as usize)),
         }
     }
 

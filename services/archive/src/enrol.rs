@@ -159,6 +159,7 @@ impl Batch {
                     body_hash: Bytes::copy_from_slice(&opening.whole.0),
                 })
                 .collect(),
+            ciphertext_commitment: record.ciphertext.map(|point| point.to_vec()).unwrap_or_default().into(),
         });
         Ok(pb::EnrolChunk {
             first_ordinal: ordinals.start,

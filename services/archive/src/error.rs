@@ -142,6 +142,9 @@ pub enum ArchiveError {
         /// Why.
         source: locus_proofs::ProofsError,
     },
+    /// Commitments to ciphertexts are false.
+    #[error("the batch's commitments to its ciphertexts are not all those of the bodies: encrypt and commit again")]
+    CiphertextCommitments,
     /// A signature does not verify.
     #[error("the signature of the {0} does not verify: sign the registration again with the right key")]
     Signature(&'static str),
@@ -252,6 +255,7 @@ impl ServiceError for ArchiveError {
             | Self::Unproven
             | Self::NoProofKey
             | Self::Proof { .. }
+            | Self::CiphertextCommitments
             | Self::Signature(_)
             | Self::Accreditor
             | Self::NeverUploaded(_)
@@ -290,6 +294,7 @@ impl ServiceError for ArchiveError {
             Self::Unproven => "UNPROVEN",
             Self::NoProofKey => "NO_PROOF_KEY",
             Self::Proof { .. } => "PROOF_REFUSED",
+            Self::CiphertextCommitments => "COMMITMENT_REFUSED",
             Self::Signature(_) => "SIGNATURE",
             Self::Accreditor => "ACCREDITOR_UNKNOWN",
             Self::Keyholder { .. } => "KEYHOLDER_REFUSED",

@@ -176,6 +176,7 @@ pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
     let encryption_key = proof_keys.circuit_key(Statement::Encryption)?;
     let archive = Archive::new(Parts {
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
+        settles_on_cohorts: ledger.settles_on_cohorts().await?,
         ledger,
         panels: Panels::open(deps.store.clone(), &deps.limits).await?,
         batches: StagedBatches::open(&deps.data_dir.join(DATABASE_FILE))?,

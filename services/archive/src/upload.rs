@@ -4,6 +4,7 @@
 //! files, so memory does not grow with the batch or the panel. Whatever fails, nothing of the upload
 //! stays visible.
 
+mod commitments;
 pub(crate) mod proofs;
 pub(crate) mod records;
 pub(crate) mod sequence;
@@ -17,10 +18,11 @@ use crate::{
     progress::Progress,
     staged::{BatchKey, BatchPlace, StagedBatch},
 };
+use commitments::CommitmentCheck;
 use futures::{Stream, StreamExt as _};
 use locus_commitment::{Address, NetworkId};
-use locus_genomics::{PanelBlockIndex, PanelDigest};
-use locus_ledger::{Registration, leaves_hash};
+use locus_genomics::{PanelBlockIndex, PanelDigest, Plane};
+use locus_ledger::{Registration, leaves_hash, signed_leaves_hash};
 use locus_service::blocking;
 use locus_sharing::REGISTRATION_DATASETS_MAX;
 use locus_store::{BatchWriter, Column, StoreError};
@@ -63,6 +65,8 @@ struct Upload {
     openings: OpeningSpool,
     /// Of a proven upload; elsewhere while it works.
     proofs: Option<ProofSpool>,
+    /// In a market that settles on proven cohorts, until all records are there; elsewhere while it works.
+    commitments: Option<CommitmentCheck>,
     records: Records,
     seeds: [Vec<SealedSeeds>; 3],
 }
@@ -145,10 +149,24 @@ impl Upload {
         let place = BatchPlace { batch: fresh_batch_id()?, panel: panel.digest, shape: panel.shape };
         archive.batches.begin_upload(&place)?;
         let writer = archive.store_of(&place).create_batch(place.batch, header.datasets).await?;
-        let records = Records::new(header.registrant, header.batch_nonce, header.accreditor.is_some());
+        let is_committed = archive.settles_on_cohorts;
+        let records = Records::new(header.registrant, header.batch_nonce, header.accreditor.is_some(), is_committed);
         let proofs = proof_spool(&archive, &header, &panel)?;
-        let seeds = Default::default();
-        Ok(Self { archive, header, panel, place, sequence, writer: Some(writer), openings, proofs, records, seeds })
+        let draw = || CommitmentCheck::draw(columns_of(&panel), header.datasets);
+        let commitments = is_committed.then(draw).transpose()?;
+        Ok(Self {
+            archive,
+            header,
+            panel,
+            place,
+            sequence,
+            writer: Some(writer),
+            openings,
+            proofs,
+            commitments,
+            records,
+            seeds: Default::default(),
+        })
     }
 
     async fn run<S>(
@@ -199,6 +217,14 @@ impl Upload {
             self.proofs = Some(proofs);
             checked?;
         }
+        if let Some(mut commitments) = self.commitments.take() {
+            let bodies = chunk.bodies.clone();
+            let taken = blocking(move || {
+                commitments.take(run, &bodies);
+                commitments
+            });
+            self.commitments = Some(taken.await);
+        }
         let writer = self.writer.as_mut().ok_or_else(|| StoreError::BatchNotSealed(self.place.batch))?;
         let openings = writer.append(column, run.first_ordinal, chunk.bodies).await?;
         self.openings.put(run.column, run.first_ordinal, &openings)?;
@@ -225,6 +251,12 @@ impl Upload {
             self.proofs = Some(proofs);
             checked?;
         }
+        if let Some(commitments) = self.commitments.take() {
+            let declared = self.records.take_commitments();
+            if !blocking(move || commitments.holds(&declared)).await {
+                return Err(ArchiveError::CiphertextCommitments);
+            }
+        }
         let writer = self.writer.take().ok_or_else(|| StoreError::BatchNotSealed(self.place.batch))?;
         match writer.finish(&self.records.body_digests()).await {
             Ok(_) => Ok(()),
@@ -239,6 +271,7 @@ impl Upload {
     /// batch for its registration.
     async fn finish(&mut self, finish: &UploadFinish, progress: &Progress) -> Result<UploadReceipt, ArchiveError> {
         let header = self.header;
+        let ciphertexts = self.records.ciphertexts(header.proven);
         let registration = Registration {
             registrant: header.registrant,
             panel: header.panel,
@@ -246,13 +279,13 @@ impl Upload {
             batch_nonce: header.batch_nonce,
             accreditor: header.accreditor,
             deadline_unix_s: header.deadline_unix_s,
-            leaves_hash: leaves_hash(&self.records.leaves()),
+            leaves_hash: signed_leaves_hash(&self.records.leaves(), ciphertexts.as_ref()),
         };
         let archive = self.archive.clone();
         check_signatures(&archive, &registration, finish).await?;
         let view = self.archive.view.refreshed().await?;
         self.records.check_unregistered(&view, &header.panel)?;
-        let key = BatchKey { leaves_hash: registration.leaves_hash };
+        let key = BatchKey { leaves_hash: leaves_hash(&self.records.leaves()) };
         if let Some(staged) = self.archive.batches.staged(&key)?
             && staged.receipt.registration.as_ref() == Some(&(&registration).into())
         {
@@ -326,9 +359,12 @@ fn proof_spool(archive: &Archive, header: &BatchHeader, panel: &PanelInfo) -> Re
         panel: header.panel,
         version: header.version,
     };
-    let columns = || panel.shape.columns().map(|column| (column.block, column.plane)).collect();
-    let create = |verifier| ProofSpool::create(&archive.scratch, verifier, context, columns(), header.datasets);
+    let create = |verifier| ProofSpool::create(&archive.scratch, verifier, context, columns_of(panel), header.datasets);
     verifier.map(create).transpose()
+}
+
+fn columns_of(panel: &PanelInfo) -> Vec<(PanelBlockIndex, Plane)> {
+    panel.shape.columns().map(|column| (column.block, column.plane)).collect()
 }
 
 /// The registrant has signed the registration, and the accreditor it names as well.

@@ -1,6 +1,7 @@
 //! What an exchange can be told.
 
-use crate::start::{read_deployment, read_key};
+use crate::start::read_deployment;
+use locus_ledger::read_key_file;
 use locus_service::{Findings, FrontConfig, ObserveConfig, Role, ServiceConfig};
 use serde::Deserialize;
 use std::{net::SocketAddr, path::PathBuf};
@@ -48,7 +49,7 @@ impl ServiceConfig for ExchangeConfig {
     fn check(&self, findings: &mut Findings) {
         self.front.check(Role::Exchange, self.listen, findings);
         findings.folder("data_dir", &self.data_dir);
-        findings.check("sender_key_file", read_key(&self.sender_key_file).map(drop));
+        findings.check("sender_key_file", read_key_file(&self.sender_key_file).map(drop));
         findings.url("chain_url", &self.chain_url, &["http", "https"]);
         findings.check("deployment_file", read_deployment(&self.deployment_file).map(drop));
     }

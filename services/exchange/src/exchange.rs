@@ -25,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) view: ViewFollower,
     pub(crate) parameters: NetworkParameters,
     pub(crate) token_name: String,
+    pub(crate) settles_on_cohorts: bool,
     pub(crate) book: Arc<PayoutBook>,
     pub(crate) clock: Clock,
     /// Transactions sent.
@@ -65,6 +66,7 @@ impl Exchange {
             committee: [member(1)?, member(2)?, member(3)?],
             committee_epoch: self.0.ledger.committee_epoch().await?,
             token_name: self.0.token_name.clone(),
+            settles_on_cohorts: self.0.settles_on_cohorts,
         })
     }
 

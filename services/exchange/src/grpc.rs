@@ -9,7 +9,8 @@ use crate::{
 use bytes::Bytes;
 use locus_genomics::{PANEL_NAME_BYTES_MAX, PANEL_VARIANTS_MAX, PanelDigest};
 use locus_ledger::{
-    DatasetLeaf, Offer, Order, OrderId, OrderState, PermitSignature, Registration, RegistrationId, Settlement,
+    Ciphertexts, CohortEvidence, DatasetLeaf, Offer, Order, OrderId, OrderState, PermitSignature, Registration,
+    RegistrationId, Settlement,
 };
 use locus_privacy::BATCH_SIZE_MAX;
 use locus_service::{MESSAGE_BYTES_MAX, to_status};
@@ -194,6 +195,7 @@ impl Grpc {
         let attestation = |bytes: &Bytes| field::signature("attestations", bytes);
         let batch = SignedBatch {
             registration,
+            ciphertexts: parse_ciphertexts(request)?,
             leaves,
             registrant_signature: field::signature("registrant_signature", &request.registrant_signature)?,
             accreditor_signature,
@@ -254,7 +256,8 @@ impl Grpc {
         let settlement = Settlement::try_from(field::required("settlement", &request.settlement)?)?;
         let signatures = parse_settlement_signatures(&request.signatures)?;
         let payees = parse_payees(&request.payees, settlement.price)?;
-        let hash = self.0.settle(&settlement, &signatures, payees).await?;
+        let evidence = request.cohort.as_ref().map(CohortEvidence::try_from).transpose()?;
+        let hash = self.0.settle(&settlement, &signatures, evidence.as_ref(), payees).await?;
         Ok(pb::SettleOrderResponse { tx_hash: hash.map(transaction).unwrap_or_default() })
     }
 
@@ -326,4 +329,22 @@ fn parse_permit(permit: &pb::Permit) -> Result<PermitSignature, FieldError> {
         deadline_unix_s: permit.deadline_unix_s,
         signature: field::array("permit.signature", &permit.signature)?,
     })
+}
+
+/// Commitments to the ciphertexts: one for each leaf, or none at all.
+fn parse_ciphertexts(request: &pb::RegisterDatasetsRequest) -> Result<Option<Ciphertexts>, FieldError> {
+    let messages = &request.ciphertext_commitments;
+    if messages.is_empty() {
+        return match request.proven {
+            false => Ok(None),
+            true => Err(FieldError::refused("proven", "only batches with commitments to ciphertexts say so")),
+        };
+    }
+    if messages.len() != request.leaves.len() {
+        let kind = FieldErrorKind::Length { expected: request.leaves.len(), got: messages.len() };
+        return Err(FieldError::new("ciphertext_commitments", kind));
+    }
+    let point = |bytes: &Bytes| field::ciphertext_commitment("ciphertext_commitments", bytes);
+    let points = messages.iter().map(|bytes| Ok(point(bytes)?.to_bytes())).collect::<Result<Vec<_>, FieldError>>()?;
+    Ok(Some(Ciphertexts::of_points(&points, request.proven)))
 }

@@ -2,13 +2,17 @@
 
 use crate::{error::ExchangeError, exchange::Exchange};
 use locus_commitment::{Address, DatasetId};
-use locus_ledger::{ChainView, DatasetLeaf, Registration, RegistrationId, RegistrationRecord, leaves_hash};
+use locus_ledger::{
+    ChainView, Ciphertexts, DatasetLeaf, Registration, RegistrationId, RegistrationRecord, leaves_hash,
+};
 use locus_wire::{convert::FieldError, pb::exchange as pb};
 
 /// A signed batch, parsed.
 pub(crate) struct SignedBatch {
     pub(crate) registration: Registration,
     pub(crate) leaves: Vec<DatasetLeaf>,
+    /// In markets that settle on proven cohorts.
+    pub(crate) ciphertexts: Option<Ciphertexts>,
     pub(crate) registrant_signature: Vec<u8>,
     /// Empty without accreditor.
     pub(crate) accreditor_signature: Vec<u8>,
@@ -39,12 +43,11 @@ impl Exchange {
         }
         let submitted = self
             .ledger()
-            .register_datasets(
+            .register_signed(
                 &batch.registration,
                 &batch.leaves,
-                &batch.registrant_signature,
-                &batch.accreditor_signature,
-                &batch.attestations,
+                batch.ciphertexts.as_ref(),
+                (&batch.registrant_signature, &batch.accreditor_signature, &batch.attestations),
             )
             .await;
         match submitted {

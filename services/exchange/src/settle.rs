@@ -5,10 +5,14 @@ use crate::{
     exchange::Exchange,
     payouts::{EarningsPage, PayoutBook, PayoutError, VersionKey},
 };
+use locus_cohort::settlement_signing_hash;
 use locus_commitment::Address;
-use locus_ledger::{Amount, Ledger, LedgerError, OrderState, PayoutTree, Settlement, SettlementSignatures, recover};
+use locus_ledger::{
+    Amount, CohortEvidence, Ledger, LedgerError, Order, OrderState, PayoutTree, ProvenRegistry, Settlement,
+    SettlementSignatures, recover,
+};
 use locus_service::blocking;
-use locus_wire::convert::{EARNINGS_PAGE_MAX, SettlementSignature};
+use locus_wire::convert::{EARNINGS_PAGE_MAX, FieldError, SettlementSignature};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Keyholders that must have signed.
@@ -63,9 +67,14 @@ impl Exchange {
         &self,
         settlement: &Settlement,
         signatures: &[SettlementSignature],
+        evidence: Option<&CohortEvidence>,
         payees: BTreeMap<Address, Amount>,
     ) -> Result<Option<[u8; 32]>, ExchangeError> {
-        let signatures = self.check_signatures(settlement, signatures).await?;
+        if evidence.is_some() != self.inner().settles_on_cohorts {
+            let reason = "a market settles on proven cohorts always or never: see its description";
+            return Err(FieldError::refused("cohort", reason).into());
+        }
+        let (order, signatures) = self.check_signatures(settlement, signatures, evidence).await?;
         let _one_at_a_time = self.inner().settling.lock().await;
         let target = VersionKey { sequence: settlement.payout_sequence, root: settlement.payout_root };
         let followed = self.follow_payouts().await;
@@ -81,13 +90,19 @@ impl Exchange {
             };
         }
         followed?;
-        let (book, order) = (self.inner().book.clone(), settlement.order);
-        if blocking(move || book.includes(target, order)).await? {
+        let (book, order_id) = (self.inner().book.clone(), settlement.order);
+        if blocking(move || book.includes(target, order_id)).await? {
             // Settled in a block that is not final yet.
             return Ok(None);
         }
         self.stage(settlement, target, payees).await?;
-        let transaction = self.ledger().settle_order(settlement, &signatures).await?;
+        let transaction = match evidence {
+            None => self.ledger().settle_order(settlement, &signatures).await?,
+            Some(CohortEvidence { choice, cohort, .. }) => {
+                let proven = ProvenRegistry::open(self.ledger().clone()).await?;
+                proven.settle_on_cohort(settlement, &order, choice, cohort, &signatures).await?
+            }
+        };
         if let Err(error) = self.follow_payouts().await {
             // The settlement stands; the next use of the table follows.
             tracing::warn!(%error, "payout table does not follow yet");
@@ -95,15 +110,18 @@ impl Exchange {
         Ok(Some(transaction.0))
     }
 
-    /// The valid ones of the signatures, at least two. A signature that is not its keyholder's counts
-    /// for nothing, and the contract never sees it.
+    /// The order, and the valid ones of the signatures, at least two. A signature that is not its
+    /// keyholder's counts for nothing, and the contract never sees it.
     async fn check_signatures(
         &self,
         settlement: &Settlement,
         signatures: &[SettlementSignature],
-    ) -> Result<SettlementSignatures, ExchangeError> {
+        evidence: Option<&CohortEvidence>,
+    ) -> Result<(Order, SettlementSignatures), ExchangeError> {
         let view = self.refreshed().await?;
-        let hash = self.ledger().contracts().settlement_signing_hash(settlement);
+        let order = view.order(&settlement.order).ok_or(ExchangeError::UnknownOrder(settlement.order))?.order;
+        let hash = settlement_signing_hash(self.ledger().contracts(), settlement, &order, evidence);
+        let hash = hash.ok_or_else(|| FieldError::refused("order", "its purpose does not exist"))?;
         let is_valid = |signed: &&SettlementSignature| {
             let member = view.keyholder(signed.keyholder);
             member.is_some_and(|member| recover(&hash, &signed.signature) == Ok(member.signer))
@@ -113,7 +131,7 @@ impl Exchange {
         if valid.len() < SIGNATURES_MIN {
             return Err(ExchangeError::TooFewSignatures { valid: valid.len() });
         }
-        Ok(SettlementSignatures(valid))
+        Ok((order, SettlementSignatures(valid)))
     }
 
     /// Whether the order is settled on exactly these terms.

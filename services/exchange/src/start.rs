@@ -7,28 +7,24 @@ use crate::{
     grpc,
     payouts::{PayoutBook, PayoutError},
 };
-use locus_ledger::{AccountKey, Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
+use locus_ledger::{Chain, Contracts, DeploymentFile, KeyFileError, Ledger, LedgerError, ViewFollower, read_key_file};
 use locus_service::{
     AuditError, AuditLog, Clock, Connector, Front, FrontError, Listen, Metrics, Readiness, Role, Running, ServeError,
     ServerHandle,
 };
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use tokio::sync::Mutex;
 use tonic::service::Routes;
-use zeroize::Zeroizing;
 
 /// File of the payout table in the data folder.
 const PAYOUTS_FILE: &str = "payouts.redb";
 /// Hash-chained record of the transactions sent.
 const AUDIT_FILE: &str = "audit.log";
-/// Permission bits of group and others.
-const OTHERS_MODE: u32 = 0o077;
 
 /// Why an exchange does not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +38,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// The sender's key is not usable.
-    #[error("{path} does not hold a key of 64 hexadecimal digits that only its owner can read: correct it", path = path.display())]
-    SenderKey {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error(transparent)]
+    SenderKey(#[from] KeyFileError),
     /// The contracts file does not name a market.
     #[error("{path} does not name a market's contracts: {reason}", path = path.display())]
     Contracts {
@@ -151,6 +144,7 @@ pub async fn start_on(deps: ExchangeDeps, listen: Listen, front: &Front) -> Resu
     let exchange = Exchange::new(Inner {
         parameters: ledger.parameters().await?,
         token_name: ledger.token_name().await?,
+        settles_on_cohorts: ledger.settles_on_cohorts().await?,
         view: ViewFollower::start(ledger.clone(), deps.poll_period),
         ledger,
         book,
@@ -180,7 +174,7 @@ pub async fn start_on(deps: ExchangeDeps, listen: Listen, front: &Front) -> Resu
 /// As [`start_on`], and [`StartError::SenderKey`] or [`StartError::Contracts`] for the files named.
 pub async fn start(config: ExchangeConfig, metrics: Metrics) -> Result<ExchangeHandle, StartError> {
     let front = config.front.open(Role::Exchange, config.listen, metrics)?.with_reflection(config.reflection);
-    let sender = read_key(&config.sender_key_file)?;
+    let sender = read_key_file(&config.sender_key_file)?;
     let deps = ExchangeDeps {
         chain: Chain::http(&config.chain_url, Some(&sender))?,
         contracts: read_deployment(&config.deployment_file)?,
@@ -189,19 +183,6 @@ pub async fn start(config: ExchangeConfig, metrics: Metrics) -> Result<ExchangeH
         poll_period: Duration::from_millis(config.poll_ms.max(1)),
     };
     start_on(deps, Listen::Tcp(config.listen), &front).await
-}
-
-pub(crate) fn read_key(path: &Path) -> Result<AccountKey, StartError> {
-    let refused = || StartError::SenderKey { path: path.to_path_buf() };
-    let failed = |source| StartError::File { path: path.to_path_buf(), source };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & OTHERS_MODE != 0 {
-        return Err(refused());
-    }
-    let text = Zeroizing::new(fs::read(path).map_err(failed)?);
-    let mut secret = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(text.trim_ascii_end(), &mut secret[..]).map_err(|_| refused())?;
-    AccountKey::from_bytes(&secret).map_err(|_| refused())
 }
 
 pub(crate) fn read_deployment(path: &Path) -> Result<Contracts, StartError> {

@@ -20,6 +20,7 @@ fn settle_request(
     payees: &[(Address, u128)],
 ) -> pb::SettleOrderRequest {
     pb::SettleOrderRequest {
+        cohort: None,
         settlement: Some(settlement.into()),
         signatures: signatures.iter().map(Into::into).collect(),
         payees: payees.iter().map(|&(account, amount)| Payee { account, amount: Amount(amount) }.into()).collect(),

@@ -4,6 +4,7 @@
 //! decryption leaves only when the other holder of the share has committed to the same bytes.
 
 mod compute;
+mod evidence;
 mod question;
 mod release;
 #[cfg(test)]
@@ -80,8 +81,11 @@ impl Keyholder {
         let plan = self.plan(&asked, &cohort)?;
         let order = asked.record.order;
         cohort.check(&plan, self.parameters(), order.max_price)?;
-        self.check_nobody_revoked(&cohort, asked.record.block)?;
-        let answer = self.compute(&asked, &cohort, &plan, &participants).await?;
+        self.check_nobody_revoked(&asked, &cohort)?;
+        let mut answer = self.compute(&asked, &cohort, &plan, &participants).await?;
+        if self.settles_on_cohorts() {
+            answer.slots = cohort.members().iter().map(|member| member.slot).collect();
+        }
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
         let exact_people = if order.tier == Tier::Exact { exact_people(&cohort) } else { Vec::new() };
@@ -221,13 +225,10 @@ impl Keyholder {
     }
 
     /// A revocation that arrived after the preparation still counts.
-    fn check_nobody_revoked(&self, cohort: &Cohort, pinned_block: u64) -> Result<(), KeyholderError> {
+    fn check_nobody_revoked(&self, asked: &Asked, cohort: &Cohort) -> Result<(), KeyholderError> {
         let view = self.view();
-        let revoked = cohort.members().iter().any(|member| {
-            view.is_revoked(member.registration, member.ordinal)
-                || view.is_withdrawn_since(member.registration, pinned_block)
-        });
-        if revoked {
+        let mut members = cohort.members().iter();
+        if members.any(|member| asked.eligible.is_out(&view, member, asked.record.block)) {
             return Err(KeyholderError::Disagreement(
                 "a member was revoked since the preparation: prepare again".into(),
             ));
@@ -303,5 +304,6 @@ fn stored_answer(
         payees: payees.collect(),
         price: cohort.price().0.to_string(),
         participants: participants.to_vec(),
+        slots: Vec::new(),
     }
 }

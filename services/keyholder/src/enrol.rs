@@ -12,12 +12,17 @@ use crate::{
 };
 use locus_commitment::{
     BodyDigest, DatasetBodyDigest, DatasetContext, Digest32, NetworkId, PersonTag, ShareCommitment, ShareSetCommitment,
+    pedersen::CiphertextCommitment,
 };
 use locus_genomics::{PanelBlockIndex, Plane, VARIANTS_PER_PANEL_BLOCK};
-use locus_ledger::{DatasetLeaf, Registration, leaves_hash};
+use locus_ledger::{Ciphertexts, DatasetLeaf, Registration, signed_leaves_hash};
 use locus_rlwe::{BlockKeys, Mask, check_share_values, verify_check_slots};
 use locus_sharing::{KeyholderIndex, SeedPackage, SeedPackageHeader, ShareIndex, seal::SealedBox, shares_of};
-use locus_wire::{convert::field::required, pb::keyholder as pb, relay};
+use locus_wire::{
+    convert::field::{self, required},
+    pb::keyholder as pb,
+    relay,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
@@ -175,6 +180,7 @@ impl Keyholder {
         if let Some(proven) = proven {
             proven.check_leaf(batch, &leaf)?;
         }
+        let ciphertext = self.parse_commitment(&dataset.ciphertext_commitment)?;
         let keys = seeds.0.each_ref().map(|seed| (seed.share, BlockKeys::new(context, seed.share, &seed.seed)));
         let mut checks = Vec::with_capacity(batch.columns.len());
         for (column, ((block, plane), check_slots)) in batch.columns.iter().zip(body_checks).enumerate() {
@@ -199,7 +205,19 @@ impl Keyholder {
             commitments: leaf.commitments,
             seeds: secret,
             checks,
+            ciphertext,
         })
+    }
+
+    /// The commitment to a dataset's ciphertexts, in a market where it must have one. That it is one to these
+    /// ciphertexts is seen by the archive and by everybody who opens a sum of them, not here.
+    fn parse_commitment(&self, bytes: &[u8]) -> Result<Option<[u8; CiphertextCommitment::BYTES]>, KeyholderError> {
+        let name = "ciphertext_commitment";
+        if self.settles_on_cohorts() {
+            return Ok(Some(field::ciphertext_commitment(name, bytes)?.to_bytes()));
+        }
+        let refused = || field::FieldError::refused(name, "this market does not settle on proven cohorts").into();
+        if bytes.is_empty() { Ok(None) } else { Err(refused()) }
     }
 
     /// Verifies the signature under relayed check values.
@@ -229,7 +247,10 @@ impl Keyholder {
                 commitments: dataset.commitments,
             })
             .collect();
-        if leaves_hash(&leaves) != batch.registration.leaves_hash {
+        let points: Option<Vec<_>> = pending.iter().map(|dataset| dataset.ciphertext).collect();
+        let points = points.filter(|_| self.settles_on_cohorts());
+        let ciphertexts = points.map(|points| Ciphertexts::of_points(&points, batch.proven));
+        if signed_leaves_hash(&leaves, ciphertexts.as_ref()) != batch.registration.leaves_hash {
             return Err(KeyholderError::Order("the datasets are not those that the registrant signed"));
         }
         self.poll_chain().await?;

@@ -89,6 +89,9 @@ pub(crate) enum KeyholderError {
     /// A table of earnings is not the one on the chain.
     #[error("the table of earnings does not give the payout root of settlement {0} on the chain: import another copy")]
     PayoutRoot(u64),
+    /// The cohort on the chain is not the one of the answer.
+    #[error("the cohort to settle on {0}: prove the cohort of this answer")]
+    OtherCohort(&'static str),
     /// A step is missing.
     #[error("{0} must come first")]
     StepMissing(&'static str),
@@ -162,6 +165,7 @@ impl ServiceError for KeyholderError {
             Self::Rollback { .. } => "LEDGER_ROLLBACK",
             Self::PayoutsMissing { .. } => "PAYOUTS_MISSING",
             Self::PayoutRoot(_) => "PAYOUT_ROOT",
+            Self::OtherCohort(_) => "OTHER_COHORT",
             Self::NoNoiseKeys => "NOISE_KEYS_MISSING",
             Self::StepMissing(_) => "STEP_MISSING",
             Self::NotRevoked(_) => "NOT_REVOKED",

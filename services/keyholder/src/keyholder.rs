@@ -3,7 +3,7 @@
 use crate::{error::KeyholderError, store::Store};
 use bytes::Bytes;
 use locus_commitment::{Address, Digest32, NetworkId};
-use locus_ledger::{AccountKey, ChainView, Contracts, Ledger, ViewFollower};
+use locus_ledger::{AccountKey, ChainView, CohortId, Contracts, Ledger, LedgerError, ProvenRegistry, ViewFollower};
 use locus_privacy::NetworkParameters;
 use locus_proofs::encryption::EncryptionVerifier;
 use locus_service::{AuditLog, Clock, Metrics, SeenRequests, SignedRequest};
@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     /// Checks proofs of encryption; `None` where the operator has no key.
     pub(crate) encryption_verifier: Option<EncryptionVerifier>,
+    /// Whether settlements need a proven cohort, and datasets a commitment to their ciphertexts.
+    pub(crate) settles_on_cohorts: bool,
 }
 
 impl Keyholder {
@@ -70,6 +72,10 @@ impl Keyholder {
 
     pub(crate) fn encryption_verifier(&self) -> Option<&EncryptionVerifier> {
         self.0.encryption_verifier.as_ref()
+    }
+
+    pub(crate) fn settles_on_cohorts(&self) -> bool {
+        self.0.settles_on_cohorts
     }
 
     pub(crate) fn now_unix_s(&self) -> u64 {
@@ -136,6 +142,13 @@ impl Keyholder {
     /// The committee's present epoch.
     pub(crate) async fn committee_epoch(&self) -> Result<u64, KeyholderError> {
         self.0.ledger.committee_epoch().await.map_err(|error| KeyholderError::Chain(error.to_string()))
+    }
+
+    /// Whether the chain has verified a cohort.
+    pub(crate) async fn is_cohort_proven(&self, cohort: &CohortId) -> Result<bool, KeyholderError> {
+        let unread = |error: LedgerError| KeyholderError::Chain(error.to_string());
+        let proven = ProvenRegistry::open(self.0.ledger.clone()).await.map_err(unread)?;
+        proven.is_cohort_proven(cohort).await.map_err(unread)
     }
 
     /// Signs with the committee key.

@@ -203,6 +203,7 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
         store,
         requests,
         audit,
+        settles_on_cohorts: ledger.settles_on_cohorts().await?,
         ledger,
         view,
         clock: deps.clock,

@@ -179,6 +179,7 @@ impl Committee {
             ledger,
             clock: Clock::system(),
             encryption_verifier: None,
+            settles_on_cohorts: false,
         });
         keyholder.poll_chain().await.expect("the chain can be followed");
         keyholder

@@ -2,12 +2,14 @@
 
 mod operator;
 
-pub(crate) use operator::{DeployArgs, TlsCommand, TlsInitArgs, TlsIssueArgs};
+pub(crate) use operator::{
+    DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand, TlsCommand, TlsInitArgs, TlsIssueArgs,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use locus_client::disclosure::Claim;
 use locus_commitment::Address;
-use locus_genomics::{Assembly, Condition, Declarations, DuoTerm, PurposeCode};
+use locus_genomics::{Assembly, Condition, Declarations, DuoTerm, PanelDigest, PurposeCode};
 use locus_ledger::{Amount, parse_address};
 use locus_privacy::{Rho, Tier};
 use std::{net::SocketAddr, path::PathBuf};
@@ -67,6 +69,9 @@ pub(crate) enum Command {
     /// Keys of the proofs: made for trying things out, or taken from a ceremony
     #[command(subcommand)]
     Proofs(ProofsCommand),
+    /// Roots of registry trees, on markets that settle on proven cohorts
+    #[command(subcommand)]
+    Roots(RootsCommand),
     /// Your account and secrets
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -140,6 +145,12 @@ pub(crate) struct UpArgs {
     /// Fewest people in a cohort, fixed at the first start
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) cohort_size_min: u32,
+    /// Settle orders on cohorts that are proven on the chain, fixed at the first start
+    #[arg(long)]
+    pub(crate) proven_cohorts: bool,
+    /// Folder of proving keys [default: locus/proof-keys in the user's folder for cached files]
+    #[arg(long, value_name = "DIR", requires = "proven_cohorts")]
+    pub(crate) proof_keys: Option<PathBuf>,
     /// Describe the services by gRPC reflection
     #[arg(long)]
     pub(crate) reflection: bool,
@@ -597,6 +608,11 @@ impl From<TierArg> for Tier {
     }
 }
 
+fn parse_panel_digest(text: &str) -> Result<PanelDigest, String> {
+    let digest = crate::context::parse_digest(text).ok_or("write the panel's digest as 64 hexadecimal digits")?;
+    Ok(PanelDigest(digest.0))
+}
+
 fn parse_account(text: &str) -> Result<Address, String> {
     parse_address(text).map_err(|error| error.to_string())
 }
@@ -648,6 +664,17 @@ mod tests {
         assert_eq!(parses(&format!("{question} open")).err(), Some(MissingRequiredArgument));
         parses(&format!("{question} open --rho 0.01")).expect("complete");
         parses(&format!("{question} exact")).expect("complete");
+    }
+
+    #[test]
+    fn roots_are_of_a_panel_by_its_digest() {
+        let digest = "ab".repeat(32);
+        let of = |panel: &str| format!("--rpc http://127.0.0.1:8545 --deployment market.json --panel {panel}");
+        parses(&format!("locus roots show {}", of(&digest))).expect("complete");
+        parses(&format!("locus roots advance {} --operator-key operator.key --json", of(&digest))).expect("complete");
+        parses(&format!("locus roots advance {} --operator-key k --block 7", of(&digest))).expect("complete");
+        assert!(parses(&format!("locus roots show {}", of("ab12"))).is_err());
+        assert!(parses(&format!("locus roots advance {}", of(&digest))).is_err(), "nobody pays");
     }
 
     #[test]

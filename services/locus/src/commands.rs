@@ -12,11 +12,13 @@ mod own;
 mod panel;
 mod proofs;
 mod question;
+mod roots;
 mod tls;
 mod up;
 
 pub use deploy::DeployError;
 pub(crate) use own::words as own_words;
+pub use roots::RootsError;
 
 use crate::{
     cli::{Command, VerifyCommand},
@@ -33,6 +35,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Deploy(args) => deploy::run(&args, context).await,
         Command::Tls(command) => tls::run(&command, context),
         Command::Proofs(command) => proofs::run(command, context).await,
+        Command::Roots(command) => roots::run(&command, context).await,
         Command::Keys(command) => keys::run(&command, context),
         Command::Panel(command) => panel::run(command, context).await,
         Command::Enroll(args) => enroll::run(args, context).await,

@@ -19,6 +19,9 @@
 //! 10. One person of the biobank is revoked and erased, while an order is open: the keyholders sign
 //!     for the keys, no object holds the ciphertext, the open order is answered without them, the
 //!     exact tier refuses the batch.
+//! 11. A second market settles orders on cohorts that are proven on the chain: 120 people are enrolled with
+//!     commitments to their ciphertexts, the registry's root is moved over them and an order settles on the
+//!     proof of its cohort, whose ciphertexts open what the chain has verified.
 //!
 //! A claim that does not hold ends the demo with an error.
 

@@ -1,6 +1,9 @@
 //! Why a command stops, and with which exit code.
 
-use crate::{commands::DeployError, node::NodeError};
+use crate::{
+    commands::{DeployError, RootsError},
+    node::NodeError,
+};
 use locus_client::{ClientError, FileError, KeystoreError, enrol::EnrolError, research::AnswerError};
 use locus_genomics::{DataUseError, PanelDecodeError, PanelTextError, SelectionError};
 use locus_intake::IntakeError;
@@ -26,12 +29,18 @@ pub enum CommandError {
     /// A key of the proofs cannot be used.
     #[error(transparent)]
     Proofs(#[from] locus_proofs::ProofsError),
+    /// Keys of a market that settles on proven cohorts cannot be used.
+    #[error("{0}")]
+    Proving(Box<locus_aggregator::ProverError>),
     /// The market does not start or stopped by itself.
     #[error(transparent)]
     Node(#[from] NodeError),
     /// The market is not deployed.
     #[error(transparent)]
     Deploy(#[from] DeployError),
+    /// A root is not moved or shown.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     /// A certificate is not issued.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

@@ -24,7 +24,7 @@ mod output;
 mod progress;
 mod proving;
 
-pub use commands::DeployError;
+pub use commands::{DeployError, RootsError};
 pub use error::CommandError;
 
 use crate::{cli::Cli, context::Context, output::Output};

@@ -21,10 +21,11 @@ mod deployment;
 mod folder;
 mod gateway;
 
-pub use folder::{FolderError, read_key_file};
+pub(crate) use deployment::ROOT_AGE_MAX_S;
+pub use folder::FolderError;
 
 use crate::node::deployment::Deployed;
-use locus_aggregator::{AggregatorDeps, AggregatorHandle};
+use locus_aggregator::{AggregatorDeps, AggregatorHandle, ProverKeys};
 use locus_archive::{ArchiveDeps, ArchiveHandle};
 use locus_commitment::Address;
 use locus_exchange::{ExchangeDeps, ExchangeHandle};
@@ -87,6 +88,18 @@ pub enum NodeError {
     /// The object store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The market in the data folder settles in the other way.
+    #[error(
+        "the market in {data_dir} was deployed {how}: start it {how} again, or choose another --data-dir",
+        data_dir = data_dir.display(),
+        how = if *.on_cohorts { "with --proven-cohorts" } else { "without --proven-cohorts" }
+    )]
+    OtherSettlement {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// Whether it settles on proven cohorts.
+        on_cohorts: bool,
+    },
     /// A keyholder does not start.
     #[error("keyholder {index}: {source}")]
     Keyholder {
@@ -146,6 +159,8 @@ pub struct NodeConfig {
     pub parameters: NetworkParameterValues,
     /// Whether to describe the services by gRPC reflection.
     pub reflection: bool,
+    /// Keys of the circuits when orders settle on proven cohorts, which the first start in a data folder fixes.
+    pub prover: Option<ProverKeys>,
     /// The time of all services and of the chain.
     pub clock: Clock,
 }
@@ -162,6 +177,7 @@ impl NodeConfig {
             researchers: Vec::new(),
             parameters: NetworkParameterValues { test_network: true, ..NetworkParameterValues::default() },
             reflection: false,
+            prover: None,
             clock: Clock::system(),
         }
     }
@@ -230,7 +246,7 @@ impl Node {
         let keyholder_connectors = keyholders.each_ref().map(KeyholderHandle::connector);
 
         let exchange_deps = ExchangeDeps {
-            chain: sender,
+            chain: sender.clone(),
             contracts,
             data_dir: data_dir.join("exchange"),
             clock: config.clock.clone(),
@@ -255,7 +271,8 @@ impl Node {
         let aggregator_deps = AggregatorDeps {
             store: store.clone(),
             data_dir: data_dir.join("aggregator"),
-            chain: Chain::embedded(chain.clone(), None),
+            chain: sender.clone(),
+            prover: config.prover.clone(),
             contracts,
             keyholders: keyholder_connectors.clone(),
             exchange: exchange.connector(),

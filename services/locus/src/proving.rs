@@ -1,6 +1,7 @@
 //! Loading proving keys for the commands, with progress shown.
 
 use crate::{error::CommandError, progress::Bars};
+use locus_aggregator::ProverKeys;
 use locus_client::{ClientError, Network, proving};
 use locus_proofs::{Statement, dataset::EncryptionProver, groth16::ProvingKey, keys::KeyStage};
 use std::{
@@ -29,6 +30,29 @@ pub(crate) async fn proving_key(
     let (network, folder, bars) = (network.clone(), folder_or_default(folder), bars.clone());
     let load = move || proving::proving_key(&network, &folder, statement, |stage| show(&bars, stage));
     off_the_event_loop(load).await
+}
+
+/// The keys of a market that settles on proven cohorts, from `folder` or the user's usual one.
+pub(crate) async fn market_keys(
+    folder: Option<&Path>,
+    is_test_network: bool,
+    bars: &Arc<Bars>,
+) -> Result<ProverKeys, CommandError> {
+    let (folder, bars) = (folder_or_default(folder), bars.clone());
+    let load = move || ProverKeys::load(&folder, is_test_network, |stage| show(&bars, stage));
+    let loaded = tokio::task::spawn_blocking(load).await.map_err(|_| CommandError::Interrupted)?;
+    loaded.map_err(|error| CommandError::Proving(Box::new(error)))
+}
+
+/// The proving key of root updates, for a test network or a real one.
+pub(crate) async fn update_key(
+    is_test_network: bool,
+    folder: Option<&Path>,
+    bars: &Arc<Bars>,
+) -> Result<ProvingKey, CommandError> {
+    let (folder, bars) = (folder_or_default(folder), bars.clone());
+    let note = move |stage| show(&bars, stage);
+    off_the_event_loop(move || proving::proving_key_of(is_test_network, &folder, Statement::Update, note)).await
 }
 
 fn folder_or_default(folder: Option<&Path>) -> PathBuf {

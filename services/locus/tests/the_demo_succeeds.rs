@@ -24,6 +24,7 @@ fn every_claim_of_the_demo_holds() {
     assert_eq!(figures["erased"]["receipts"], 3);
     assert_eq!(figures["erased"]["objects_after"], 0);
     assert_eq!(figures["people_after_erasure"], 2504);
+    assert_eq!(figures["proven_cohort"]["people"], 120);
     assert!(keep.join("researcher/exact.tsv").is_file());
     // A folder with something in it is left alone.
     let again = run(&["demo", "--keep", keep.to_str().expect("utf-8")]);

@@ -11,9 +11,12 @@ use crate::{
     progress::{Progress, Stage},
 };
 use bytes::BytesMut;
-use locus_commitment::{BodyDigest, DatasetBodyDigest, DatasetCommitments, ShareSetCommitment};
+use locus_commitment::{
+    BodyDigest, DatasetBodyDigest, DatasetCommitments, ShareSetCommitment,
+    pedersen::{CiphertextCommitment, Generators},
+};
 use locus_genomics::{PanelBlockIndex, Plane};
-use locus_ledger::{AccountKey, DatasetLeaf, Registration, leaves_hash};
+use locus_ledger::{AccountKey, Ciphertexts, DatasetLeaf, Registration, signed_leaves_hash};
 use locus_proofs::dataset::EncryptionProver;
 use locus_rlwe::{BODY_BYTES, Body, Mask};
 use locus_sharing::{DatasetSeeds, KeyholderIndex, SeedPackage, SeedPackageHeader};
@@ -43,6 +46,8 @@ pub(crate) struct UploadJob {
 pub(crate) struct SignedBatch {
     pub(crate) registration: Registration,
     pub(crate) leaves: Vec<DatasetLeaf>,
+    /// Commitments to the ciphertexts, by ordinal, in markets that settle on proven cohorts.
+    pub(crate) ciphertexts: Option<Vec<[u8; CiphertextCommitment::BYTES]>>,
     pub(crate) registrant_signature: Vec<u8>,
     /// Empty without accreditor.
     pub(crate) accreditor_signature: Vec<u8>,
@@ -56,12 +61,14 @@ impl UploadJob {
     /// 32 bytes for every body and the genotypes of one panel block.
     pub(crate) fn produce(&self, sink: &mut Sink<'_>, progress: &dyn Progress) -> Result<SignedBatch, EnrolError> {
         send(sink, Part::Header(self.header()))?;
-        let bodies = self.encrypt_all(sink, progress)?;
-        let leaves: Vec<DatasetLeaf> =
-            self.batch.datasets.iter().zip(&bodies).map(|(dataset, bodies)| leaf_of(dataset, bodies)).collect();
-        self.send_records(&leaves, sink)?;
+        let ciphertexts = self.encrypt_all(sink, progress)?;
+        let both = self.batch.datasets.iter().zip(&ciphertexts);
+        let leaves: Vec<DatasetLeaf> = both.map(|(dataset, ciphertext)| leaf_of(dataset, ciphertext)).collect();
+        let commitments = ciphertexts.iter().map(|ciphertext| Some(ciphertext.commitment.as_ref()?.to_bytes()));
+        let commitments: Option<Vec<_>> = commitments.collect();
+        self.send_records(&leaves, commitments.as_deref(), sink)?;
         self.send_seeds(sink)?;
-        let signed = self.sign(leaves)?;
+        let signed = self.sign(leaves, commitments)?;
         let finish = pb::UploadFinish {
             registrant_signature: signed.registrant_signature.clone().into(),
             accreditor_signature: signed.accreditor_signature.clone().into(),
@@ -85,12 +92,14 @@ impl UploadJob {
         }
     }
 
-    /// Bodies column by column; returns the digests of each dataset's bodies in column order.
-    fn encrypt_all(&self, sink: &mut Sink<'_>, progress: &dyn Progress) -> Result<Vec<Vec<BodyDigest>>, EnrolError> {
+    /// Bodies column by column; returns what is registered of each dataset's.
+    fn encrypt_all(&self, sink: &mut Sink<'_>, progress: &dyn Progress) -> Result<Vec<Ciphertext>, EnrolError> {
         let (panel, datasets) = (&self.batch.panel, &self.batch.datasets);
         let columns = panel.planes().len() * usize::try_from(panel.block_count()).unwrap_or(usize::MAX);
         let total = (columns * datasets.len()) as u64;
-        let mut digests: Vec<Vec<BodyDigest>> = datasets.iter().map(|_| Vec::with_capacity(columns)).collect();
+        let is_committed = self.network.settles_on_cohorts();
+        let mut ciphertexts: Vec<Ciphertext> =
+            datasets.iter().map(|_| Ciphertext::with_capacity(columns, is_committed)).collect();
         let mut done = 0;
         let (chunk_len, stage) = match self.prover {
             Some(_) => (PROVEN_CHUNK_DATASETS, Stage::Proving),
@@ -99,20 +108,22 @@ impl UploadJob {
         for block in (0..panel.block_count()).map(PanelBlockIndex) {
             let strip = read_strip(&self.batch.genotypes, block, &self.batch.people)?;
             for plane in panel.planes() {
-                let chunks = datasets.chunks(chunk_len).zip(digests.chunks_mut(chunk_len));
-                for (place, (datasets, digests)) in chunks.enumerate() {
+                let generators = is_committed.then(|| Generators::expand(block.0, plane.code()));
+                let chunks = datasets.chunks(chunk_len).zip(ciphertexts.chunks_mut(chunk_len));
+                for (place, (datasets, ciphertexts)) in chunks.enumerate() {
                     let encrypted = parallel::map(datasets, |dataset| {
-                        encrypt(dataset, of_person(&strip, dataset.individual)?, block, *plane)
+                        let packed = of_person(&strip, dataset.individual)?;
+                        encrypt(dataset, packed, (block, *plane), generators.as_ref())
                     })?;
                     let mut proofs = BytesMut::new();
-                    for (dataset, (body, _)) in datasets.iter().zip(&encrypted) {
+                    for (dataset, encrypted) in datasets.iter().zip(&encrypted) {
                         let packed = of_person(&strip, dataset.individual)?;
-                        self.prove(dataset, (block, *plane), packed, body, &mut proofs)?;
+                        self.prove(dataset, (block, *plane), packed, &encrypted.body, &mut proofs)?;
                     }
                     let mut bodies = BytesMut::with_capacity(encrypted.len() * BODY_BYTES);
-                    for ((body, digest), digests) in encrypted.iter().zip(digests) {
-                        bodies.extend_from_slice(&body[..]);
-                        digests.push(*digest);
+                    for (encrypted, ciphertext) in encrypted.iter().zip(ciphertexts) {
+                        bodies.extend_from_slice(&encrypted.body[..]);
+                        ciphertext.add(encrypted);
                     }
                     let chunk = pb::BodyChunk {
                         block: block.0,
@@ -127,7 +138,7 @@ impl UploadJob {
                 }
             }
         }
-        Ok(digests)
+        Ok(ciphertexts)
     }
 
     /// Appends the proof of a body of a proven batch. Proofs are made one after the other: each uses all
@@ -148,18 +159,22 @@ impl UploadJob {
         Ok(())
     }
 
-    fn send_records(&self, leaves: &[DatasetLeaf], sink: &mut Sink<'_>) -> Result<(), EnrolError> {
+    fn send_records(
+        &self,
+        leaves: &[DatasetLeaf],
+        commitments: Option<&[[u8; CiphertextCommitment::BYTES]]>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), EnrolError> {
+        let commitment = |ordinal: usize| commitments.and_then(|all| all.get(ordinal)).map(|point| point.to_vec());
+        let record = |(ordinal, (dataset, leaf)): (usize, (&PreparedDataset, &DatasetLeaf))| pb::DatasetRecord {
+            leaf: Some(leaf.into()),
+            share_commitments: dataset.share_commitments.map(|commitment| commitment.0.0).concat().into(),
+            ciphertext_commitment: commitment(ordinal).unwrap_or_default().into(),
+        };
+        let records: Vec<pb::DatasetRecord> = self.batch.datasets.iter().zip(leaves).enumerate().map(record).collect();
         let chunk_len = usize::try_from(DATASET_CHUNK_DATASETS_MAX).unwrap_or(1);
-        let chunks = self.batch.datasets.chunks(chunk_len).zip(leaves.chunks(chunk_len));
-        for (place, (datasets, leaves)) in chunks.enumerate() {
-            let record = |(dataset, leaf): (&PreparedDataset, &DatasetLeaf)| pb::DatasetRecord {
-                leaf: Some(leaf.into()),
-                share_commitments: dataset.share_commitments.map(|commitment| commitment.0.0).concat().into(),
-            };
-            let chunk = pb::DatasetChunk {
-                first_ordinal: count(place * chunk_len),
-                datasets: datasets.iter().zip(leaves).map(record).collect(),
-            };
+        for (place, records) in records.chunks(chunk_len).enumerate() {
+            let chunk = pb::DatasetChunk { first_ordinal: count(place * chunk_len), datasets: records.to_vec() };
             send(sink, Part::Datasets(chunk))?;
         }
         Ok(())
@@ -202,8 +217,13 @@ impl UploadJob {
         }
     }
 
-    fn sign(&self, leaves: Vec<DatasetLeaf>) -> Result<SignedBatch, EnrolError> {
+    fn sign(
+        &self,
+        leaves: Vec<DatasetLeaf>,
+        commitments: Option<Vec<[u8; CiphertextCommitment::BYTES]>>,
+    ) -> Result<SignedBatch, EnrolError> {
         let identity = &self.batch.identity;
+        let ciphertexts = commitments.as_ref().map(|points| Ciphertexts::of_points(points, identity.proven));
         let registration = Registration {
             registrant: identity.registrant,
             panel: self.batch.panel.digest(),
@@ -211,7 +231,7 @@ impl UploadJob {
             batch_nonce: self.batch.batch_nonce,
             accreditor: identity.accreditor,
             deadline_unix_s: self.deadline_unix_s,
-            leaves_hash: leaves_hash(&leaves),
+            leaves_hash: signed_leaves_hash(&leaves, ciphertexts.as_ref()),
         };
         let contracts = self.network.contracts();
         let signature = self.registrant.sign_digest(&contracts.registration_signing_hash(&registration))?;
@@ -226,6 +246,7 @@ impl UploadJob {
         Ok(SignedBatch {
             registration,
             leaves,
+            ciphertexts: commitments,
             registrant_signature: signature.to_bytes().to_vec(),
             accreditor_signature,
         })
@@ -241,25 +262,51 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-type EncodedBody = Box<[u8; BODY_BYTES]>;
+/// One body with what is registered of it.
+struct Encrypted {
+    body: Box<[u8; BODY_BYTES]>,
+    digest: BodyDigest,
+    commitment: Option<CiphertextCommitment>,
+}
+
+/// What is registered of a dataset's bodies.
+struct Ciphertext {
+    /// In column order.
+    digests: Vec<BodyDigest>,
+    /// To all bodies, in markets that settle on proven cohorts.
+    commitment: Option<CiphertextCommitment>,
+}
+
+impl Ciphertext {
+    fn with_capacity(columns: usize, is_committed: bool) -> Self {
+        Self { digests: Vec::with_capacity(columns), commitment: is_committed.then(CiphertextCommitment::empty) }
+    }
+
+    fn add(&mut self, encrypted: &Encrypted) {
+        self.digests.push(encrypted.digest);
+        let both = self.commitment.zip(encrypted.commitment);
+        self.commitment = both.map(|(sum, next)| sum.plus(&next));
+    }
+}
 
 fn encrypt(
     dataset: &PreparedDataset,
     packed: &[u8],
-    block: PanelBlockIndex,
-    plane: Plane,
-) -> Result<(EncodedBody, BodyDigest), EnrolError> {
-    let body = dataset.keys.encrypt(Mask::v1(), block, plane, packed)?.to_bytes();
-    let digest = BodyDigest::of_body(&body);
-    Ok((body, digest))
+    (block, plane): (PanelBlockIndex, Plane),
+    generators: Option<&Generators>,
+) -> Result<Encrypted, EnrolError> {
+    let ciphertext = dataset.keys.encrypt(Mask::v1(), block, plane, packed)?;
+    let commitment = generators.map(|generators| CiphertextCommitment::of_body(generators, ciphertext.coefficients()));
+    let body = ciphertext.to_bytes();
+    Ok(Encrypted { digest: BodyDigest::of_body(&body), body, commitment })
 }
 
-fn leaf_of(dataset: &PreparedDataset, bodies: &[BodyDigest]) -> DatasetLeaf {
+fn leaf_of(dataset: &PreparedDataset, ciphertext: &Ciphertext) -> DatasetLeaf {
     DatasetLeaf {
         dataset: dataset.dataset,
         person: dataset.person,
         commitments: DatasetCommitments {
-            bodies: DatasetBodyDigest::of_bodies(bodies),
+            bodies: DatasetBodyDigest::of_bodies(&ciphertext.digests),
             shares: ShareSetCommitment::new(&dataset.share_commitments),
             genotypes: dataset.genotype_commitment,
         },

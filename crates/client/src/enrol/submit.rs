@@ -220,6 +220,8 @@ impl Enrolment<'_> {
             registrant_signature: signed.registrant_signature.into(),
             accreditor_signature: signed.accreditor_signature.into(),
             attestations,
+            proven: signed.ciphertexts.is_some() && self.options.prover.is_some(),
+            ciphertext_commitments: signed.ciphertexts.iter().flatten().map(|point| point.to_vec().into()).collect(),
         };
         let call = || {
             let (mut exchange, request) = (self.services.exchange.clone(), request.clone());

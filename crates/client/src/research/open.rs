@@ -1,13 +1,18 @@
 //! Checking an answer against what was ordered, and opening it.
 
-use crate::{error::ClientError, network::Network, research::table::VariantCounts, service::name};
+use crate::{
+    error::ClientError,
+    network::Network,
+    research::{opening::verify_cohort_sums, table::VariantCounts},
+    service::name,
+};
 use locus_cohort::{
     AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, PlanRefusal, SHARE_DIGEST_BYTES,
-    sealed_share_associated_data, share_digest, vouched_share,
+    sealed_share_associated_data, settlement_signing_hash, share_digest, vouched_share,
 };
 use locus_commitment::NetworkId;
 use locus_genomics::{Panel, Plane, VariantIndex, VariantSelection};
-use locus_ledger::{Amount, Order, OrderId, Settlement};
+use locus_ledger::{Amount, CohortEvidence, Order, OrderId, Settlement};
 use locus_privacy::{CohortDigest, Rho, RhoCost, SigmaSquared, Tier};
 use locus_rlwe::{CounterRange, PartialDecryption, combine, released_count};
 use locus_sharing::{
@@ -89,6 +94,11 @@ pub enum AnswerError {
         /// Its holder who did not release it.
         witness: KeyholderIndex,
     },
+    /// What the cohort's ciphertexts are said to add up to is false.
+    #[error(
+        "the sums of the cohort's ciphertexts {0}: fetch them again, and if they stay so, report it to the market's operators"
+    )]
+    CohortSums(&'static str),
     /// The blocks are not those of the question.
     #[error(
         "panel block {block} of the answer does not have the parts that the question asks for: fetch the answer again"
@@ -110,6 +120,8 @@ pub struct VerifiedAnswer {
     plan: AnswerPlan,
     signed_by: Vec<KeyholderIndex>,
     degraded: bool,
+    evidence: Option<CohortEvidence>,
+    cohort_opened: bool,
 }
 
 impl VerifiedAnswer {
@@ -146,6 +158,16 @@ impl VerifiedAnswer {
     /// The keyholders whose signatures on the settlement are valid, ascending.
     pub fn signed_by(&self) -> &[KeyholderIndex] {
         &self.signed_by
+    }
+
+    /// The proven cohort that the order settled on, in a market that settles on such cohorts.
+    pub fn cohort(&self) -> Option<&CohortEvidence> {
+        self.evidence.as_ref()
+    }
+
+    /// Whether the answer comes with the sums that open the commitment of that cohort.
+    pub fn is_cohort_opened(&self) -> bool {
+        self.cohort_opened
     }
 
     /// Whether a keyholder was missing, so that two shares lack the comparison between holders.
@@ -219,7 +241,8 @@ pub fn verify_answer(
     let summary = record.summary.as_ref().ok_or(AnswerError::NotAnswered)?;
     let settlement = parse_settlement(summary).map_err(malformed)?;
     check_settlement(&ordered, summary, &settlement)?;
-    let signed_by = signers(summary, &settlement, network)?;
+    let evidence = summary.cohort.as_ref().map(CohortEvidence::try_from).transpose().map_err(malformed)?;
+    let signed_by = signers(summary, &settlement, &ordered.order, evidence.as_ref(), network)?;
     if signed_by.len() < SIGNATURES_MIN {
         return Err(AnswerError::TooFewSignatures { valid: signed_by.len() }.into());
     }
@@ -231,6 +254,13 @@ pub fn verify_answer(
     if plan.digest().0 != settlement.answer_digest {
         return Err(AnswerError::OtherQuestion.into());
     }
+    let cohort_opened = match &evidence {
+        Some(evidence) if !record.cohort_sums.is_empty() => {
+            verify_cohort_sums(record, &plan, panel, evidence)?;
+            true
+        }
+        _ => false,
+    };
     let degraded = summary.degraded || signed_by.len() < KEYHOLDERS || !is_released_by_all(record);
     Ok(VerifiedAnswer {
         network: network.id(),
@@ -241,6 +271,8 @@ pub fn verify_answer(
         plan,
         signed_by,
         degraded,
+        evidence,
+        cohort_opened,
     })
 }
 
@@ -357,10 +389,17 @@ fn check_settlement(
 fn signers(
     summary: &pb::AnswerSummary,
     settlement: &Settlement,
+    order: &Order,
+    evidence: Option<&CohortEvidence>,
     network: &Network,
 ) -> Result<Vec<KeyholderIndex>, ClientError> {
     let signatures = parse_settlement_signatures(&summary.signatures).map_err(malformed)?;
-    let digest = network.contracts().settlement_signing_hash(settlement);
+    // Without evidence nobody signed anything that settles in such a market.
+    if evidence.is_some() != network.settles_on_cohorts() {
+        return Ok(Vec::new());
+    }
+    let digest = settlement_signing_hash(network.contracts(), settlement, order, evidence);
+    let digest = digest.ok_or_else(|| malformed(FieldError::refused("order.purpose", "there is no such purpose")))?;
     let mut signers = Vec::with_capacity(signatures.len());
     for signed in signatures {
         let keyholder = KeyholderIndex::try_new(signed.keyholder)?;

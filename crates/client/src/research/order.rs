@@ -71,6 +71,7 @@ pub async fn place_order(
         selection: Some(selection_to_pb(&question.selection)),
         blocks: Vec::new(),
         summary: None,
+        cohort_sums: Vec::new(),
     };
     file::save_record(&record, &order_file(folder, id))?;
     let permit = PermitTerms {

@@ -14,7 +14,7 @@ use crate::{
     eip712::{evm, own},
     proven::{
         Cohort, CohortChoice, CohortId, CohortStatement, CohortStep, OperationQueue, PROOF_BYTES, QueuePlace,
-        QueuedOperation, RootBatch, RootSlice, TakenOperations, cohort_words, field_word, proof_words,
+        QueuedOperation, RootBatch, RootMove, RootSlice, TakenOperations, cohort_words, field_word, proof_words,
     },
     types::{Order, Settlement},
     view::EVENT_PAGE_BLOCKS,
@@ -33,12 +33,31 @@ pub struct ProvenRegistry {
     roots: Address,
 }
 
+impl Ledger {
+    /// Whether settlements of this market need a proven cohort; then every dataset is registered with a
+    /// commitment to its ciphertexts.
+    pub async fn settles_on_cohorts(&self) -> Result<bool, LedgerError> {
+        let verifier = self.contracts.verifier;
+        match self.chain.read(verifier, &CohortVerifier::rootsCall {}).await {
+            Ok(_) => Ok(true),
+            Err(LedgerError::Transport(error)) if error.as_error_resp().is_some() => Ok(false),
+            Err(LedgerError::Refused { .. } | LedgerError::UnexpectedAnswer) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl ProvenRegistry {
     /// Of a market; refused when its verifier knows of no roots.
     pub async fn open(ledger: Ledger) -> Result<Self, LedgerError> {
         let verifier = ledger.contracts.verifier;
         let roots = own(ledger.chain.read(verifier, &CohortVerifier::rootsCall {}).await?);
         Ok(Self { ledger, roots })
+    }
+
+    /// The market.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The contract that keeps the roots.
@@ -88,35 +107,49 @@ impl ProvenRegistry {
         first_block: u64,
         last_block: u64,
     ) -> Result<Vec<QueuedOperation>, LedgerError> {
-        let mut operations = Vec::new();
-        let mut from = first_block;
-        while from <= last_block {
-            let mut to = last_block.min(from.saturating_add(EVENT_PAGE_BLOCKS - 1));
-            let logs = loop {
-                match self.operation_logs(panel, from, to).await {
-                    Err(error) if error.is_too_many_logs() && to > from => to = from + (to - from) / 2,
-                    outcome => break outcome?,
-                }
-            };
-            for log in logs.iter().filter(|log| !log.removed) {
-                operations.push(self.decode_operation(log)?);
-            }
-            from = to + 1;
-        }
-        Ok(operations)
-    }
-
-    async fn operation_logs(&self, panel: PanelDigest, from: u64, to: u64) -> Result<Vec<Log>, LedgerError> {
         let queues = [self.ledger.contracts.network.registry, self.ledger.contracts.offer_book].map(evm);
         let filter = Filter::new()
             .address(queues.to_vec())
             .event_signature(OperationQueued::SIGNATURE_HASH)
-            .topic1(B256::from(panel.0))
-            .from_block(from)
-            .to_block(to);
-        let mut logs = self.ledger.chain.ask(self.ledger.chain.provider.get_logs(&filter)).await?;
-        logs.sort_by_key(|log| (log.block_number, log.log_index));
-        Ok(logs)
+            .topic1(B256::from(panel.0));
+        let logs = self.logs(&filter, first_block, last_block).await?;
+        logs.iter().map(|log| self.decode_operation(log)).collect()
+    }
+
+    /// The moves of a panel's root in these blocks, in the order of the chain.
+    pub async fn root_moves(
+        &self,
+        panel: PanelDigest,
+        first_block: u64,
+        last_block: u64,
+    ) -> Result<Vec<RootMove>, LedgerError> {
+        let filter = Filter::new()
+            .address(evm(self.roots))
+            .event_signature(RegistryRoots::RegistryAdvanced::SIGNATURE_HASH)
+            .topic1(B256::from(panel.0));
+        let logs = self.logs(&filter, first_block, last_block).await?;
+        logs.iter().map(decode_move).collect()
+    }
+
+    /// The logs of these blocks in order, read in pages that the node can answer.
+    async fn logs(&self, filter: &Filter, first_block: u64, last_block: u64) -> Result<Vec<Log>, LedgerError> {
+        let chain = &self.ledger.chain;
+        let mut all = Vec::new();
+        let mut from = first_block;
+        while from <= last_block {
+            let mut to = last_block.min(from.saturating_add(EVENT_PAGE_BLOCKS - 1));
+            let page = loop {
+                let filter = filter.clone().from_block(from).to_block(to);
+                match chain.ask(chain.provider.get_logs(&filter)).await {
+                    Err(error) if error.is_too_many_logs() && to > from => to = from + (to - from) / 2,
+                    outcome => break outcome?,
+                }
+            };
+            all.extend(page.into_iter().filter(|log| !log.removed));
+            from = to + 1;
+        }
+        all.sort_by_key(|log| (log.block_number, log.log_index));
+        Ok(all)
     }
 
     fn decode_operation(&self, log: &Log) -> Result<QueuedOperation, LedgerError> {
@@ -225,6 +258,19 @@ impl ProvenRegistry {
         let receipt = self.ledger.chain.execute(self.ledger.contracts.escrow, &call).await?;
         Ok(transaction(&receipt))
     }
+}
+
+fn decode_move(log: &Log) -> Result<RootMove, LedgerError> {
+    let event = RegistryRoots::RegistryAdvanced::decode_log(&log.inner);
+    let event = event.map_err(|_| LedgerError::UnexpectedAnswer)?.data;
+    let events = |count: U256| u64::try_from(count).map_err(|_| LedgerError::Value("events of a batch"));
+    Ok(RootMove {
+        sequence: event.sequence,
+        root: FieldBytes(event.root.to_be_bytes()),
+        registry_events: events(event.registryEvents)?,
+        offer_events: events(event.offerEvents)?,
+        block: log.block_number.ok_or(LedgerError::UnexpectedAnswer)?,
+    })
 }
 
 fn slice_words(slice: &RootSlice) -> IRegistryRoots::Slice {

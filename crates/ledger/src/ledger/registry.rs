@@ -76,6 +76,32 @@ impl Ledger {
         self.write_registry(&call).await.map(|receipt| transaction(&receipt))
     }
 
+    /// Registers a batch with all its signatures (keyholders 1, 2, 3). Ciphertexts are what the
+    /// registration's [`signed_leaves_hash`](crate::signed_leaves_hash) covers.
+    pub async fn register_signed(
+        &self,
+        registration: &Registration,
+        leaves: &[DatasetLeaf],
+        ciphertexts: Option<&Ciphertexts>,
+        signatures: (&[u8], &[u8], &[Vec<u8>; 3]),
+    ) -> Result<RegisteredBatch, LedgerError> {
+        let (registrant, accreditor, attestations) = signatures;
+        match ciphertexts {
+            None => self.register_datasets(registration, leaves, registrant, accreditor, attestations).await,
+            Some(ciphertexts) => {
+                self.register_committed_datasets(
+                    registration,
+                    leaves,
+                    ciphertexts,
+                    registrant,
+                    accreditor,
+                    attestations,
+                )
+                .await
+            }
+        }
+    }
+
     /// Registers a batch with all its signatures (keyholders 1, 2, 3).
     pub async fn register_datasets(
         &self,

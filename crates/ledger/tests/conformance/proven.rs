@@ -211,7 +211,20 @@ async fn advance_all(market: &Market, scene: &Scene) -> ProvenRegistry {
         assert_eq!(refusal(proven.advance_roots(PANEL, &batch, &proof).await), "RegistryRootsOtherEvents");
     }
     assert_eq!(proven.missing_since_unix_s(PANEL, BATCHES).await.unwrap(), None);
+    tells_what_every_batch_took(&proven, scene, market.ledger.head().await.unwrap().number).await;
     proven
+}
+
+/// 260 events of registrations and revocations, then four of offers.
+async fn tells_what_every_batch_took(proven: &ProvenRegistry, scene: &Scene, head: u64) {
+    let moves = proven.root_moves(PANEL, 0, head).await.expect("the moves are read");
+    let taken: Vec<_> = moves.iter().map(|step| (step.sequence, step.registry_events, step.offer_events)).collect();
+    assert_eq!(taken, [(1, 64, 0), (2, 64, 0), (3, 64, 0), (4, 64, 0), (5, 4, 4)]);
+    for (number, step) in moves.iter().enumerate() {
+        assert_eq!(step.root, scene.word(&format!("/updates/{number}/root")));
+        assert!(step.block <= head);
+    }
+    assert_eq!(proven.root_moves(PANEL, moves[3].block, moves[4].block).await.unwrap(), moves[3..]);
 }
 
 fn order(market: &Market, scene: &Scene) -> Order {

@@ -157,6 +157,16 @@ impl CohortPolicy {
         self.0
     }
 
+    /// The policy of a statement; `None` for bits that no policy has.
+    pub fn from_bits(bits: u128) -> Option<Self> {
+        (bits >> POLICY_BITS == 0).then_some(Self(bits))
+    }
+
+    /// Whether disease-specific consents must name the condition under study; the condition is otherwise zero.
+    pub fn names_condition(self) -> bool {
+        self.has(CONDITION_SHIFT)
+    }
+
     /// Whether a bit is set.
     pub(crate) fn has(self, place: usize) -> bool {
         self.0 >> place & 1 == 1
@@ -166,22 +176,28 @@ impl CohortPolicy {
         u16::try_from(self.0 >> DAY_SHIFT & 0xffff).unwrap_or(u16::MAX)
     }
 
-    /// Whether a group may be open under this policy: clauses C5 to C7.
-    pub(crate) fn check_group(self, group: &Group, public: &CohortPublic) -> Result<(), CohortViolation> {
+    /// Whether a group may be open under this policy, the condition under study and the highest price: clauses C5
+    /// to C7.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn check_group(self, group: &Group, condition: &Fr, price_max: u64) -> Result<(), CohortViolation> {
         let require = |holds: bool, violation: CohortViolation| if holds { Ok(()) } else { Err(violation) };
         let offer = &group.offer;
         require(self.permits(offer.data_use), CohortViolation::DataUse)?;
         let other_condition = self.has(CONDITION_SHIFT)
             && offer.data_use & DuoTerm::DiseaseSpecific.bit() != 0
-            && offer.condition != public.condition;
-        require(!other_condition, CohortViolation::DataUse)?;
+            && offer.condition != *condition;
+        require(!other_condition, CohortViolation::Condition)?;
         let tier = u128::from(offer.tiers) & (self.0 >> TIER_SHIFT) & 7 != 0;
         let audience = !offer.named_only && (!offer.accredited_only || self.has(RESEARCHER_SHIFT));
         let provenance =
             (group.accredited || !self.has(NEED_ACCREDITED_SHIFT)) && (group.proven || !self.has(NEED_PROVEN_SHIFT));
-        require(tier && audience && provenance, CohortViolation::Terms)?;
-        let affordable = self.price_of(group) <= public.price_max;
-        require(offer.expiry_day >= self.day() && affordable, CohortViolation::Price)
+        require(tier, CohortViolation::Tier)?;
+        require(audience, CohortViolation::Audience)?;
+        require(provenance, CohortViolation::Provenance)?;
+        require(offer.expiry_day >= self.day(), CohortViolation::Expired)?;
+        require(self.price_of(group) <= price_max, CohortViolation::Price)
     }
 
     /// Whether terms pass clause C5 but for the condition.
@@ -282,11 +298,23 @@ pub enum CohortViolation {
     /// C5.
     #[error("C5: the data use terms do not permit the purpose")]
     DataUse,
+    /// C5.
+    #[error("C5: the disease-specific consent names another condition")]
+    Condition,
     /// C6.
-    #[error("C6: tier, audience or provenance do not fit")]
-    Terms,
+    #[error("C6: the tier is not on offer")]
+    Tier,
+    /// C6.
+    #[error("C6: the offer is for other buyers")]
+    Audience,
+    /// C6.
+    #[error("C6: the dataset is not accredited or not proven as asked")]
+    Provenance,
     /// C7.
-    #[error("C7: the offer has expired or is too dear")]
+    #[error("C7: the offer ends before the day asked for")]
+    Expired,
+    /// C7.
+    #[error("C7: the price is above the highest")]
     Price,
     /// C8.
     #[error("C8: cohort size or total price is wrong")]
@@ -312,6 +340,15 @@ pub(crate) fn words_tag() -> Fr {
     *TAG.get_or_init(|| domain_tag(DST_COHORT_WORDS))
 }
 
+/// The payouts' hash after a shard, from the hash before, the shard's number, its blinding and the datasets
+/// selected in each of its groups: clause C11. Knowing these is all it takes to see who a proven cohort pays.
+pub fn payouts_after(before: Fr, shard: u32, blinding: Fr, selected: &[[bool; GROUP_SIZE]]) -> Fr {
+    let bits: Vec<u64> = selected.iter().flatten().map(|selected| u64::from(*selected)).collect();
+    let mut elements = vec![before, Fr::from(shard), blinding];
+    elements.extend(pack(&bits, 1));
+    hash_list(payouts_tag(), &elements)
+}
+
 impl CohortWitness {
     /// The state after this shard: what a correct statement says.
     pub fn advance(&self, before: &CohortState, shard: u32, policy: CohortPolicy) -> CohortState {
@@ -324,15 +361,8 @@ impl CohortWitness {
                 after.commitment = after.commitment.plus(commitment);
             }
         }
-        after.payouts = self.payouts(before.payouts, shard);
+        after.payouts = payouts_after(before.payouts, shard, self.blinding, &self.selected);
         after
-    }
-
-    fn payouts(&self, before: Fr, shard: u32) -> Fr {
-        let bits: Vec<u64> = self.selected.iter().flatten().map(|selected| u64::from(*selected)).collect();
-        let mut elements = vec![before, Fr::from(shard), self.blinding];
-        elements.extend(pack(&bits, 1));
-        hash_list(payouts_tag(), &elements)
     }
 
     pub(crate) fn shard_root(&self) -> Fr {
@@ -378,7 +408,7 @@ impl CohortPublic {
                 let group = group.as_ref().ok_or(CohortViolation::NotLive)?;
                 let live = group.live.iter().zip(selected).all(|(live, selected)| *live || !selected);
                 require(live, CohortViolation::NotLive)?;
-                self.policy.check_group(group, self)?;
+                self.policy.check_group(group, &self.condition, self.price_max)?;
             }
         }
         let after = witness.advance(&self.before, self.shard, self.policy);

@@ -163,7 +163,7 @@ fn c5_a_disease_specific_consent_is_for_its_disease_only() {
         group.offer.condition = condition_word(&[4; 32]);
     };
     assert_eq!(with_group(specific, |public| disease(public, 4)), Ok(()));
-    assert_eq!(with_group(specific, |public| disease(public, 5)), Err(CohortViolation::DataUse));
+    assert_eq!(with_group(specific, |public| disease(public, 5)), Err(CohortViolation::Condition));
     assert_eq!(with_group(|_| {}, |public| disease(public, 5)), Ok(()), "general consent names no disease");
 }
 
@@ -189,11 +189,23 @@ fn c5_the_policy_word_permits_exactly_what_the_data_use_terms_permit() {
 }
 
 #[test]
+fn a_policy_is_read_back_from_its_bits() {
+    let general = policy();
+    assert_eq!(CohortPolicy::from_bits(general.bits()), Some(general));
+    assert!(!general.names_condition());
+    let provenance = Provenance { accredited: true, proven: true };
+    let disease = CohortPolicy::new(&purpose(PurposeCode::Disease), QueryTier::Exact, 2, true, provenance, u16::MAX);
+    assert_eq!(CohortPolicy::from_bits(disease.bits()), Some(disease));
+    assert!(disease.names_condition());
+    assert_eq!(CohortPolicy::from_bits(disease.bits() | 1 << 70), None);
+}
+
+#[test]
 fn c6_tier_audience_and_provenance_are_respected() {
     assert_eq!(with_group(|group| group.offer.tiers = 0b010, |_| {}), Ok(()));
-    assert_eq!(with_group(|group| group.offer.tiers = 0b101, |_| {}), Err(CohortViolation::Terms));
-    assert_eq!(with_group(|group| group.offer.named_only = true, |_| {}), Err(CohortViolation::Terms));
-    assert_eq!(with_group(|group| group.offer.accredited_only = true, |_| {}), Err(CohortViolation::Terms));
+    assert_eq!(with_group(|group| group.offer.tiers = 0b101, |_| {}), Err(CohortViolation::Tier));
+    assert_eq!(with_group(|group| group.offer.named_only = true, |_| {}), Err(CohortViolation::Audience));
+    assert_eq!(with_group(|group| group.offer.accredited_only = true, |_| {}), Err(CohortViolation::Audience));
     let general = purpose(PurposeCode::Biomedical);
     let accredited = |public: &mut CohortPublic| {
         public.policy = CohortPolicy::new(&general, QueryTier::Vetted, 0, true, Provenance::default(), DAY);
@@ -205,14 +217,14 @@ fn c6_tier_audience_and_provenance_are_respected() {
     };
     let both = |group: &mut Group| (group.accredited, group.proven) = (true, true);
     assert_eq!(with_group(both, strict), Ok(()));
-    assert_eq!(with_group(|group| group.proven = false, strict), Err(CohortViolation::Terms));
+    assert_eq!(with_group(|group| group.proven = false, strict), Err(CohortViolation::Provenance));
     let unattested = |group: &mut Group| (group.accredited, group.proven) = (false, true);
-    assert_eq!(with_group(unattested, strict), Err(CohortViolation::Terms));
+    assert_eq!(with_group(unattested, strict), Err(CohortViolation::Provenance));
 }
 
 #[test]
 fn c7_expired_and_dear_offers_are_refused_to_the_unit_and_the_day() {
-    assert_eq!(with_group(|group| group.offer.expiry_day = DAY - 1, |_| {}), Err(CohortViolation::Price));
+    assert_eq!(with_group(|group| group.offer.expiry_day = DAY - 1, |_| {}), Err(CohortViolation::Expired));
     assert_eq!(with_group(|group| group.offer.prices[0] = 500, |_| {}), Ok(()));
     assert_eq!(with_group(|group| group.offer.prices[0] = 501, |_| {}), Err(CohortViolation::Price));
     let general = purpose(PurposeCode::Biomedical);

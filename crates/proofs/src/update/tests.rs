@@ -264,3 +264,15 @@ fn the_rows_match_their_golden_files() {
     matches_golden_rows(&update_shape(small()).unwrap());
     matches_golden_rows(&update_shape(UpdateShape::FULL).unwrap());
 }
+
+#[test]
+fn events_applied_at_once_lead_to_the_same_tree_and_a_wrong_one_changes_nothing() {
+    let (mut one_by_one, events) = valid();
+    let mut at_once = one_by_one.clone();
+    events.iter().for_each(|event| one_by_one.apply(event).unwrap());
+    at_once.apply_all(&events).unwrap();
+    assert_eq!((at_once.root(), at_once.group(17)), (one_by_one.root(), one_by_one.group(17)));
+    let wrong = [RegistryEvent::SetOffer { place: 0, offer: offer(5) }, register(256)];
+    assert_eq!(at_once.apply_all(&wrong), Err(UpdateViolation::Outside(256)));
+    assert_eq!((at_once.root(), at_once.group(0)), (one_by_one.root(), one_by_one.group(0)));
+}

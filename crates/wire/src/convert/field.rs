@@ -1,7 +1,7 @@
 //! Checked parsing of single fields.
 
 use bytes::Bytes;
-use locus_commitment::{Address, Digest32};
+use locus_commitment::{Address, Digest32, pedersen::CiphertextCommitment};
 use locus_ledger::Amount;
 use std::fmt;
 
@@ -112,6 +112,11 @@ pub fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N
 /// [`FieldErrorKind::Length`].
 pub fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest32, FieldError> {
     array(field, bytes).map(Digest32)
+}
+
+/// A commitment to ciphertexts: 64 bytes, a point of prime order.
+pub fn ciphertext_commitment(field: &'static str, bytes: &[u8]) -> Result<CiphertextCommitment, FieldError> {
+    CiphertextCommitment::parse(&array(field, bytes)?).map_err(|error| FieldError::refused(field, error))
 }
 
 /// A 20-byte account or contract.

@@ -25,6 +25,8 @@ pub struct NetworkInfo {
     pub committee_epoch: u64,
     /// EIP-712 name of the payment token, which permits are bound to.
     pub token_name: String,
+    /// Whether orders settle on cohorts that are proven on the chain.
+    pub settles_on_cohorts: bool,
 }
 
 impl From<&NetworkInfo> for pb::GetNetworkResponse {
@@ -54,6 +56,7 @@ impl From<&NetworkInfo> for pb::GetNetworkResponse {
             test_network: values.test_network,
             flooding_sigma_log2: u32::from(values.flooding_sigma_log2),
             token_name: info.token_name.clone(),
+            settles_on_cohorts: info.settles_on_cohorts,
         }
     }
 }
@@ -75,6 +78,7 @@ impl TryFrom<&pb::GetNetworkResponse> for NetworkInfo {
             committee: parse_committee(&message.keyholders)?,
             committee_epoch: message.committee_epoch,
             token_name: parse_token_name(&message.token_name)?,
+            settles_on_cohorts: message.settles_on_cohorts,
         })
     }
 }

@@ -3,8 +3,8 @@
 use super::field::{self, FieldError, FieldErrorKind};
 use crate::pb::exchange as pb;
 use bytes::Bytes;
-use locus_commitment::Address;
-use locus_ledger::{Amount, OrderId, Settlement};
+use locus_commitment::{Address, field::FieldBytes};
+use locus_ledger::{Amount, Cohort, CohortChoice, CohortEvidence, OrderId, Settlement};
 use std::collections::BTreeMap;
 
 /// Most accounts that one settlement pays: one for each dataset of the largest cohort.
@@ -40,6 +40,53 @@ impl TryFrom<&pb::Settlement> for Settlement {
             price: field::amount("settlement.price", &message.price)?,
             payout_sequence: field::in_range("settlement.payout_sequence", message.payout_sequence, 1, u64::MAX)?,
             payout_root: field::digest("settlement.payout_root", &message.payout_root)?,
+        })
+    }
+}
+
+impl From<&CohortEvidence> for pb::CohortEvidence {
+    fn from(evidence: &CohortEvidence) -> Self {
+        let (choice, cohort) = (&evidence.choice, &evidence.cohort);
+        Self {
+            root_sequence: choice.sequence,
+            day: u32::from(choice.day),
+            accredited_only: choice.accredited_only,
+            proven_only: choice.proven_only,
+            price_max_units: choice.price_max_units,
+            researcher_accredited: evidence.researcher_accredited,
+            shard: cohort.shard,
+            size: cohort.size,
+            total_price_units: field::amount_text(Amount(cohort.total_price_units)),
+            ciphertext_commitment: [cohort.commitment[0].0, cohort.commitment[1].0].concat().into(),
+            payouts: cohort.payouts.0.to_vec().into(),
+        }
+    }
+}
+
+impl TryFrom<&pb::CohortEvidence> for CohortEvidence {
+    type Error = FieldError;
+
+    fn try_from(message: &pb::CohortEvidence) -> Result<Self, FieldError> {
+        let point: [u8; 64] = field::array("cohort.ciphertext_commitment", &message.ciphertext_commitment)?;
+        let (coordinates, _) = point.as_chunks::<32>();
+        let (max, got) = (u64::from(u16::MAX), u64::from(message.day));
+        let out_of_range = FieldErrorKind::OutOfRange { min: 0, max, got };
+        Ok(Self {
+            choice: CohortChoice {
+                sequence: message.root_sequence,
+                day: u16::try_from(message.day).map_err(|_| FieldError::new("cohort.day", out_of_range))?,
+                accredited_only: message.accredited_only,
+                proven_only: message.proven_only,
+                price_max_units: message.price_max_units,
+            },
+            researcher_accredited: message.researcher_accredited,
+            cohort: Cohort {
+                shard: message.shard,
+                size: message.size,
+                total_price_units: field::amount("cohort.total_price_units", &message.total_price_units)?.0,
+                commitment: [FieldBytes(coordinates[0]), FieldBytes(coordinates[1])],
+                payouts: FieldBytes(field::array("cohort.payouts", &message.payouts)?),
+            },
         })
     }
 }

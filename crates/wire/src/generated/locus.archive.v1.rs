@@ -93,6 +93,10 @@ pub struct DatasetRecord {
     /// Three commitments of 32 bytes: shares 1, 2 and 3.
     #[prost(bytes = "bytes", tag = "2")]
     pub share_commitments: ::prost::bytes::Bytes,
+    /// 64 bytes: Pedersen commitment to all bodies of the dataset, x and y. In markets that settle on proven
+    /// cohorts; empty in others.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub ciphertext_commitment: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DatasetChunk {

@@ -41,6 +41,9 @@ pub struct GetNetworkResponse {
     /// EIP-712 name of the token, at most 64 bytes: part of what a permit signs.
     #[prost(string, tag = "18")]
     pub token_name: ::prost::alloc::string::String,
+    /// Whether orders settle on cohorts that are proven on the chain.
+    #[prost(bool, tag = "19")]
+    pub settles_on_cohorts: bool,
 }
 /// Nested message and enum types in `GetNetworkResponse`.
 pub mod get_network_response {
@@ -147,6 +150,13 @@ pub struct RegisterDatasetsRequest {
     /// Three signatures, keyholders 1, 2, 3.
     #[prost(bytes = "bytes", repeated, tag = "5")]
     pub attestations: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Commitments to the ciphertexts, 64 bytes each, by ordinal: in markets that settle on proven cohorts;
+    /// none in others.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub ciphertext_commitments: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Whether the keyholders verified a proof of every body. Only with commitments.
+    #[prost(bool, tag = "7")]
+    pub proven: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegisterDatasetsResponse {
@@ -300,6 +310,41 @@ pub struct Settlement {
     #[prost(bytes = "bytes", tag = "7")]
     pub payout_root: ::prost::bytes::Bytes,
 }
+/// A cohort that is proven on the chain, and what an order that settles on it does not say itself. Part of
+/// what keyholders sign in markets that settle on proven cohorts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CohortEvidence {
+    /// Number of the panel's registry root.
+    #[prost(uint64, tag = "1")]
+    pub root_sequence: u64,
+    /// Day to whose end all offers hold, since 1970-01-01.
+    #[prost(uint32, tag = "2")]
+    pub day: u32,
+    #[prost(bool, tag = "3")]
+    pub accredited_only: bool,
+    #[prost(bool, tag = "4")]
+    pub proven_only: bool,
+    /// Most that a dataset costs, in units of 10^10 base units.
+    #[prost(uint64, tag = "5")]
+    pub price_max_units: u64,
+    /// Whether the researcher was accredited when the order opened.
+    #[prost(bool, tag = "6")]
+    pub researcher_accredited: bool,
+    /// The last shard that has members.
+    #[prost(uint32, tag = "7")]
+    pub shard: u32,
+    #[prost(uint64, tag = "8")]
+    pub size: u64,
+    /// In units of 10^10 base units, decimal.
+    #[prost(string, tag = "9")]
+    pub total_price_units: ::prost::alloc::string::String,
+    /// 64 bytes: sum of the members' commitments to their ciphertexts.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub ciphertext_commitment: ::prost::bytes::Bytes,
+    /// 32 bytes: blinded hash of who is in the cohort.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub payouts: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SettleOrderRequest {
     #[prost(message, optional, tag = "1")]
@@ -308,6 +353,9 @@ pub struct SettleOrderRequest {
     pub signatures: ::prost::alloc::vec::Vec<settle_order_request::Signature>,
     #[prost(message, repeated, tag = "3")]
     pub payees: ::prost::alloc::vec::Vec<settle_order_request::Payee>,
+    /// In markets that settle on proven cohorts.
+    #[prost(message, optional, tag = "4")]
+    pub cohort: ::core::option::Option<CohortEvidence>,
 }
 /// Nested message and enum types in `SettleOrderRequest`.
 pub mod settle_order_request {

@@ -50,6 +50,9 @@ pub struct EnrolDataset {
     /// One per (block, plane).
     #[prost(message, repeated, tag = "3")]
     pub bodies: ::prost::alloc::vec::Vec<BodyOpening>,
+    /// 64 bytes, as in the upload, in markets that settle on proven cohorts; empty in others.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub ciphertext_commitment: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EnrolChunk {
@@ -253,6 +256,32 @@ pub struct ReleaseAnswerRequest {
     /// Payout sequence that the settlement will take.
     #[prost(uint64, tag = "3")]
     pub payout_sequence: u64,
+    /// In markets that settle on proven cohorts, while the order is open.
+    #[prost(message, optional, tag = "4")]
+    pub cohort: ::core::option::Option<ProvenCohort>,
+}
+/// A cohort on the chain, and what shows that it is the one of this answer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProvenCohort {
+    #[prost(message, optional, tag = "1")]
+    pub evidence: ::core::option::Option<super::super::exchange::v1::CohortEvidence>,
+    /// Groups of a shard, as the circuit has them.
+    #[prost(uint32, tag = "2")]
+    pub shard_groups: u32,
+    /// Of the shards that have members, ascending.
+    #[prost(message, repeated, tag = "3")]
+    pub blindings: ::prost::alloc::vec::Vec<proven_cohort::Blinding>,
+}
+/// Nested message and enum types in `ProvenCohort`.
+pub mod proven_cohort {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Blinding {
+        #[prost(uint32, tag = "1")]
+        pub shard: u32,
+        /// 32 bytes, a field element: hides in the payouts' hash who of the shard is in the cohort.
+        #[prost(bytes = "bytes", tag = "2")]
+        pub blinding: ::prost::bytes::Bytes,
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleasedShare {
@@ -676,7 +705,8 @@ pub mod keyholder_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Third step: releases the sealed partial decryptions once the other holders' commitments match.
-        /// Errors: ABORTED with evidence when a commitment differs.
+        /// Errors: ABORTED with evidence when a commitment differs, FAILED_PRECONDITION when the cohort is not
+        /// proven or not the one of the answer.
         pub async fn release_answer(
             &mut self,
             request: impl tonic::IntoRequest<super::ReleaseAnswerRequest>,
@@ -881,7 +911,8 @@ pub mod keyholder_service_server {
             + std::marker::Send
             + 'static;
         /// Third step: releases the sealed partial decryptions once the other holders' commitments match.
-        /// Errors: ABORTED with evidence when a commitment differs.
+        /// Errors: ABORTED with evidence when a commitment differs, FAILED_PRECONDITION when the cohort is not
+        /// proven or not the one of the answer.
         async fn release_answer(
             &self,
             request: tonic::Request<super::ReleaseAnswerRequest>,

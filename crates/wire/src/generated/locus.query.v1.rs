@@ -80,7 +80,8 @@ pub struct AnswerQueryRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnswerProgress {
-    /// "waiting for finality", "agreeing on the cohort", "summing", "releasing" or "settling".
+    /// "waiting for finality", "agreeing on the cohort", "summing", "proving the cohort", "releasing"
+    /// or "settling".
     #[prost(string, tag = "1")]
     pub stage: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
@@ -140,6 +141,9 @@ pub struct AnswerSummary {
     pub signatures: ::prost::alloc::vec::Vec<
         super::super::exchange::v1::settle_order_request::Signature,
     >,
+    /// In markets that settle on proven cohorts.
+    #[prost(message, optional, tag = "9")]
+    pub cohort: ::core::option::Option<super::super::exchange::v1::CohortEvidence>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AnswerQueryResponse {
@@ -158,6 +162,31 @@ pub mod answer_query_response {
         Summary(super::AnswerSummary),
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenCohortRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub order_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenCohortResponse {
+    /// By panel block, then plane.
+    #[prost(message, optional, tag = "1")]
+    pub sum: ::core::option::Option<CohortSum>,
+}
+/// The sum of the bodies of a cohort in one panel block and plane, over the integers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CohortSum {
+    #[prost(uint32, tag = "1")]
+    pub block: u32,
+    #[prost(uint32, tag = "2")]
+    pub plane: u32,
+    /// 32,768 bytes: the 4,096 sums modulo 2^64, 8 bytes each.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub words: ::prost::bytes::Bytes,
+    /// 16,384 bytes: what each sum exceeds them by, in units of 2^64, 4 bytes each.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub carries: ::prost::bytes::Bytes,
+}
 /// What a researcher keeps of a paid answer, to be checked again without any service. The sealed
 /// shares stay sealed: opening them needs the researcher's private key.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -174,6 +203,9 @@ pub struct AnswerRecord {
     pub blocks: ::prost::alloc::vec::Vec<BlockAnswer>,
     #[prost(message, optional, tag = "6")]
     pub summary: ::core::option::Option<AnswerSummary>,
+    /// What the ciphertexts of the cohort add up to, by panel block and plane, when it was fetched.
+    #[prost(message, repeated, tag = "7")]
+    pub cohort_sums: ::prost::alloc::vec::Vec<CohortSum>,
 }
 /// Generated client implementations.
 pub mod query_service_client {
@@ -321,6 +353,34 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("locus.query.v1.QueryService", "AnswerQuery"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// In markets that settle on proven cohorts: what all ciphertexts of the cohort of an answered order add
+        /// up to, on every panel block and plane. It opens the commitment that the order settled on, and means
+        /// nothing without the keyholders.
+        /// Errors: NOT_FOUND (no such answer here), FAILED_PRECONDITION (a member's ciphertexts were erased since).
+        pub async fn open_cohort(
+            &mut self,
+            request: impl tonic::IntoRequest<super::OpenCohortRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::OpenCohortResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.query.v1.QueryService/OpenCohort",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("locus.query.v1.QueryService", "OpenCohort"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -363,6 +423,20 @@ pub mod query_service_server {
             tonic::Response<Self::AnswerQueryStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the OpenCohort method.
+        type OpenCohortStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::OpenCohortResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// In markets that settle on proven cohorts: what all ciphertexts of the cohort of an answered order add
+        /// up to, on every panel block and plane. It opens the commitment that the order settled on, and means
+        /// nothing without the keyholders.
+        /// Errors: NOT_FOUND (no such answer here), FAILED_PRECONDITION (a member's ciphertexts were erased since).
+        async fn open_cohort(
+            &self,
+            request: tonic::Request<super::OpenCohortRequest>,
+        ) -> std::result::Result<tonic::Response<Self::OpenCohortStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct QueryServiceServer<T> {
@@ -516,6 +590,52 @@ pub mod query_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AnswerQuerySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.query.v1.QueryService/OpenCohort" => {
+                    #[allow(non_camel_case_types)]
+                    struct OpenCohortSvc<T: QueryService>(pub Arc<T>);
+                    impl<
+                        T: QueryService,
+                    > tonic::server::ServerStreamingService<super::OpenCohortRequest>
+                    for OpenCohortSvc<T> {
+                        type Response = super::OpenCohortResponse;
+                        type ResponseStream = T::OpenCohortStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OpenCohortRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::open_cohort(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OpenCohortSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -4,6 +4,7 @@ use super::{Agreed, Committee, Member, present};
 use crate::{
     answers::{Answers, ReleasedShareFrom},
     error::AggregatorError,
+    prove::ProvenAnswer,
     question::Answering,
 };
 use bytes::Bytes;
@@ -141,6 +142,7 @@ impl ReleaseJob<'_> {
             order_id: self.order.0.0.to_vec().into(),
             commitments: self.agreed.commitments.clone(),
             payout_sequence,
+            cohort: self.answering.proven.as_ref().map(ProvenAnswer::message),
         };
         let mut client = self.member.client.clone();
         let mut stream = present(keyholder, patience, client.release_answer(request)).await?;
@@ -191,7 +193,12 @@ impl ReleaseJob<'_> {
         if !self.expected.admits(&settlement, self.order, self.answering) {
             return Err(self.wrong("a settlement on other terms"));
         }
-        let signing_hash = self.committee.contracts.settlement_signing_hash(&settlement);
+        let contracts = &self.committee.contracts;
+        let signing_hash = match &self.answering.proven {
+            None => Some(contracts.settlement_signing_hash(&settlement)),
+            Some(proven) => proven.signing_hash(contracts, &settlement),
+        };
+        let signing_hash = signing_hash.ok_or_else(|| self.wrong("a settlement of an order without purpose"))?;
         if recover(&signing_hash, &message.signature) != Ok(self.member.signer) {
             return Err(self.wrong("a settlement without its signature"));
         }

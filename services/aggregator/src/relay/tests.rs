@@ -56,7 +56,7 @@ fn answering() -> Answering {
     let selection = VariantSelection::try_from_ranges(PANEL, 5_000, [0..3, 4_080..4_082]).expect("five variants");
     let shape = PanelShape { digest: PANEL, complete_calls: false };
     let plan = AnswerPlan::try_new(NETWORK, shape, &selection, Tier::Open, Rho::from_nano(10_000_000), &cohort);
-    Answering { cohort, plan: plan.expect("a small question") }
+    Answering { cohort, plan: plan.expect("a small question"), proven: None }
 }
 
 /// Three scripted keyholders behind real gRPC connections, and the committee that knows them.

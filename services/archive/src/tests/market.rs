@@ -283,6 +283,7 @@ impl Batch {
         let records = (0..self.patterns.len()).map(|ordinal| DatasetRecord {
             leaf: Some((&self.leaf(ordinal)).into()),
             share_commitments: self.shares(ordinal).iter().flat_map(|share| share.0.0).collect::<Vec<u8>>().into(),
+            ciphertext_commitment: Default::default(),
         });
         parts.push(Part::Datasets(DatasetChunk { first_ordinal: 0, datasets: records.collect() }));
         for keyholder in 1..=3 {

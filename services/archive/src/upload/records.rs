@@ -3,10 +3,14 @@
 use crate::error::{ArchiveError, Commitment};
 use locus_commitment::{
     Address, DatasetBodyDigest, DatasetId, Digest32, PersonTag, ShareCommitment, ShareSetCommitment,
+    pedersen::CiphertextCommitment,
 };
 use locus_genomics::PanelDigest;
-use locus_ledger::{ChainView, DatasetLeaf};
-use locus_wire::{convert::field, pb::archive::DatasetRecord};
+use locus_ledger::{ChainView, Ciphertexts, DatasetLeaf};
+use locus_wire::{
+    convert::{FieldError, field},
+    pb::archive::DatasetRecord,
+};
 use std::collections::BTreeMap;
 
 /// A dataset whose record was checked.
@@ -14,6 +18,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Record {
     pub(crate) leaf: DatasetLeaf,
     pub(crate) shares: [ShareCommitment; 3],
+    /// To all bodies, in markets that settle on proven cohorts.
+    pub(crate) ciphertext: Option<[u8; CiphertextCommitment::BYTES]>,
 }
 
 /// The records of a batch, by ordinal.
@@ -23,6 +29,10 @@ pub(crate) struct Records {
     batch_nonce: u64,
     /// Whether somebody vouches for the persons.
     accredited: bool,
+    /// Whether each must commit to its bodies.
+    committed: bool,
+    /// Those commitments, until they were held against the bodies.
+    commitments: Vec<CiphertextCommitment>,
     records: Vec<Record>,
     /// Everything that only one dataset may have, and which has it.
     seen: BTreeMap<(Commitment, [u8; 32]), u32>,
@@ -30,8 +40,9 @@ pub(crate) struct Records {
 
 impl Records {
     /// No records yet.
-    pub(crate) fn new(registrant: Address, batch_nonce: u64, accredited: bool) -> Self {
-        Self { registrant, batch_nonce, accredited, records: Vec::new(), seen: BTreeMap::new() }
+    pub(crate) fn new(registrant: Address, batch_nonce: u64, accredited: bool, committed: bool) -> Self {
+        let (commitments, records, seen) = Default::default();
+        Self { registrant, batch_nonce, accredited, committed, commitments, records, seen }
     }
 
     /// The records taken so far.
@@ -42,6 +53,17 @@ impl Records {
     /// The leaves, by ordinal.
     pub(crate) fn leaves(&self) -> Vec<DatasetLeaf> {
         self.records.iter().map(|record| record.leaf).collect()
+    }
+
+    /// The declared commitments to ciphertexts, by ordinal.
+    pub(crate) fn take_commitments(&mut self) -> Vec<CiphertextCommitment> {
+        std::mem::take(&mut self.commitments)
+    }
+
+    /// What is registered of the ciphertexts, in markets that settle on proven cohorts.
+    pub(crate) fn ciphertexts(&self, proven: bool) -> Option<Ciphertexts> {
+        let points: Option<Vec<_>> = self.records.iter().map(|record| record.ciphertext).collect();
+        points.filter(|_| self.committed).map(|points| Ciphertexts::of_points(&points, proven))
     }
 
     /// The declared H(b), by ordinal.
@@ -74,8 +96,21 @@ impl Records {
             }
         }
         self.seen.extend(unique_parts(&leaf).map(|part| (part, ordinal)));
-        self.records.push(Record { leaf, shares });
+        let ciphertext = self.push_commitment(&message.ciphertext_commitment)?;
+        self.records.push(Record { leaf, shares, ciphertext });
         Ok(())
+    }
+
+    /// The commitment of the next dataset; refused where there must be none.
+    fn push_commitment(&mut self, bytes: &[u8]) -> Result<Option<[u8; CiphertextCommitment::BYTES]>, ArchiveError> {
+        let name = "dataset.ciphertext_commitment";
+        if !self.committed {
+            let refused = || FieldError::refused(name, "this market does not settle on proven cohorts").into();
+            return if bytes.is_empty() { Ok(None) } else { Err(refused()) };
+        }
+        let commitment = field::ciphertext_commitment(name, bytes)?;
+        self.commitments.push(commitment);
+        Ok(Some(commitment.to_bytes()))
     }
 
     /// Refuses a batch that repeats a commitment of a registered dataset, or has a person with

@@ -243,6 +243,7 @@ impl Market {
             registrant_signature: sign(&self.registrant, &self.contracts.registration_signing_hash(&registration)),
             accreditor_signature: Default::default(),
             attestations: self.keyholders.iter().map(|key| sign(key, &attested)).collect(),
+            ..Default::default()
         }
     }
 }

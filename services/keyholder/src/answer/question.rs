@@ -1,7 +1,7 @@
 //! What is asked: the request checked against the order on the chain.
 
 use crate::{error::KeyholderError, keyholder::Keyholder};
-use locus_cohort::{Eligible, PanelShape, eligible};
+use locus_cohort::{Eligible, Market, PanelShape, eligible};
 use locus_commitment::{Digest32, Sha3Writer};
 use locus_genomics::VariantSelection;
 use locus_ledger::{Order, OrderId, OrderRecord, QueryClass};
@@ -49,7 +49,9 @@ impl Keyholder {
                 "query class: this keyholder answers counts of whole cohorts, which",
             ));
         }
-        let resolved = eligible(&view, self.parameters(), &order, &selection, record.block, record.time_unix_s);
+        let (parameters, settles_on_cohorts) = (self.parameters(), self.settles_on_cohorts());
+        let market = Market { view: &view, parameters, settles_on_cohorts };
+        let resolved = eligible(&market, &order, &selection, record.block, record.time_unix_s);
         Ok(Asked {
             order_id,
             panel: PanelShape { digest: order.panel, complete_calls: panel.complete_calls },

@@ -1,8 +1,9 @@
 //! Third step: compare with the other holders, then let go.
 
 use crate::{error::KeyholderError, keyholder::Keyholder, payouts::payees_of, store::StoredAnswer};
+use locus_cohort::settlement_signing_hash;
 use locus_commitment::Digest32;
-use locus_ledger::{Amount, OrderId, OrderState, Settlement};
+use locus_ledger::{Amount, CohortEvidence, OrderId, OrderRecord, OrderState, Settlement, order_id};
 use locus_sharing::{KeyholderIndex, holders_of, release_plan, shares_of};
 use locus_wire::{convert::field, pb::keyholder as pb, relay};
 use std::collections::BTreeSet;
@@ -26,8 +27,12 @@ impl Keyholder {
         let peers = self.check_commitments(own, &stored.participants, &request.commitments).await?;
         let released = self.released_shares(&stored, &peers)?;
         self.poll_chain().await?;
+        let record = self.view().order(&order_id).cloned().ok_or(KeyholderError::NotFinal("the order"))?;
+        let evidence = self.evidence(&record, &stored, request.cohort.as_ref()).await?;
         let followed = self.follow_settlements();
-        let settlement = followed.and_then(|()| self.settlement(order_id, &stored, own, request.payout_sequence));
+        let settlement = followed
+            .and_then(|()| self.settlement(&record, &stored, own, request.payout_sequence))
+            .and_then(|settlement| self.sign_settlement(&record, &settlement, evidence.as_ref()));
         if let Err(error) = &settlement {
             tracing::warn!(order = %order_id, %error, "answer released without a settlement signature");
         }
@@ -77,20 +82,19 @@ impl Keyholder {
         Ok(stored.shares.iter().filter(|share| mine.contains(&share.share)).cloned().collect())
     }
 
-    /// Signs the settlement that follows the last one this keyholder has seen.
+    /// The settlement that follows the last one this keyholder has seen.
     fn settlement(
         &self,
-        order: OrderId,
+        record: &OrderRecord,
         stored: &StoredAnswer,
         own: &pb::AnswerCommitment,
         payout_sequence: u64,
-    ) -> Result<pb::SettlementSignature, KeyholderError> {
-        if let Some(OrderState::Settled(settlement)) = self.view().order(&order).map(|record| record.state)
+    ) -> Result<Settlement, KeyholderError> {
+        if let OrderState::Settled(settlement) = record.state
             && settlement.answer_digest.0 == own.answer_digest.as_ref()
         {
             // Settled on the chain already: the same words can be signed again for the answer's file.
-            let signature = self.sign(&self.contracts().settlement_signing_hash(&settlement))?;
-            return Ok(pb::SettlementSignature { settlement: Some((&settlement).into()), signature });
+            return Ok(settlement);
         }
         let table = self.store().payout_table()?;
         if table.sequence.checked_add(1) != Some(payout_sequence) {
@@ -101,17 +105,29 @@ impl Keyholder {
         let damaged = || crate::store::StoreError::Damaged("answer");
         let next = table.with(&payees_of(stored)?).ok_or_else(damaged)?;
         let digest = |bytes: &[u8]| bytes.try_into().map(Digest32).map_err(|_| damaged());
-        let settlement = Settlement {
-            order,
+        Ok(Settlement {
+            order: order_id(&record.order),
             answer_digest: digest(&own.answer_digest)?,
             cohort_digest: digest(&own.cohort_digest)?,
             cohort_size: own.cohort_size,
             price: Amount(stored.price.parse().map_err(|_| damaged())?),
             payout_sequence,
             payout_root: next.root(),
-        };
-        let signature = self.sign(&self.contracts().settlement_signing_hash(&settlement))?;
-        Ok(pb::SettlementSignature { settlement: Some((&settlement).into()), signature })
+        })
+    }
+
+    fn sign_settlement(
+        &self,
+        record: &OrderRecord,
+        settlement: &Settlement,
+        evidence: Option<&CohortEvidence>,
+    ) -> Result<pb::SettlementSignature, KeyholderError> {
+        if self.settles_on_cohorts() && evidence.is_none() {
+            return Err(KeyholderError::StepMissing("the proof of the cohort"));
+        }
+        let digest = settlement_signing_hash(self.contracts(), settlement, &record.order, evidence);
+        let signature = self.sign(&digest.ok_or(KeyholderError::OrderMismatch("purpose"))?)?;
+        Ok(pb::SettlementSignature { settlement: Some(settlement.into()), signature })
     }
 }
 

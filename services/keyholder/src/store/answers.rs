@@ -50,6 +50,9 @@ pub(crate) struct StoredAnswer {
     /// Keyholders whose preparations the answer rests on.
     #[prost(uint32, repeated, tag = "5")]
     pub(crate) participants: Vec<u32>,
+    /// Registry slots of the cohort's members, in markets that settle on proven cohorts.
+    #[prost(uint64, repeated, tag = "6")]
+    pub(crate) slots: Vec<u64>,
 }
 
 impl Store {

@@ -60,6 +60,8 @@ pub(crate) struct PendingDataset {
     pub(crate) seeds: Zeroizing<Vec<u8>>,
     /// For each (block, plane): the 16 check slots, then this keyholder's two check values.
     pub(crate) checks: Vec<[[u64; 16]; 3]>,
+    /// Commitment to its bodies, in markets that settle on proven cohorts.
+    pub(crate) ciphertext: Option<[u8; CIPHERTEXT_BYTES]>,
 }
 
 impl Store {
@@ -286,8 +288,11 @@ fn commitment_name(kind: u8, digest: &Digest32) -> [u8; 33] {
 /// Fixed part of an encoded pending dataset: dataset id, version, person, three commitments.
 const PENDING_FIXED_BYTES: usize = 32 + 4 + 32 + 3 * 32;
 const CHECKS_BYTES: usize = 3 * 16 * 8;
+/// x and y of a commitment to ciphertexts.
+const CIPHERTEXT_BYTES: usize = 64;
+const _: () = assert!(CIPHERTEXT_BYTES < CHECKS_BYTES, "what is left over tells whether there is one");
 
-/// Encodes: fixed part, `u32` length of the wrapped seeds, wrapped seeds, checks.
+/// Encodes: fixed part, `u32` length of the wrapped seeds, wrapped seeds, checks, commitment if any.
 fn encode_pending(dataset: &PendingDataset, wrapped: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(PENDING_FIXED_BYTES + 4 + wrapped.len() + dataset.checks.len() * CHECKS_BYTES);
     bytes.extend(dataset.key.to_bytes());
@@ -301,6 +306,7 @@ fn encode_pending(dataset: &PendingDataset, wrapped: &[u8]) -> Vec<u8> {
     for value in dataset.checks.iter().flatten().flatten() {
         bytes.extend(value.to_le_bytes());
     }
+    bytes.extend(dataset.ciphertext.iter().flatten());
     bytes
 }
 
@@ -318,9 +324,10 @@ fn decode_pending_parts(bytes: &[u8]) -> Option<(PendingDataset, Vec<u8>)> {
     let (wrapped_len, rest) = rest.split_first_chunk::<4>()?;
     let (wrapped, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*wrapped_len)).ok()?)?;
     let (checks, trailing) = rest.as_chunks::<CHECKS_BYTES>();
-    if !trailing.is_empty() {
-        return None;
-    }
+    let ciphertext = match trailing {
+        [] => None,
+        trailing => Some(trailing.try_into().ok()?),
+    };
     let dataset = PendingDataset {
         key: DatasetKey { dataset: DatasetId(*dataset), version: u32::from_le_bytes(*version) },
         person: PersonTag(*person),
@@ -331,6 +338,7 @@ fn decode_pending_parts(bytes: &[u8]) -> Option<(PendingDataset, Vec<u8>)> {
         },
         seeds: Zeroizing::new(Vec::new()),
         checks: checks.iter().map(decode_checks).collect(),
+        ciphertext,
     };
     Some((dataset, wrapped.to_vec()))
 }

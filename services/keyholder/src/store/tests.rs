@@ -31,6 +31,7 @@ fn dataset(number: u8) -> PendingDataset {
         },
         seeds: Zeroizing::new(vec![number; 128]),
         checks: vec![[[u64::from(number); 16]; 3]; 2],
+        ciphertext: (number % 2 == 1).then_some([number; 64]),
     }
 }
 
@@ -96,6 +97,7 @@ fn pending_datasets_have_no_seeds_until_they_are_attested() {
     assert!(matches!(store.seeds(&[key(1)]), Err(StoreError::SeedsMissing(_))));
     let pending = store.pending(&REGISTRATION, 0..1).expect("it reads");
     assert_eq!(pending[0].checks, dataset(1).checks);
+    assert_eq!(pending[0].ciphertext, dataset(1).ciphertext);
     assert_eq!(*pending[0].seeds, vec![1; 128]);
 }
 

@@ -1,8 +1,9 @@
 //! Commands of those who run a market.
 
-use super::{parse_account, parse_listed};
+use super::{parse_account, parse_listed, parse_panel_digest};
 use clap::{Args, Subcommand};
 use locus_commitment::Address;
+use locus_genomics::PanelDigest;
 use locus_service::Role;
 use std::path::PathBuf;
 
@@ -36,9 +37,54 @@ pub(crate) struct DeployArgs {
     /// Deploy a test network: rules may be less strict, anyone may have test tokens, and it says so
     #[arg(long)]
     pub(crate) test_network: bool,
+    /// Settle orders on cohorts that are proven on the chain
+    #[arg(long)]
+    pub(crate) proven_cohorts: bool,
+    /// Folder of the keys of the circuits, which a network for real use takes from a ceremony
+    #[arg(long, value_name = "DIR", requires = "proven_cohorts")]
+    pub(crate) proof_keys: Option<PathBuf>,
     /// Where to write the description of the market that every service reads
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+/// `locus roots`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootsCommand {
+    /// Prove what was queued on a panel into its root; anybody may
+    Advance(RootsAdvanceArgs),
+    /// Show a panel's root and what is missing from it
+    Show(RootsArgs),
+}
+
+/// A panel's root on a chain.
+#[derive(Debug, Args)]
+pub(crate) struct RootsArgs {
+    /// JSON-RPC address of a node of the chain
+    #[arg(long, value_name = "URL")]
+    pub(crate) rpc: String,
+    /// Description of the market, as `locus deploy` wrote it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) deployment: PathBuf,
+    /// Digest of the panel, 64 digits
+    #[arg(long, value_name = "DIGEST", value_parser = parse_panel_digest)]
+    pub(crate) panel: PanelDigest,
+}
+
+/// `locus roots advance`.
+#[derive(Debug, Args)]
+pub(crate) struct RootsAdvanceArgs {
+    #[command(flatten)]
+    pub(crate) roots: RootsArgs,
+    /// Key of the account that pays: a file of 64 hexadecimal digits, mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_key: PathBuf,
+    /// Folder with proving keys [default: locus/proof-keys in your folder for cached files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) proof_keys: Option<PathBuf>,
+    /// Last block whose operations are taken [default: the newest]
+    #[arg(long, value_name = "N")]
+    pub(crate) block: Option<u64>,
 }
 
 /// `locus tls`.

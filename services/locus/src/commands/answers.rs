@@ -10,8 +10,8 @@ use crate::{
 use locus_client::{
     KeystoreError, Network, Services,
     research::{
-        OpenedAnswer, OrderTerms, PlacedOrder, VerifiedAnswer, fetch_answer, load_order, load_record, open_answer,
-        place_order, quote as ask_for_quote, verify_answer, write_json_lines, write_tsv,
+        OpenedAnswer, OrderTerms, PlacedOrder, VerifiedAnswer, fetch_answer, fetch_cohort_sums, load_order,
+        load_record, open_answer, place_order, quote as ask_for_quote, verify_answer, write_json_lines, write_tsv,
     },
 };
 use locus_genomics::{Panel, PanelDigest};
@@ -74,7 +74,8 @@ async fn finish(
     let keystore = context.keystore()?;
     let kept = context.folder.answer_file(placed.order_id);
     let bars = Bars::new(context.output);
-    let record = fetch_answer(services, &keystore, placed, &kept, bars.as_ref()).await?;
+    let mut record = fetch_answer(services, &keystore, placed, &kept, bars.as_ref()).await?;
+    fetch_cohort_sums(services, panel, &mut record, &kept, bars.as_ref()).await?;
     bars.clear();
     let (verified, opened) = open_answer(&record, panel, network, keystore.sealing_key())?;
     write_in_one_step(out, &table(&opened, panel, out)?)?;
@@ -186,6 +187,11 @@ fn describe(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> Value {
         "degraded": verified.is_degraded(),
         "cohort_digest": settlement.cohort_digest.to_string(),
         "answer_digest": settlement.answer_digest.to_string(),
+        "proven_cohort": verified.cohort().map(|evidence| json!({
+            "registry_root": evidence.choice.sequence,
+            "day": evidence.choice.day,
+            "ciphertexts_opened": verified.is_cohort_opened(),
+        })),
     })
 }
 
@@ -206,6 +212,13 @@ fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> String {
     );
     let signers: Vec<String> = verified.signed_by().iter().map(ToString::to_string).collect();
     text += &format!("signed by  keyholders {}\n", signers.join(", "));
+    if let Some(evidence) = verified.cohort() {
+        let opened = match verified.is_cohort_opened() {
+            true => "its ciphertexts add up to what it commits to",
+            false => "the sums of its ciphertexts are not kept with the answer",
+        };
+        text += &format!("cohort     proven under registry root {}; {opened}\n", evidence.choice.sequence);
+    }
     if verified.is_degraded() {
         text += "degraded   a keyholder was missing: two of the three shares were not compared between holders\n";
     }

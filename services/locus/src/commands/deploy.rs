@@ -7,12 +7,16 @@ use crate::{
     cli::DeployArgs,
     context::{Context, write_in_one_step},
     error::CommandError,
-    node::read_key_file,
+    node::ROOT_AGE_MAX_S,
     progress::Bars,
+    proving::market_keys,
 };
 use locus_commitment::Address;
 use locus_keyholder::KeyholderIdentity;
-use locus_ledger::{Chain, Contracts, DeploymentConfig, DeploymentFile, EventSource as _, Ledger, LedgerError, deploy};
+use locus_ledger::{
+    Chain, Contracts, DeploymentConfig, DeploymentFile, EventSource as _, KeyFileError, Ledger, LedgerError,
+    ProofDeployment, deploy, deploy_with_proofs, read_key_file,
+};
 use locus_privacy::{NetworkParameterValues, NetworkParameters};
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
@@ -47,6 +51,9 @@ pub enum DeployError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The operator's key is not usable.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// The chain refuses.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -64,13 +71,18 @@ pub(super) async fn run(args: &DeployArgs, context: &Context) -> Result<(), Comm
         researchers: args.researcher.clone(),
         token: args.token,
     };
-    let operator = read_key_file(&args.operator_key).map_err(crate::node::NodeError::from)?;
+    let operator = read_key_file(&args.operator_key).map_err(DeployError::from)?;
     let chain = Chain::http(&args.rpc, Some(&operator)).map_err(DeployError::from)?;
     if let Some(token) = args.token {
         check_token(&chain, token, args.test_network).await?;
     }
+    let proofs = proofs(args, context).await?;
     context.output.note("deploying the contracts");
-    let contracts = deploy(&chain, &config).await.map_err(DeployError::from)?;
+    let deployed = match &proofs {
+        None => deploy(&chain, &config).await,
+        Some(proofs) => deploy_with_proofs(&chain, &config, proofs).await,
+    };
+    let contracts = deployed.map_err(DeployError::from)?;
     write(&args.out, &contracts)?;
     wait_until_final(chain, contracts, context).await?;
     let file = DeploymentFile::from(&contracts);
@@ -88,6 +100,17 @@ pub(super) async fn run(args: &DeployArgs, context: &Context) -> Result<(), Comm
             args.out.display()
         )
     })
+}
+
+/// The circuits' keys, when orders are to settle on proven cohorts.
+async fn proofs(args: &DeployArgs, context: &Context) -> Result<Option<ProofDeployment>, CommandError> {
+    if !args.proven_cohorts {
+        return Ok(None);
+    }
+    let bars = Bars::new(context.output);
+    let keys = market_keys(args.proof_keys.as_deref(), args.test_network, &bars).await?;
+    bars.clear();
+    Ok(Some(keys.market.deployment(ROOT_AGE_MAX_S)))
 }
 
 /// Services rely on final blocks only, so a market is ready when its deployment is final. The description

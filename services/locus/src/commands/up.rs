@@ -5,6 +5,8 @@ use crate::{
     context::Context,
     error::CommandError,
     node::{Listed, Node, NodeAddresses, NodeConfig},
+    progress::Bars,
+    proving::market_keys,
 };
 use locus_commitment::Address;
 use serde_json::json;
@@ -21,6 +23,11 @@ pub(super) async fn run(args: &UpArgs, context: &Context) -> Result<(), CommandE
     config.researchers = args.researcher.iter().map(listed).collect();
     config.parameters.cohort_size_min = args.cohort_size_min;
     config.reflection = args.reflection;
+    if args.proven_cohorts {
+        let bars = Bars::new(context.output);
+        config.prover = Some(market_keys(args.proof_keys.as_deref(), true, &bars).await?);
+        bars.clear();
+    }
 
     // From here on a signal ends the process in order, also while it is starting.
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::Runtime)?;

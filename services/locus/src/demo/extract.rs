@@ -108,6 +108,20 @@ impl Extract {
         Ok(folder.join(NAME))
     }
 
+    /// Writes the PLINK files of the first people only; a multiple of four fills whole bytes.
+    pub(super) fn write_first(&self, folder: &Path, people: usize) -> Result<PathBuf, CommandError> {
+        let mut bed = BED_MAGIC.to_vec();
+        for row in self.bed[BED_MAGIC.len()..].chunks(self.row_bytes) {
+            bed.extend_from_slice(&row[..people / 4]);
+        }
+        let fam: String = FAM.lines().take(people / 4 * 4).flat_map(|line| [line, "\n"]).collect();
+        for (extension, content) in [("bed", bed.as_slice()), ("bim", BIM.as_bytes()), ("fam", fam.as_bytes())] {
+            let path = folder.join(format!("{NAME}.{extension}"));
+            fs::write(&path, content).map_err(CommandError::file(&path))?;
+        }
+        Ok(folder.join(NAME))
+    }
+
     /// People.
     pub(super) fn samples(&self) -> &[&'static str] {
         &self.samples

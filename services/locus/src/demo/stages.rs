@@ -1,5 +1,6 @@
 //! The stages of the demo, in order; the clauses are those of the parent module.
 
+mod cohort;
 mod disclosure;
 mod erasure;
 mod purchases;
@@ -100,7 +101,7 @@ impl Demo {
         self.node
     }
 
-    /// Clauses 2 to 10.
+    /// Clauses 2 to 11.
     pub(super) async fn play(&mut self, report: &mut Report) -> Result<(), CommandError> {
         let enrolment = self.enrol(report).await?;
         self.disclose_one(&enrolment, report).await?;
@@ -110,7 +111,8 @@ impl Demo {
         let exact = self.buy_exact(&enrolment, report).await?;
         self.pay_out(&[&open, &repeated, &exact], &enrolment, report).await?;
         self.state_uses(&enrolment, &[&open, &repeated], report).await?;
-        self.erase_one(&enrolment, &open, report).await
+        self.erase_one(&enrolment, &open, report).await?;
+        self.settle_on_proofs(report).await
     }
 
     /// Clauses 2 and 3.

@@ -7,6 +7,7 @@ use super::{
 use locus_keyholder::KeyholderKeys;
 use locus_ledger::{
     Chain, ChainView, CommitteeMember, Contracts, DeploymentConfig, DeploymentFile, Ledger, LedgerError, deploy,
+    deploy_with_proofs,
 };
 use locus_sharing::KeyholderIndex;
 use std::{
@@ -16,6 +17,10 @@ use std::{
 
 /// File that names the contracts.
 pub(super) const DEPLOYMENT_FILE: &str = "deployment.json";
+
+/// Longest that an operation may be missing from the registry root of a settlement: long enough for a prover to
+/// catch up with the largest batches, short enough that a price that was raised is not sold for a day.
+pub(crate) const ROOT_AGE_MAX_S: u64 = 6 * 3_600;
 
 /// A deployed market and the keys of its keyholders.
 pub(super) struct Deployed {
@@ -44,12 +49,20 @@ pub(super) async fn load_or_deploy(config: &NodeConfig, sender: &Chain) -> Resul
                 researchers: named(&config.researchers),
                 token: None,
             };
-            let contracts = deploy(sender, &deployment).await.map_err(failed)?;
+            let deployed = match &config.prover {
+                None => deploy(sender, &deployment).await,
+                Some(keys) => deploy_with_proofs(sender, &deployment, &keys.market.deployment(ROOT_AGE_MAX_S)).await,
+            };
+            let contracts = deployed.map_err(failed)?;
             write(data_dir, &contracts)?;
             contracts
         }
     };
     let ledger = Ledger::open(sender.clone(), contracts).await.map_err(failed)?;
+    let on_cohorts = ledger.settles_on_cohorts().await.map_err(failed)?;
+    if on_cohorts != config.prover.is_some() {
+        return Err(NodeError::OtherSettlement { data_dir: data_dir.clone(), on_cohorts });
+    }
     let mut view = ChainView::default();
     let unread = |error: locus_ledger::ViewError<LedgerError>| NodeError::View {
         data_dir: data_dir.clone(),

@@ -1,18 +1,16 @@
 //! The data folder: one process at a time, and the operator's key.
 
-use locus_ledger::{AccountError, AccountKey};
+use locus_ledger::{AccountError, AccountKey, KeyFileError, read_key_file};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
 
 const LOCK_FILE: &str = "lock";
 const OPERATOR_KEY_FILE: &str = "operator.key";
-/// Permission bits of group and others.
-const OTHERS_MODE: u32 = 0o077;
 /// Permissions of a private file.
 const FILE_MODE: u32 = 0o600;
 /// Permissions of the data folder.
@@ -36,11 +34,8 @@ pub enum FolderError {
         data_dir: PathBuf,
     },
     /// The operator's key is damaged or can be read by others.
-    #[error("{path} does not hold a key of 64 hexadecimal digits that only its owner can read: restore it from a copy, or run `chmod 600` on it", path = path.display())]
-    OperatorKey {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("{0}: restore it from a copy, or run `chmod 600` on it")]
+    OperatorKey(#[from] KeyFileError),
     /// The operator's key is gone while the market is there.
     #[error("{path} is missing, but the market in this folder was deployed with it: restore it from a copy", path = path.display())]
     OperatorKeyLost {
@@ -94,7 +89,7 @@ impl FolderLock {
 pub(super) fn operator_key(data_dir: &Path) -> Result<AccountKey, FolderError> {
     let path = data_dir.join(OPERATOR_KEY_FILE);
     match fs::metadata(&path) {
-        Ok(_) => read_key_file(&path),
+        Ok(_) => Ok(read_key_file(&path)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if data_dir.join(super::deployment::DEPLOYMENT_FILE).exists() {
                 return Err(FolderError::OperatorKeyLost { path });
@@ -110,22 +105,6 @@ pub(super) fn operator_key(data_dir: &Path) -> Result<AccountKey, FolderError> {
         }
         Err(source) => Err(FolderError::Io { path, source }),
     }
-}
-
-/// The account key in a file of 64 hexadecimal digits that only its owner can read.
-///
-/// # Errors
-/// [`FolderError::OperatorKey`] for another content or mode.
-pub fn read_key_file(path: &Path) -> Result<AccountKey, FolderError> {
-    let refused = || FolderError::OperatorKey { path: path.to_path_buf() };
-    let metadata = fs::metadata(path).map_err(FolderError::io(path))?;
-    if metadata.permissions().mode() & OTHERS_MODE != 0 {
-        return Err(refused());
-    }
-    let text = Zeroizing::new(fs::read(path).map_err(FolderError::io(path))?);
-    let mut secret = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(text.trim_ascii_end(), &mut secret[..]).map_err(|_| refused())?;
-    AccountKey::from_bytes(&secret).map_err(|_| refused())
 }
 
 fn fresh_key() -> Result<(AccountKey, Zeroizing<[u8; 32]>), FolderError> {
@@ -157,6 +136,7 @@ pub(super) fn write_in_one_step(path: &Path, content: &[u8]) -> Result<(), Folde
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary folder")
@@ -179,7 +159,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, FILE_MODE);
         assert_eq!(operator_key(dir.path()).expect("loaded").address(), first.address());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("opened");
-        assert!(matches!(operator_key(dir.path()), Err(FolderError::OperatorKey { .. })));
+        assert!(matches!(operator_key(dir.path()), Err(FolderError::OperatorKey(_))));
     }
 
     #[test]
@@ -188,7 +168,7 @@ mod tests {
         operator_key(dir.path()).expect("made");
         let path = dir.path().join(OPERATOR_KEY_FILE);
         fs::write(&path, b"short").expect("damaged");
-        assert!(matches!(operator_key(dir.path()), Err(FolderError::OperatorKey { .. })));
+        assert!(matches!(operator_key(dir.path()), Err(FolderError::OperatorKey(_))));
         fs::remove_file(&path).expect("removed");
         fs::write(dir.path().join(super::super::deployment::DEPLOYMENT_FILE), b"{}").expect("deployed");
         assert!(matches!(operator_key(dir.path()), Err(FolderError::OperatorKeyLost { .. })));

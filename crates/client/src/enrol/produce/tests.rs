@@ -8,7 +8,7 @@ use crate::{
     testing::{self, TestAccreditor, TestCohort},
 };
 use locus_commitment::{DatasetContext, DatasetId, PersonTag};
-use locus_ledger::recover;
+use locus_ledger::{leaves_hash, recover};
 use locus_rlwe::{BlockKeys, check_share_values, verify_check_slots};
 use locus_sharing::seal::SealedBox;
 use locus_wire::convert::field;

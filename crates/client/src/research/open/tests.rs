@@ -106,6 +106,7 @@ impl Answered {
             cohort_digest: settlement.cohort_digest.0.to_vec().into(),
             settlement: Some((&settlement).into()),
             signatures: sign(&settlement, &[1, 2, 3]),
+            cohort: None,
         };
         let record = pb::AnswerRecord {
             network: Some((&network.id()).into()),
@@ -114,6 +115,7 @@ impl Answered {
             selection: Some(selection_to_pb(&question.selection)),
             blocks,
             summary: Some(summary),
+            cohort_sums: Vec::new(),
         };
         Self { cohort, record }
     }

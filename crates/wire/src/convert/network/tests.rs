@@ -15,6 +15,7 @@ fn info() -> NetworkInfo {
         committee: [member(6), member(7), member(8)],
         committee_epoch: 9,
         token_name: "Locus Test Token".to_owned(),
+        settles_on_cohorts: true,
     }
 }
 

@@ -96,7 +96,7 @@ impl Script {
     }
 
     fn commitment(&self) -> pb::AnswerCommitment {
-        let Answering { cohort, plan } = &self.answering;
+        let Answering { cohort, plan, .. } = &self.answering;
         let blocks = plan.blocks().iter().map(|block| pb::BlockCommitment {
             block: block.block.0,
             tau: block.tau.0.0.to_vec().into(),
@@ -152,7 +152,7 @@ impl Script {
     }
 
     fn settlement(&self, request: &pb::ReleaseAnswerRequest) -> Option<pb::SettlementSignature> {
-        let Answering { cohort, plan } = &self.answering;
+        let Answering { cohort, plan, .. } = &self.answering;
         let mut settlement = Settlement {
             order: ORDER,
             answer_digest: plan.digest().0,

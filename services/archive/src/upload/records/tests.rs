@@ -25,11 +25,11 @@ fn leaf(ordinal: u32) -> DatasetLeaf {
 fn message(ordinal: u32, leaf: &DatasetLeaf) -> DatasetRecord {
     let byte = u8::try_from(ordinal).expect("few datasets") * 16;
     let share_commitments: Vec<u8> = shares(byte).iter().flat_map(|share| share.0.0).collect();
-    DatasetRecord { leaf: Some(leaf.into()), share_commitments: share_commitments.into() }
+    DatasetRecord { leaf: Some(leaf.into()), share_commitments: share_commitments.into(), ..Default::default() }
 }
 
 fn accredited() -> Records {
-    Records::new(REGISTRANT, NONCE, true)
+    Records::new(REGISTRANT, NONCE, true, false)
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn a_record_that_does_not_follow_from_the_batch_is_refused() {
 fn a_person_who_enrols_alone_can_name_no_other_person() {
     let mut own = leaf(0);
     own.person = PersonTag::of_registrant(REGISTRANT);
-    Records::new(REGISTRANT, NONCE, false).push(&message(0, &own)).expect("the registrant's own tag");
-    let refused = Records::new(REGISTRANT, NONCE, false).push(&message(0, &leaf(0)));
+    Records::new(REGISTRANT, NONCE, false, false).push(&message(0, &own)).expect("the registrant's own tag");
+    let refused = Records::new(REGISTRANT, NONCE, false, false).push(&message(0, &leaf(0)));
     assert!(matches!(refused, Err(ArchiveError::Mismatch { what: Commitment::Person, .. })));
 }
 

@@ -1,0 +1,28 @@
+#![doc = include_str!("../SPEC.md")]
+
+mod book;
+mod cohort;
+mod domain;
+mod entropy;
+mod error;
+mod keys;
+mod mirror;
+mod panel;
+mod roots;
+mod selection;
+mod statement;
+mod turn;
+
+pub use book::{BookError, CohortBook};
+pub use cohort::{CohortProver, CohortRefusals, Obstacle, ProvenCohort, refusals};
+pub use error::ProverError;
+pub use keys::{Circuits, MarketKeys};
+pub use mirror::PanelMirror;
+pub use panel::{NextBatch, PanelError, PanelTree, ROOTS_KEPT};
+pub use roots::{Advanced, ProvenBatch, RootProgress, RootProver, Submitted};
+pub use selection::{
+    RegisteredDataset, RegisteredGroups, Selection, SelectionError, check_selection, groups_of_registrations,
+    payouts_of,
+};
+pub use statement::{cohort_statement, statement_of_order};
+pub use turn::ProvingTurn;

@@ -1,0 +1,70 @@
+//! What the ciphertexts of a proven cohort add up to: opens the commitment that an order settled on.
+
+use crate::{
+    aggregator::{Aggregator, PublishedPanel},
+    error::AggregatorError,
+    sum::{BLOCKS_AT_ONCE, sum_columns},
+};
+use locus_commitment::DatasetBodyDigest;
+use locus_genomics::PanelDigest;
+use locus_ledger::{ChainView, OrderId};
+use locus_store::{BodySum, Column, SlotSet};
+use locus_wire::pb::query::{CohortSum, OpenCohortResponse};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+type Sender = mpsc::Sender<Result<OpenCohortResponse, Status>>;
+
+/// Sends the sums of all panel blocks and planes. Ends quietly when the reader stops.
+pub(crate) async fn open_cohort(
+    aggregator: &Arc<Aggregator>,
+    order: &OrderId,
+    sender: &Sender,
+) -> Result<(), AggregatorError> {
+    let _permit = aggregator.answer_permit()?;
+    let record = aggregator.answers.cohort(order)?.ok_or(AggregatorError::NoCohort(*order))?;
+    let digest = record.panel.as_slice().try_into().map_err(|_| AggregatorError::DamagedRecord("cohort"))?;
+    let view = aggregator.view.refreshed().await?;
+    let panel = PublishedPanel::find(&view, PanelDigest(digest))?;
+    let registered = bodies_at(&view, &panel.digest, &record.slots);
+    let selection = SlotSet::try_from_iter(registered.keys().copied())?;
+    let store = aggregator.panel_store(panel.digest, panel.shape);
+    let columns: Vec<Column> = panel.shape.columns().collect();
+    for columns in columns.chunks(BLOCKS_AT_ONCE) {
+        let sums = sum_columns(aggregator, &store, columns, &selection, &registered).await?;
+        for (column, sum) in columns.iter().zip(&sums) {
+            let sum = cohort_sum(column, sum).ok_or(AggregatorError::DamagedRecord("cohort"))?;
+            if sender.send(Ok(OpenCohortResponse { sum: Some(sum) })).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// H(b) of the datasets at these slots.
+fn bodies_at(view: &ChainView, panel: &PanelDigest, slots: &[u32]) -> BTreeMap<u32, DatasetBodyDigest> {
+    let mut bodies = BTreeMap::new();
+    for registration in view.registrations_on(panel, u64::MAX) {
+        for (slot, leaf) in (registration.first_slot..).zip(registration.leaves.iter()) {
+            if let Some(slot) = u32::try_from(slot).ok().filter(|slot| slots.binary_search(slot).is_ok()) {
+                bodies.insert(slot, leaf.commitments.bodies);
+            }
+        }
+    }
+    bodies
+}
+
+/// A sum as it is sent; `None` for one that no cohort has.
+fn cohort_sum(column: &Column, sum: &BodySum) -> Option<CohortSum> {
+    let exact = sum.exact()?;
+    let carry = |sum: &u128| u32::try_from(sum >> 64).ok();
+    let carries = exact.iter().map(carry).collect::<Option<Vec<u32>>>()?;
+    Some(CohortSum {
+        block: column.block.0,
+        plane: u32::from(column.plane.code()),
+        words: sum.words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>().into(),
+        carries: carries.iter().flat_map(|carry| carry.to_le_bytes()).collect::<Vec<u8>>().into(),
+    })
+}
