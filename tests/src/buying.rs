@@ -88,6 +88,7 @@ pub fn question_of(party: &Party, placed: &PlacedOrder) -> KeyholderQuestion {
         order_id: placed.record.order_id.clone(),
         selection: placed.record.selection.clone(),
         hpke_public_key: party.keys.sealing_public_key().to_bytes().to_vec().into(),
+        filter: placed.record.filter.clone(),
     }
 }
 
@@ -171,6 +172,8 @@ impl Market {
             selection: Some(selection_to_pb(selection)),
             blocks: Vec::new(),
             summary: None,
+            filter: None,
+            schema_json: String::new(),
         };
         PlacedOrder { order_id: id, order: *order, record }
     }

@@ -115,6 +115,7 @@ fn only_answers() -> Status {
 #[tonic::async_trait]
 impl KeyholderService for CheatingKeyholder {
     type CheckDatasetsStream = Empty<Result<pb::CheckDatasetsResponse, Status>>;
+    type EvaluateAnswerStream = Empty<Result<pb::EvaluateAnswerResponse, Status>>;
     type ReleaseAnswerStream = Iter<std::vec::IntoIter<Result<pb::ReleaseAnswerResponse, Status>>>;
 
     async fn get_keyholder(
@@ -199,6 +200,34 @@ impl KeyholderService for CheatingKeyholder {
             messages.push(message);
         }
         self.honest.clone().import_payouts(tokio_stream::iter(messages)).await
+    }
+
+    async fn evaluate_answer(
+        &self,
+        _: Request<Streaming<pb::EvaluateAnswerRequest>>,
+    ) -> Result<Response<Self::EvaluateAnswerStream>, Status> {
+        Err(only_answers())
+    }
+
+    async fn check_attributes(
+        &self,
+        _: Request<Streaming<pb::CheckAttributesRequest>>,
+    ) -> Result<Response<pb::CheckAttributesResponse>, Status> {
+        Err(only_answers())
+    }
+
+    async fn verify_attributes(
+        &self,
+        _: Request<pb::VerifyAttributesRequest>,
+    ) -> Result<Response<pb::VerifyAttributesResponse>, Status> {
+        Err(only_answers())
+    }
+
+    async fn admit_attributes(
+        &self,
+        _: Request<pb::AdmitAttributesRequest>,
+    ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
+        Err(only_answers())
     }
 
     async fn erase_seeds(&self, _: Request<pb::EraseSeedsRequest>) -> Result<Response<pb::EraseSeedsResponse>, Status> {

@@ -273,6 +273,7 @@ fn only_uploads() -> Status {
 #[tonic::async_trait]
 impl archive_service_server::ArchiveService for Recorder {
     type GetPanelStream = Empty<Result<pb::GetPanelResponse, Status>>;
+    type EnrolAttributesStream = Empty<Result<pb::EnrolAttributesResponse, Status>>;
     type UploadDatasetsStream = Empty<Result<pb::UploadDatasetsResponse, Status>>;
 
     async fn put_panel(
@@ -307,6 +308,24 @@ impl archive_service_server::ArchiveService for Recorder {
         &self,
         _: Request<pb::PublishRegistrationRequest>,
     ) -> Result<Response<pb::PublishRegistrationResponse>, Status> {
+        Err(only_uploads())
+    }
+
+    async fn enrol_attributes(
+        &self,
+        _: Request<Streaming<pb::EnrolAttributesRequest>>,
+    ) -> Result<Response<Self::EnrolAttributesStream>, Status> {
+        Err(only_uploads())
+    }
+
+    async fn list_schemas(
+        &self,
+        _: Request<pb::ListSchemasRequest>,
+    ) -> Result<Response<pb::ListSchemasResponse>, Status> {
+        Err(only_uploads())
+    }
+
+    async fn get_schema(&self, _: Request<pb::GetSchemaRequest>) -> Result<Response<pb::GetSchemaResponse>, Status> {
         Err(only_uploads())
     }
 

@@ -6,7 +6,7 @@ use crate::{
 };
 use locus_commitment::Digest32;
 use locus_genomics::{ConditionMatch, DataUse, Purpose, VariantSelection};
-use locus_ledger::{Audience, ChainView, Offer, Order, RegistrationRecord};
+use locus_ledger::{Amount, Audience, ChainView, Offer, Order, QueryClass, RegistrationRecord};
 use locus_privacy::{NetworkParameters, Tier};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +22,8 @@ pub enum ExclusionReason {
     OfferExpired,
     /// The offer does not permit the tier.
     TierNotOffered,
+    /// The offer does not name exact answers about filtered cohorts.
+    ExactFilterNotOffered,
     /// The data use conditions do not permit the declared purpose.
     PurposeNotPermitted,
     /// The buyer is not among those admitted.
@@ -40,6 +42,7 @@ impl fmt::Display for ExclusionReason {
             Self::NoOffer => "nothing on offer",
             Self::OfferExpired => "offer expired",
             Self::TierNotOffered => "privacy tier not offered",
+            Self::ExactFilterNotOffered => "exact answers about filtered cohorts not offered",
             Self::PurposeNotPermitted => "purpose not permitted",
             Self::BuyerNotAdmitted => "buyer not admitted",
             Self::BlocksNotOffered => "panel blocks not offered",
@@ -141,6 +144,12 @@ impl Asked<'_> {
         }
         if !offer.tiers.contains(self.order.tier) {
             return Err(ExclusionReason::TierNotOffered);
+        }
+        // Clause 15.
+        let class = self.order.query_class;
+        let is_exactly_filtered = self.order.tier == Tier::Exact && class != QueryClass::Counts;
+        if is_exactly_filtered && offer.prices.of(class) == Amount::ZERO {
+            return Err(ExclusionReason::ExactFilterNotOffered);
         }
         self.check_purpose(offer)?;
         self.check_buyer(offer)?;

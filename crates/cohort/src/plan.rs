@@ -1,7 +1,7 @@
 //! Clauses 6 and 7: how a cohort is asked.
 
 use crate::members::Cohort;
-use locus_commitment::{Digest32, NetworkId, sha3_256};
+use locus_commitment::{Digest32, NetworkId, Sha3Writer, sha3_256};
 use locus_genomics::{PanelBlockIndex, PanelDigest, Plane, Slot, VariantSelection};
 use locus_ledger::OrderId;
 use locus_privacy::{
@@ -41,6 +41,9 @@ pub enum PlanRefusal {
     /// Nothing is asked for.
     #[error("no variant is asked for")]
     NothingAsked,
+    /// More counts than can be numbered.
+    #[error("variants and selections together are too many: ask for fewer at a time")]
+    TooMuchAsked,
     /// The privacy rules cannot express it.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
@@ -55,9 +58,38 @@ pub struct NamedCohort {
     pub size: u32,
 }
 
-/// One panel block of an answer.
+/// What a plan needs to know of a filter: clause 13.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterShape {
+    /// Digest of every selection, in the filter's order.
+    pub selections: Vec<Digest32>,
+    /// Different predicates among them, each released with its matched number.
+    pub predicate_count: u32,
+    /// The [`attributes_digest`] of the cohort.
+    pub attributes: Digest32,
+}
+
+impl FilterShape {
+    fn predicate(&self, selection: &Digest32) -> Result<PredicateBytes, PrivacyError> {
+        PredicateBytes::try_new([selection.0, self.attributes.0].concat())
+    }
+}
+
+/// Clause 14: names whose attributes are asked, and which. `commitments` are those of the members, in the
+/// cohort's order.
+pub fn attributes_digest(cohort: &Cohort, commitments: impl IntoIterator<Item = Digest32>) -> Digest32 {
+    let mut writer = Sha3Writer::new(DST_ATTRIBUTES);
+    for (member, commitment) in cohort.members().iter().zip(commitments) {
+        writer.part(&member.slot.to_le_bytes()).part(&commitment.0);
+    }
+    writer.finish()
+}
+
+/// One panel block of an answer, for one selection of the filter if there is one.
 #[derive(Debug, Clone)]
 pub struct BlockPlan {
+    /// Place of the selection in the filter; 0 without one.
+    pub selection: u32,
     /// The block.
     pub block: PanelBlockIndex,
     /// Slots asked for.
@@ -80,6 +112,7 @@ pub struct AnswerPlan {
     planes: &'static [Plane],
     blocks: Vec<BlockPlan>,
     variant_count: u32,
+    is_filtered: bool,
     dp_share: Option<SigmaSquared>,
     dp_total: Option<SigmaSquared>,
     offset: u32,
@@ -96,9 +129,10 @@ impl AnswerPlan {
         tier: Tier,
         rho: Rho,
         cohort: &Cohort,
+        filter: Option<&FilterShape>,
     ) -> Result<Self, PlanRefusal> {
         let named = NamedCohort { digest: cohort.digest(), size: cohort.size() };
-        Self::of_named(network, panel, selection, tier, rho, named)
+        Self::of_named(network, panel, selection, tier, rho, named, filter)
     }
 
     /// The same for a cohort of which only digest and size are known, as a researcher knows it.
@@ -109,6 +143,7 @@ impl AnswerPlan {
         tier: Tier,
         rho: Rho,
         cohort: NamedCohort,
+        filter: Option<&FilterShape>,
     ) -> Result<Self, PlanRefusal> {
         if (tier == Tier::Exact) != rho.is_zero() {
             return Err(PlanRefusal::RhoAndTier(tier));
@@ -117,28 +152,35 @@ impl AnswerPlan {
         if variant_count == 0 {
             return Err(PlanRefusal::NothingAsked);
         }
+        let released = released_count(variant_count, filter)?;
         let (dp_share, dp_total) = match tier {
             Tier::Exact => (None, None),
             Tier::Open | Tier::Vetted => {
-                (Some(SigmaSquared::per_share(variant_count, rho)?), Some(SigmaSquared::total(variant_count, rho)?))
+                (Some(SigmaSquared::per_share(released, rho)?), Some(SigmaSquared::total(released, rho)?))
             }
         };
         let offset = offset_of(dp_total, cohort.size)?;
-        let question_of = |block: PanelBlockIndex| -> Result<BlockPlan, PrivacyError> {
-            let slots = SlotMask::from_words(selection.slot_mask(block))?;
-            let question = Question {
-                network,
-                panel: panel.digest,
-                block,
-                slots,
-                cohort: cohort.digest,
-                predicate: PredicateBytes::unfiltered(),
-                dp_share,
-                noise_epoch: NOISE_EPOCH,
+        let question_of =
+            |block: PanelBlockIndex, selected: (u32, PredicateBytes)| -> Result<BlockPlan, PrivacyError> {
+                let slots = SlotMask::from_words(selection.slot_mask(block))?;
+                let question = Question {
+                    network,
+                    panel: panel.digest,
+                    block,
+                    slots,
+                    cohort: cohort.digest,
+                    predicate: selected.1,
+                    dp_share,
+                    noise_epoch: NOISE_EPOCH,
+                };
+                Ok(BlockPlan { selection: selected.0, block, slots, tau: question.tau() })
             };
-            Ok(BlockPlan { block, slots, tau: question.tau() })
-        };
-        let blocks = selection.blocks().into_iter().map(question_of).collect::<Result<Vec<_>, _>>()?;
+        let mut blocks = Vec::new();
+        for (place, predicate) in (0u32..).zip(predicates_of(filter)?) {
+            for block in selection.blocks() {
+                blocks.push(question_of(block, (place, predicate.clone()))?);
+            }
+        }
         let planes = Plane::of_panel(panel.complete_calls);
         let bodies = u32::try_from(blocks.len().saturating_mul(planes.len())).unwrap_or(u32::MAX);
         let taus: Vec<Tau> = blocks.iter().map(|block| block.tau).collect();
@@ -149,7 +191,8 @@ impl AnswerPlan {
             dp_share,
             dp_total,
             offset,
-            cost: RhoCost::of_release(variant_count, dp_share, bodies)?,
+            cost: RhoCost::of_release(released, dp_share, bodies)?,
+            is_filtered: filter.is_some(),
             digest: AnswerDigest::of_taus(&taus)?,
             blocks,
         })
@@ -165,7 +208,7 @@ impl AnswerPlan {
         self.planes
     }
 
-    /// The blocks, ascending.
+    /// By selection, the blocks, ascending.
     pub fn blocks(&self) -> &[BlockPlan] {
         &self.blocks
     }
@@ -173,6 +216,11 @@ impl AnswerPlan {
     /// Variants asked for.
     pub fn variant_count(&self) -> u32 {
         self.variant_count
+    }
+
+    /// Whether the counts are of people selected by a filter.
+    pub fn is_filtered(&self) -> bool {
+        self.is_filtered
     }
 
     /// Variance of the noise that each key share adds to a counter; `None` in the exact tier.
@@ -201,6 +249,22 @@ impl AnswerPlan {
     }
 }
 
+/// What is released of a person, in variants: all of them for every selection, and a matched number, which
+/// changes by less than a variant's two counters, for every predicate.
+fn released_count(variant_count: u32, filter: Option<&FilterShape>) -> Result<u32, PlanRefusal> {
+    let Some(filter) = filter else { return Ok(variant_count) };
+    let selections = u32::try_from(filter.selections.len()).unwrap_or(u32::MAX);
+    let released = variant_count.checked_mul(selections).and_then(|all| all.checked_add(filter.predicate_count));
+    released.ok_or(PlanRefusal::TooMuchAsked)
+}
+
+fn predicates_of(filter: Option<&FilterShape>) -> Result<Vec<PredicateBytes>, PrivacyError> {
+    match filter {
+        None => Ok(vec![PredicateBytes::unfiltered()]),
+        Some(filter) => filter.selections.iter().map(|selection| filter.predicate(selection)).collect(),
+    }
+}
+
 /// T for this noise, or a refusal when people and noise do not fit a counter.
 fn offset_of(dp_total: Option<SigmaSquared>, people: u32) -> Result<u32, PlanRefusal> {
     let offset = dp_total.map_or(Ok(0), SigmaSquared::decode_offset)?;
@@ -217,6 +281,7 @@ pub const DST_SEALED_SHARE: &[u8] = b"locus/cohort/sealed-share/v1";
 
 /// Bytes of the digest that ends the payload of a sealed share.
 pub const SHARE_DIGEST_BYTES: usize = 32;
+const DST_ATTRIBUTES: &str = "locus/cohort/attributes/v1";
 const DST_SHARE_DIGEST: &str = "locus/cohort/share-digest/v1";
 
 /// Clause 9: the digest with which a keyholder tells the researcher, under seal, what it computed for

@@ -2,3 +2,5 @@
 
 pub(crate) const DST_SCHEMA: &str = "locus/phenotype/schema/v1";
 pub(crate) const DST_PREDICATE: &str = "locus/phenotype/predicate/v1";
+pub(crate) const DST_SELECTION: &str = "locus/phenotype/selection/v1";
+pub(crate) const DST_FILTER: &str = "locus/phenotype/filter/v1";

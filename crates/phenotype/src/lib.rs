@@ -5,6 +5,7 @@ mod decimal;
 mod domain;
 mod error;
 mod evaluate;
+mod filter;
 mod ontology;
 mod person;
 mod predicate;
@@ -15,6 +16,7 @@ pub use curie::Curie;
 pub use decimal::Decimal;
 pub use error::{PhenotypeError, SchemaError};
 pub use evaluate::{AttributeTable, Evaluation};
+pub use filter::{FILTER_SELECTIONS_MAX, Filter, FilterError};
 pub use ontology::Ontology;
 pub use person::PersonAttributes;
 pub use predicate::{

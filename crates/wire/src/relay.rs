@@ -40,7 +40,7 @@ pub fn preparation_digest(network: &NetworkId, message: &Preparation) -> Digest3
     for length in &message.seen {
         writer.part(&length.keyholder.to_le_bytes()).part(&length.charge_sequence.to_le_bytes());
     }
-    writer.part(&message.exact_history);
+    writer.part(&message.exact_history).part(&message.attempt.to_le_bytes());
     writer.finish()
 }
 
@@ -52,9 +52,10 @@ pub fn commitment_digest(network: &NetworkId, message: &AnswerCommitment) -> Dig
         .part(&message.order_id)
         .part(&message.cohort_digest)
         .part(&message.cohort_size.to_le_bytes())
-        .part(&message.answer_digest);
+        .part(&message.answer_digest)
+        .part(&message.attributes_digest);
     for block in &message.blocks {
-        writer.part(&block.block.to_le_bytes()).part(&block.tau);
+        writer.part(&block.selection.to_le_bytes()).part(&block.block.to_le_bytes()).part(&block.tau);
         for commitment in &block.share_commitments {
             writer.part(commitment);
         }
@@ -92,15 +93,19 @@ mod tests {
                 block: 0,
                 tau: vec![4; 32].into(),
                 share_commitments: vec![vec![5; 32].into(), vec![6; 32].into()],
+                selection: 0,
             }],
             signature: vec![7; 65].into(),
+            attributes_digest: vec![8; 32].into(),
         }
     }
 
     #[test]
     fn every_field_of_a_commitment_is_signed() {
         let digest = commitment_digest(&NETWORK, &commitment());
-        let changes: [fn(&mut AnswerCommitment); 7] = [
+        let changes: [fn(&mut AnswerCommitment); 9] = [
+            |message| message.attributes_digest = vec![9; 32].into(),
+            |message| message.blocks[0].selection = 1,
             |message| message.keyholder = 2,
             |message| message.order_id = vec![9; 32].into(),
             |message| message.cohort_digest = vec![9; 32].into(),
@@ -128,9 +133,11 @@ mod tests {
             signature: Default::default(),
             seen: vec![LedgerLength { keyholder: 2, charge_sequence: 4 }],
             exact_history: vec![7; 32].into(),
+            attempt: 1,
         };
         let digest = preparation_digest(&NETWORK, &message);
-        let changes: [fn(&mut Preparation); 8] = [
+        let changes: [fn(&mut Preparation); 9] = [
+            |message| message.attempt = 2,
             |message| message.exact_history = vec![8; 32].into(),
             |message| message.seen[0].keyholder = 3,
             |message| message.seen[0].charge_sequence = 3,

@@ -81,6 +81,7 @@ async fn finish(aggregator: &Aggregator, asked: &Asked, events: &Events) -> Resu
         settlement: Some((&settlement).into()),
         signatures: signatures_of(&released),
         cohort: answering.proven.as_ref().map(|proven| (&proven.evidence).into()),
+        attributes_digest: Default::default(),
     };
     aggregator.answers.complete(&asked.order_id, aggregator.clock.now_unix_s(), &summary)?;
     tracing::info!(

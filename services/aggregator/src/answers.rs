@@ -263,7 +263,7 @@ mod tests {
 
     fn share(block: u32, number: u8) -> ReleasedShareFrom {
         let sealed = vec![number; 4].into();
-        let share = ReleasedShare { block, share: u32::from(number), sealed };
+        let share = ReleasedShare { block, share: u32::from(number), sealed, selection: 0 };
         ReleasedShareFrom { share, number, keyholder: number % 3 + 1 }
     }
 

@@ -106,6 +106,7 @@ pub(crate) fn resolve(
         order_id: request.order_id.clone(),
         selection: request.selection.clone(),
         hpke_public_key: request.hpke_public_key.clone(),
+        filter: request.filter.clone(),
     };
     Ok(Asked { order_id, record, panel, selection, eligible: resolved, revoked_slots, question })
 }
@@ -171,7 +172,7 @@ impl Asked {
         let cohort = Cohort::try_new(&self.eligible, excluded_slots).map_err(refused)?;
         let network = aggregator.ledger.contracts().network;
         let plan =
-            AnswerPlan::try_new(network, self.panel.for_plan(), &self.selection, order.tier, order.rho, &cohort)?;
+            AnswerPlan::try_new(network, self.panel.for_plan(), &self.selection, order.tier, order.rho, &cohort, None)?;
         cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
         Ok(Answering { cohort, plan, proven: None })
     }

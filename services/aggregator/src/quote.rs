@@ -47,7 +47,7 @@ fn quote_on(
     let refused = |refusal| AggregatorError::Cohort { refusal, excluded: resolved.excluded.clone() };
     let cohort = Cohort::try_new(&resolved, &revoked).map_err(refused)?;
     let network = aggregator.ledger.contracts().network;
-    let plan = AnswerPlan::try_new(network, panel.for_plan(), &selection, order.tier, order.rho, &cohort)?;
+    let plan = AnswerPlan::try_new(network, panel.for_plan(), &selection, order.tier, order.rho, &cohort, None)?;
     cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
     let figures = Quote::compute(
         &QuoteRequest {
@@ -140,6 +140,8 @@ fn respond(
         membership_auc,
         warnings: warnings(figures, parameters),
         excluded: left_out.entries(),
+        rounds: 0,
+        keyholder_bytes: 0,
     })
 }
 

@@ -106,5 +106,6 @@ fn block_answer(block: &BlockPlan, planes: &[Plane], sums: &[Box<BodySum>]) -> B
         tau: block.tau.0.0.to_vec().into(),
         planes: planes.collect(),
         shares: Vec::new(),
+        selection: block.selection,
     }
 }

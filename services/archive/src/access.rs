@@ -11,6 +11,9 @@ pub const ACCESS: AccessTable = AccessTable {
         ("ListPanels", Access::Anyone),
         ("UploadDatasets", Access::Anyone),
         ("PublishRegistration", Access::Anyone),
+        ("EnrolAttributes", Access::Anyone),
+        ("ListSchemas", Access::Anyone),
+        ("GetSchema", Access::Anyone),
         ("EraseDatasets", Access::Anyone),
     ],
 };

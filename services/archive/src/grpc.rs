@@ -38,6 +38,7 @@ fn status(error: ArchiveError) -> Status {
 #[tonic::async_trait]
 impl ArchiveService for Grpc {
     type GetPanelStream = Pin<Box<dyn Stream<Item = Result<pb::GetPanelResponse, Status>> + Send>>;
+    type EnrolAttributesStream = ReceiverStream<Result<pb::EnrolAttributesResponse, Status>>;
     type UploadDatasetsStream = ReceiverStream<Result<pb::UploadDatasetsResponse, Status>>;
 
     async fn put_panel(
@@ -102,6 +103,24 @@ impl ArchiveService for Grpc {
             first_slot: registered.record.first_slot,
             dataset_count: registered.slots.count,
         }))
+    }
+
+    async fn enrol_attributes(
+        &self,
+        _: Request<Streaming<pb::EnrolAttributesRequest>>,
+    ) -> Result<Response<Self::EnrolAttributesStream>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn list_schemas(
+        &self,
+        _: Request<pb::ListSchemasRequest>,
+    ) -> Result<Response<pb::ListSchemasResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn get_schema(&self, _: Request<pb::GetSchemaRequest>) -> Result<Response<pb::GetSchemaResponse>, Status> {
+        Err(Status::unimplemented("to come"))
     }
 
     async fn erase_datasets(

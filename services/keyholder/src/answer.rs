@@ -59,6 +59,7 @@ impl Keyholder {
             signature: Default::default(),
             seen: self.store().peer_sequences()?.into_iter().map(ledger_length).collect(),
             exact_history,
+            attempt: 0,
         };
         preparation.signature = self.sign(&relay::preparation_digest(&self.network(), &preparation))?;
         self.store().put_preparation(&order.0, &preparation)?;
@@ -132,7 +133,7 @@ impl Keyholder {
 
     fn plan(&self, asked: &Asked, cohort: &Cohort) -> Result<AnswerPlan, KeyholderError> {
         let order = &asked.record.order;
-        Ok(AnswerPlan::try_new(self.network(), asked.panel, &asked.selection, order.tier, order.rho, cohort)?)
+        Ok(AnswerPlan::try_new(self.network(), asked.panel, &asked.selection, order.tier, order.rho, cohort, None)?)
     }
 
     /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or of people

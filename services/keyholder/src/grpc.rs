@@ -39,6 +39,7 @@ fn status(error: KeyholderError) -> Status {
 #[tonic::async_trait]
 impl KeyholderService for Grpc {
     type CheckDatasetsStream = ReceiverStream<Result<pb::CheckDatasetsResponse, Status>>;
+    type EvaluateAnswerStream = ReceiverStream<Result<pb::EvaluateAnswerResponse, Status>>;
     type ReleaseAnswerStream = ReceiverStream<Result<pb::ReleaseAnswerResponse, Status>>;
 
     async fn get_keyholder(
@@ -135,6 +136,34 @@ impl KeyholderService for Grpc {
         let commitment = self.0.commit(question, &request.preparations).await.map_err(status)?;
         self.0.record("answer_committed", &[("order", &hex::encode(&question.order_id))]).map_err(status)?;
         Ok(Response::new(pb::CommitAnswerResponse { commitment: Some(commitment) }))
+    }
+
+    async fn evaluate_answer(
+        &self,
+        _: Request<Streaming<pb::EvaluateAnswerRequest>>,
+    ) -> Result<Response<Self::EvaluateAnswerStream>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn check_attributes(
+        &self,
+        _: Request<Streaming<pb::CheckAttributesRequest>>,
+    ) -> Result<Response<pb::CheckAttributesResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn verify_attributes(
+        &self,
+        _: Request<pb::VerifyAttributesRequest>,
+    ) -> Result<Response<pb::VerifyAttributesResponse>, Status> {
+        Err(Status::unimplemented("to come"))
+    }
+
+    async fn admit_attributes(
+        &self,
+        _: Request<pb::AdmitAttributesRequest>,
+    ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
+        Err(Status::unimplemented("to come"))
     }
 
     async fn release_answer(

@@ -73,6 +73,7 @@ pub fn answer_request(keystore: &Keystore, placed: &PlacedOrder) -> Result<pb::A
         deadline_unix_s: terms.deadline_unix_s,
         nonce: terms.nonce.to_vec().into(),
         signature: keystore.sign(&digest)?,
+        filter: placed.record.filter.clone(),
     })
 }
 

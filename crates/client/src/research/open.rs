@@ -249,7 +249,7 @@ pub fn verify_answer(
     let shape = PanelShape { digest: panel.digest(), complete_calls: panel.complete_calls() };
     let (order, selection) = (ordered.order, ordered.selection);
     let cohort = NamedCohort { digest: CohortDigest(settlement.cohort_digest), size: settlement.cohort_size };
-    let plan = AnswerPlan::of_named(network.id(), shape, &selection, order.tier, order.rho, cohort)
+    let plan = AnswerPlan::of_named(network.id(), shape, &selection, order.tier, order.rho, cohort, None)
         .map_err(AnswerError::Plan)?;
     if plan.digest().0 != settlement.answer_digest {
         return Err(AnswerError::OtherQuestion.into());

@@ -72,6 +72,8 @@ pub async fn place_order(
         blocks: Vec::new(),
         summary: None,
         cohort_sums: Vec::new(),
+        filter: None,
+        schema_json: String::new(),
     };
     file::save_record(&record, &order_file(folder, id))?;
     let permit = PermitTerms {

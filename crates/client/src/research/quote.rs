@@ -76,6 +76,7 @@ pub async fn quote(
         condition_digest: question.condition_digest().0.to_vec().into(),
         tier: tier_to_pb(question.tier).into(),
         rho_nano: question.rho.as_nano(),
+        filter: None,
     };
     let call = || {
         let (mut query, request) = (services.query.clone(), request.clone());

@@ -224,6 +224,99 @@ pub mod erase_datasets_response {
         pub signature: ::prost::bytes::Bytes,
     }
 }
+/// Attributes of consecutive datasets, sealed to one keyholder. All three keyholders get packages of the
+/// same datasets; each keyholder's come by ordinal, without gaps.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttributeChunk {
+    #[prost(uint32, tag = "1")]
+    pub keyholder: u32,
+    #[prost(message, optional, tag = "2")]
+    pub attributes: ::core::option::Option<
+        super::super::keyholder::v1::SealedAttributes,
+    >,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnrolAttributesRequest {
+    #[prost(oneof = "enrol_attributes_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<enrol_attributes_request::Part>,
+}
+/// Nested message and enum types in `EnrolAttributesRequest`.
+pub mod enrol_attributes_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// The archive chooses the attempt.
+        #[prost(message, tag = "1")]
+        Header(super::super::super::keyholder::v1::AttributeHeader),
+        #[prost(message, tag = "2")]
+        Chunk(super::AttributeChunk),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnrolAttributesResponse {
+    #[prost(oneof = "enrol_attributes_response::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<enrol_attributes_response::Event>,
+}
+/// Nested message and enum types in `EnrolAttributesResponse`.
+pub mod enrol_attributes_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Progress {
+        /// "sharing" or "checking".
+        #[prost(string, tag = "1")]
+        pub stage: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub done: u64,
+        #[prost(uint64, tag = "3")]
+        pub total: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Receipt {
+        #[prost(uint32, tag = "1")]
+        pub dataset_count: u32,
+        /// 32 bytes.
+        #[prost(bytes = "bytes", tag = "2")]
+        pub schema_digest: ::prost::bytes::Bytes,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Progress(Progress),
+        #[prost(message, tag = "2")]
+        Receipt(Receipt),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSchemasRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSchemasResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub schemas: ::prost::alloc::vec::Vec<list_schemas_response::Schema>,
+}
+/// Nested message and enum types in `ListSchemasResponse`.
+pub mod list_schemas_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Schema {
+        /// 32 bytes.
+        #[prost(bytes = "bytes", tag = "1")]
+        pub schema_digest: ::prost::bytes::Bytes,
+        #[prost(string, tag = "2")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub version: ::prost::alloc::string::String,
+        /// Registrations whose datasets have attributes of this schema, ascending.
+        #[prost(uint64, repeated, tag = "4")]
+        pub registrations: ::prost::alloc::vec::Vec<u64>,
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetSchemaRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub schema_digest: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetSchemaResponse {
+    #[prost(string, tag = "1")]
+    pub schema_json: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod archive_service_client {
     #![allow(
@@ -460,6 +553,91 @@ pub mod archive_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Gives the keyholders shares of the attributes of a registration's datasets, for filtered questions.
+        /// Header first, then chunks; answers with progress, and at the end with a receipt. Needs all three
+        /// keyholders. Idempotent.
+        /// Errors: INVALID_ARGUMENT, NOT_FOUND (no such registration on the chain yet: retry),
+        /// FAILED_PRECONDITION (a check failed), UNAVAILABLE (a keyholder is down).
+        pub async fn enrol_attributes(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::EnrolAttributesRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EnrolAttributesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.archive.v1.ArchiveService/EnrolAttributes",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("locus.archive.v1.ArchiveService", "EnrolAttributes"),
+                );
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Lists the attribute schemas in use, with the datasets that have attributes of each.
+        pub async fn list_schemas(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSchemasRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSchemasResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.archive.v1.ArchiveService/ListSchemas",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("locus.archive.v1.ArchiveService", "ListSchemas"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A schema document. Errors: NOT_FOUND.
+        pub async fn get_schema(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetSchemaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetSchemaResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.archive.v1.ArchiveService/GetSchema",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("locus.archive.v1.ArchiveService", "GetSchema"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Physically removes the bodies of datasets that are revoked on the chain, and asks the
         /// keyholders to destroy their key seeds. Idempotent.
         /// Errors: FAILED_PRECONDITION (not revoked).
@@ -560,6 +738,40 @@ pub mod archive_service_server {
             request: tonic::Request<super::PublishRegistrationRequest>,
         ) -> std::result::Result<
             tonic::Response<super::PublishRegistrationResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the EnrolAttributes method.
+        type EnrolAttributesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EnrolAttributesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Gives the keyholders shares of the attributes of a registration's datasets, for filtered questions.
+        /// Header first, then chunks; answers with progress, and at the end with a receipt. Needs all three
+        /// keyholders. Idempotent.
+        /// Errors: INVALID_ARGUMENT, NOT_FOUND (no such registration on the chain yet: retry),
+        /// FAILED_PRECONDITION (a check failed), UNAVAILABLE (a keyholder is down).
+        async fn enrol_attributes(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::EnrolAttributesRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::EnrolAttributesStream>,
+            tonic::Status,
+        >;
+        /// Lists the attribute schemas in use, with the datasets that have attributes of each.
+        async fn list_schemas(
+            &self,
+            request: tonic::Request<super::ListSchemasRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSchemasResponse>,
+            tonic::Status,
+        >;
+        /// A schema document. Errors: NOT_FOUND.
+        async fn get_schema(
+            &self,
+            request: tonic::Request<super::GetSchemaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetSchemaResponse>,
             tonic::Status,
         >;
         /// Physically removes the bodies of datasets that are revoked on the chain, and asks the
@@ -867,6 +1079,145 @@ pub mod archive_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishRegistrationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.archive.v1.ArchiveService/EnrolAttributes" => {
+                    #[allow(non_camel_case_types)]
+                    struct EnrolAttributesSvc<T: ArchiveService>(pub Arc<T>);
+                    impl<
+                        T: ArchiveService,
+                    > tonic::server::StreamingService<super::EnrolAttributesRequest>
+                    for EnrolAttributesSvc<T> {
+                        type Response = super::EnrolAttributesResponse;
+                        type ResponseStream = T::EnrolAttributesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::EnrolAttributesRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArchiveService>::enrol_attributes(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EnrolAttributesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.archive.v1.ArchiveService/ListSchemas" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSchemasSvc<T: ArchiveService>(pub Arc<T>);
+                    impl<
+                        T: ArchiveService,
+                    > tonic::server::UnaryService<super::ListSchemasRequest>
+                    for ListSchemasSvc<T> {
+                        type Response = super::ListSchemasResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSchemasRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArchiveService>::list_schemas(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSchemasSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.archive.v1.ArchiveService/GetSchema" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetSchemaSvc<T: ArchiveService>(pub Arc<T>);
+                    impl<
+                        T: ArchiveService,
+                    > tonic::server::UnaryService<super::GetSchemaRequest>
+                    for GetSchemaSvc<T> {
+                        type Response = super::GetSchemaResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetSchemaRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArchiveService>::get_schema(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetSchemaSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

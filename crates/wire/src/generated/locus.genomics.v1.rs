@@ -145,6 +145,17 @@ pub mod variant_selection {
         pub end: u32,
     }
 }
+/// Who of a cohort is counted, by attributes that nobody sees.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CohortFilter {
+    /// 32 bytes: the market's attributes, as the phenotype specification digests them.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub schema_digest: ::prost::bytes::Bytes,
+    /// Canonical bytes of 1 to 32 selections, all different (see the phenotype specification). Their digest
+    /// is the order's predicate digest.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub selections: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
 /// Privacy tier of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -188,9 +199,9 @@ pub enum QueryClass {
     Unspecified = 0,
     /// Allele and genotype counts of a whole cohort.
     Counts = 1,
-    /// Counts over a cohort selected by an encrypted filter. Priced in offers; no service answers it yet.
+    /// Counts over the people of a cohort whom filters on shared attributes select.
     FilteredCounts = 2,
-    /// Case/control and trait associations. Priced in offers; no service answers it yet.
+    /// Case/control and trait associations: counts of several selections of a cohort in one answer.
     Association = 3,
 }
 impl QueryClass {

@@ -165,6 +165,9 @@ pub struct Question {
     pub selection: ::core::option::Option<super::super::genomics::v1::VariantSelection>,
     #[prost(bytes = "bytes", tag = "3")]
     pub hpke_public_key: ::prost::bytes::Bytes,
+    /// What the order's predicate digest is of; absent for counts of whole cohorts.
+    #[prost(message, optional, tag = "4")]
+    pub filter: ::core::option::Option<super::super::genomics::v1::CohortFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareAnswerRequest {
@@ -202,6 +205,10 @@ pub struct Preparation {
     /// In the exact tier: 32 bytes naming all sets of people that this keyholder ever answered exactly.
     #[prost(bytes = "bytes", tag = "7")]
     pub exact_history: ::prost::bytes::Bytes,
+    /// In filtered answers: the first attempt that this keyholder has not used. The largest of the three
+    /// names the attempt.
+    #[prost(uint64, tag = "8")]
+    pub attempt: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareAnswerResponse {
@@ -221,9 +228,13 @@ pub struct BlockCommitment {
     pub block: u32,
     #[prost(bytes = "bytes", tag = "2")]
     pub tau: ::prost::bytes::Bytes,
-    /// For both shares held, ascending: 32 bytes each, over all planes.
+    /// For both shares held, ascending: 32 bytes each, over all planes. In a filtered answer one, of this
+    /// keyholder's part.
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub share_commitments: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Place of the selection in the filter; 0 in answers without.
+    #[prost(uint32, tag = "4")]
+    pub selection: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AnswerCommitment {
@@ -237,15 +248,69 @@ pub struct AnswerCommitment {
     pub cohort_size: u32,
     #[prost(bytes = "bytes", tag = "5")]
     pub answer_digest: ::prost::bytes::Bytes,
+    /// By selection, then block.
     #[prost(message, repeated, tag = "6")]
     pub blocks: ::prost::alloc::vec::Vec<BlockCommitment>,
     #[prost(bytes = "bytes", tag = "7")]
     pub signature: ::prost::bytes::Bytes,
+    /// 32 bytes in filtered answers: which attributes of whom were asked (see the cohort specification).
+    #[prost(bytes = "bytes", tag = "8")]
+    pub attributes_digest: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommitAnswerResponse {
     #[prost(message, optional, tag = "1")]
     pub commitment: ::core::option::Option<AnswerCommitment>,
+}
+/// What one keyholder sends another in the middle of an evaluation, sealed under a key that only the two
+/// have. A message of a round goes in pieces.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoundPiece {
+    #[prost(uint32, tag = "1")]
+    pub from_keyholder: u32,
+    #[prost(uint32, tag = "2")]
+    pub to_keyholder: u32,
+    /// From 1.
+    #[prost(uint32, tag = "3")]
+    pub round: u32,
+    /// From 0.
+    #[prost(uint32, tag = "4")]
+    pub piece: u32,
+    #[prost(bool, tag = "5")]
+    pub is_last: bool,
+    /// At most 1 MiB of values, and the tag.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub sealed: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EvaluateAnswerRequest {
+    #[prost(oneof = "evaluate_answer_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<evaluate_answer_request::Part>,
+}
+/// Nested message and enum types in `EvaluateAnswerRequest`.
+pub mod evaluate_answer_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Start(super::CommitAnswerRequest),
+        #[prost(message, tag = "2")]
+        Piece(super::RoundPiece),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EvaluateAnswerResponse {
+    #[prost(oneof = "evaluate_answer_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<evaluate_answer_response::Part>,
+}
+/// Nested message and enum types in `EvaluateAnswerResponse`.
+pub mod evaluate_answer_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Piece(super::RoundPiece),
+        #[prost(message, tag = "2")]
+        Commitment(super::AnswerCommitment),
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReleaseAnswerRequest {
@@ -292,6 +357,9 @@ pub struct ReleasedShare {
     /// HPKE to the researcher's key.
     #[prost(bytes = "bytes", tag = "3")]
     pub sealed: ::prost::bytes::Bytes,
+    /// Place of the selection in the filter; 0 in answers without.
+    #[prost(uint32, tag = "4")]
+    pub selection: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseAnswerResponse {
@@ -358,6 +426,115 @@ pub struct SettlementSignature {
     pub settlement: ::core::option::Option<super::super::exchange::v1::Settlement>,
     #[prost(bytes = "bytes", tag = "2")]
     pub signature: ::prost::bytes::Bytes,
+}
+/// What a registrant says about the attributes of all datasets of a registration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttributeHeader {
+    #[prost(uint64, tag = "1")]
+    pub registration_id: u64,
+    /// From 1; a later one replaces an earlier one.
+    #[prost(uint32, tag = "2")]
+    pub revision: u32,
+    /// The attributes, as a schema document of at most 1 MiB.
+    #[prost(string, tag = "3")]
+    pub schema_json: ::prost::alloc::string::String,
+    /// Datasets of the registration.
+    #[prost(uint32, tag = "4")]
+    pub dataset_count: u32,
+    /// 32 bytes: digest of the datasets' attribute commitments, by ordinal.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub commitments_digest: ::prost::bytes::Bytes,
+    /// EIP-712 signature of the registrant over AttributeStatement(uint64 registrationId,uint32 revision,
+    /// bytes32 schemaDigest,bytes32 commitmentsDigest); domain LocusKeyholder, version 1, chain id, registry.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub registrant_signature: ::prost::bytes::Bytes,
+    /// Names the randomness of the check; every keyholder takes each number once, ascending.
+    #[prost(uint64, tag = "7")]
+    pub attempt: u64,
+}
+/// Attributes of consecutive datasets, sealed to one keyholder.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SealedAttributes {
+    #[prost(uint32, tag = "1")]
+    pub first_ordinal: u32,
+    #[prost(uint32, tag = "2")]
+    pub dataset_count: u32,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub sealed: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckAttributesRequest {
+    #[prost(oneof = "check_attributes_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<check_attributes_request::Part>,
+}
+/// Nested message and enum types in `CheckAttributesRequest`.
+pub mod check_attributes_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Header(super::AttributeHeader),
+        #[prost(message, tag = "2")]
+        Chunk(super::SealedAttributes),
+    }
+}
+/// What the other keyholders need of one that has its shares.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttributeCheck {
+    #[prost(uint32, tag = "1")]
+    pub keyholder: u32,
+    /// Digests of all datasets' shares, for both shares held, ascending: 32 bytes each.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub share_digests: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// 32 bytes: this keyholder's part of the coin.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub coin_part: ::prost::bytes::Bytes,
+    /// Committee signature over header and all fields.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub signature: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckAttributesResponse {
+    #[prost(message, optional, tag = "1")]
+    pub check: ::core::option::Option<AttributeCheck>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VerifyAttributesRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<AttributeHeader>,
+    /// Of all three keyholders.
+    #[prost(message, repeated, tag = "2")]
+    pub checks: ::prost::alloc::vec::Vec<AttributeCheck>,
+}
+/// A keyholder's part of the sums that are zero when everything shared is a bit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttributeSums {
+    #[prost(uint32, tag = "1")]
+    pub keyholder: u32,
+    /// 512 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub sums: ::prost::bytes::Bytes,
+    /// Committee signature over header and all fields.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub signature: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyAttributesResponse {
+    #[prost(message, optional, tag = "1")]
+    pub sums: ::core::option::Option<AttributeSums>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AdmitAttributesRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<AttributeHeader>,
+    /// Of all three keyholders.
+    #[prost(message, repeated, tag = "2")]
+    pub sums: ::prost::alloc::vec::Vec<AttributeSums>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdmitAttributesResponse {
+    /// Datasets that filters may ask about now.
+    #[prost(uint32, tag = "1")]
+    pub dataset_count: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EraseSeedsRequest {
@@ -704,6 +881,42 @@ pub mod keyholder_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Second step of filtered counts and associations, instead of CommitAnswer and with all three keyholders:
+        /// charges budgets durably, evaluates the filter on shares with the others' messages, which the caller
+        /// carries, computes and stores the answer, and ends with the commitment. A stream that is cut off
+        /// leaves nothing but the charge, which the next attempt finds.
+        /// Errors: as CommitAnswer, and FAILED_PRECONDITION when too few people match.
+        pub async fn evaluate_answer(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::EvaluateAnswerRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EvaluateAnswerResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/EvaluateAnswer",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "EvaluateAnswer",
+                    ),
+                );
+            self.inner.streaming(req, path, codec).await
+        }
         /// Third step: releases the sealed partial decryptions once the other holders' commitments match.
         /// Errors: ABORTED with evidence when a commitment differs, FAILED_PRECONDITION when the cohort is not
         /// proven or not the one of the answer.
@@ -735,6 +948,105 @@ pub mod keyholder_service_client {
                     ),
                 );
             self.inner.server_streaming(req, path, codec).await
+        }
+        /// First step of enrolling attributes: takes this keyholder's shares of the attribute bits of a
+        /// registration's datasets, keeps them, and says what the others need to check them. Nothing can be
+        /// asked about them yet.
+        /// Errors: FAILED_PRECONDITION (not the registrant's word, an older revision, a package that does not
+        /// open), NOT_FOUND (the registration is not final here yet), ABORTED (an attempt that was used).
+        pub async fn check_attributes(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::CheckAttributesRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckAttributesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/CheckAttributes",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "CheckAttributes",
+                    ),
+                );
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// Second step: compares the shares with the other holders', and returns this keyholder's part of the
+        /// check that they are shares of bits.
+        /// Errors: FAILED_PRECONDITION (other holders have other shares).
+        pub async fn verify_attributes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyAttributesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyAttributesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/VerifyAttributes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "VerifyAttributes",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Third step: ends the check. From now on filters may ask about these attributes.
+        /// Errors: FAILED_PRECONDITION (the shares are not of bits, or not one-hot).
+        pub async fn admit_attributes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdmitAttributesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdmitAttributesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/AdmitAttributes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "AdmitAttributes",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
         }
         /// Takes in the table of cumulative earnings as of a settlement that this keyholder had no part in,
         /// so that it can sign later ones. It believes the payout root on the chain, not the sender.
@@ -904,6 +1216,24 @@ pub mod keyholder_service_server {
             tonic::Response<super::CommitAnswerResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the EvaluateAnswer method.
+        type EvaluateAnswerStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EvaluateAnswerResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Second step of filtered counts and associations, instead of CommitAnswer and with all three keyholders:
+        /// charges budgets durably, evaluates the filter on shares with the others' messages, which the caller
+        /// carries, computes and stores the answer, and ends with the commitment. A stream that is cut off
+        /// leaves nothing but the charge, which the next attempt finds.
+        /// Errors: as CommitAnswer, and FAILED_PRECONDITION when too few people match.
+        async fn evaluate_answer(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::EvaluateAnswerRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::EvaluateAnswerStream>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the ReleaseAnswer method.
         type ReleaseAnswerStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::ReleaseAnswerResponse, tonic::Status>,
@@ -918,6 +1248,37 @@ pub mod keyholder_service_server {
             request: tonic::Request<super::ReleaseAnswerRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::ReleaseAnswerStream>,
+            tonic::Status,
+        >;
+        /// First step of enrolling attributes: takes this keyholder's shares of the attribute bits of a
+        /// registration's datasets, keeps them, and says what the others need to check them. Nothing can be
+        /// asked about them yet.
+        /// Errors: FAILED_PRECONDITION (not the registrant's word, an older revision, a package that does not
+        /// open), NOT_FOUND (the registration is not final here yet), ABORTED (an attempt that was used).
+        async fn check_attributes(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::CheckAttributesRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckAttributesResponse>,
+            tonic::Status,
+        >;
+        /// Second step: compares the shares with the other holders', and returns this keyholder's part of the
+        /// check that they are shares of bits.
+        /// Errors: FAILED_PRECONDITION (other holders have other shares).
+        async fn verify_attributes(
+            &self,
+            request: tonic::Request<super::VerifyAttributesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyAttributesResponse>,
+            tonic::Status,
+        >;
+        /// Third step: ends the check. From now on filters may ask about these attributes.
+        /// Errors: FAILED_PRECONDITION (the shares are not of bits, or not one-hot).
+        async fn admit_attributes(
+            &self,
+            request: tonic::Request<super::AdmitAttributesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AdmitAttributesResponse>,
             tonic::Status,
         >;
         /// Takes in the table of cumulative earnings as of a settlement that this keyholder had no part in,
@@ -1306,6 +1667,55 @@ pub mod keyholder_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/locus.keyholder.v1.KeyholderService/EvaluateAnswer" => {
+                    #[allow(non_camel_case_types)]
+                    struct EvaluateAnswerSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::StreamingService<super::EvaluateAnswerRequest>
+                    for EvaluateAnswerSvc<T> {
+                        type Response = super::EvaluateAnswerResponse;
+                        type ResponseStream = T::EvaluateAnswerStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::EvaluateAnswerRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::evaluate_answer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EvaluateAnswerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/locus.keyholder.v1.KeyholderService/ReleaseAnswer" => {
                     #[allow(non_camel_case_types)]
                     struct ReleaseAnswerSvc<T: KeyholderService>(pub Arc<T>);
@@ -1349,6 +1759,147 @@ pub mod keyholder_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/CheckAttributes" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckAttributesSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::ClientStreamingService<
+                        super::CheckAttributesRequest,
+                    > for CheckAttributesSvc<T> {
+                        type Response = super::CheckAttributesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::CheckAttributesRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::check_attributes(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckAttributesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/VerifyAttributes" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifyAttributesSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::UnaryService<super::VerifyAttributesRequest>
+                    for VerifyAttributesSvc<T> {
+                        type Response = super::VerifyAttributesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VerifyAttributesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::verify_attributes(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifyAttributesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/AdmitAttributes" => {
+                    #[allow(non_camel_case_types)]
+                    struct AdmitAttributesSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::UnaryService<super::AdmitAttributesRequest>
+                    for AdmitAttributesSvc<T> {
+                        type Response = super::AdmitAttributesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdmitAttributesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::admit_attributes(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AdmitAttributesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

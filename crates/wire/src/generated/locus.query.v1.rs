@@ -17,6 +17,9 @@ pub struct QuoteQueryRequest {
     pub tier: i32,
     #[prost(uint64, tag = "8")]
     pub rho_nano: u64,
+    /// Of filtered counts and associations; absent for counts of whole cohorts.
+    #[prost(message, optional, tag = "9")]
+    pub filter: ::core::option::Option<super::super::genomics::v1::CohortFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct QuoteQueryResponse {
@@ -46,6 +49,12 @@ pub struct QuoteQueryResponse {
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "10")]
     pub excluded: ::prost::alloc::vec::Vec<quote_query_response::Excluded>,
+    /// Of filtered questions: messages that the keyholders exchange one after the other, and the bytes of
+    /// all of them together.
+    #[prost(uint32, tag = "11")]
+    pub rounds: u32,
+    #[prost(uint64, tag = "12")]
+    pub keyholder_bytes: u64,
 }
 /// Nested message and enum types in `QuoteQueryResponse`.
 pub mod quote_query_response {
@@ -77,11 +86,14 @@ pub struct AnswerQueryRequest {
     /// bytes32 nonce); domain LocusQuery, version 1, chain id, registry.
     #[prost(bytes = "bytes", tag = "6")]
     pub signature: ::prost::bytes::Bytes,
+    /// What the order's predicate digest is of; absent for counts of whole cohorts.
+    #[prost(message, optional, tag = "7")]
+    pub filter: ::core::option::Option<super::super::genomics::v1::CohortFilter>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnswerProgress {
-    /// "waiting for finality", "agreeing on the cohort", "summing", "proving the cohort", "releasing"
-    /// or "settling".
+    /// "waiting for finality", "agreeing on the cohort", "summing", "filtering", "proving the cohort",
+    /// "releasing" or "settling".
     #[prost(string, tag = "1")]
     pub stage: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
@@ -89,10 +101,11 @@ pub struct AnswerProgress {
     #[prost(uint64, tag = "3")]
     pub total: u64,
 }
-/// A share's partial decryption of one panel block, sealed to the researcher.
+/// A share's partial decryption of one panel block, sealed to the researcher. In a filtered answer, a
+/// keyholder's part of the counts of one selection.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SealedShare {
-    /// 1, 2 or 3.
+    /// 1, 2 or 3. In a filtered answer the number of the keyholder.
     #[prost(uint32, tag = "1")]
     pub share: u32,
     #[prost(uint32, tag = "2")]
@@ -115,10 +128,14 @@ pub struct BlockAnswer {
     /// 32 bytes: the name of this block's question.
     #[prost(bytes = "bytes", tag = "2")]
     pub tau: ::prost::bytes::Bytes,
+    /// Empty in filtered answers, whose sums nobody sees.
     #[prost(message, repeated, tag = "3")]
     pub planes: ::prost::alloc::vec::Vec<PlaneAnswer>,
     #[prost(message, repeated, tag = "4")]
     pub shares: ::prost::alloc::vec::Vec<SealedShare>,
+    /// Place of the selection in the filter; 0 in answers without.
+    #[prost(uint32, tag = "5")]
+    pub selection: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AnswerSummary {
@@ -144,6 +161,9 @@ pub struct AnswerSummary {
     /// In markets that settle on proven cohorts.
     #[prost(message, optional, tag = "9")]
     pub cohort: ::core::option::Option<super::super::exchange::v1::CohortEvidence>,
+    /// 32 bytes in filtered answers: which attributes of whom were asked (see the cohort specification).
+    #[prost(bytes = "bytes", tag = "10")]
+    pub attributes_digest: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AnswerQueryResponse {
@@ -206,6 +226,12 @@ pub struct AnswerRecord {
     /// What the ciphertexts of the cohort add up to, by panel block and plane, when it was fetched.
     #[prost(message, repeated, tag = "7")]
     pub cohort_sums: ::prost::alloc::vec::Vec<CohortSum>,
+    /// Of filtered answers.
+    #[prost(message, optional, tag = "8")]
+    pub filter: ::core::option::Option<super::super::genomics::v1::CohortFilter>,
+    /// The attributes that the filter is about, as a schema document.
+    #[prost(string, tag = "9")]
+    pub schema_json: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod query_service_client {

@@ -55,7 +55,7 @@ fn answering() -> Answering {
     let cohort = Cohort::try_new(&eligible, &BTreeSet::new()).expect("three people");
     let selection = VariantSelection::try_from_ranges(PANEL, 5_000, [0..3, 4_080..4_082]).expect("five variants");
     let shape = PanelShape { digest: PANEL, complete_calls: false };
-    let plan = AnswerPlan::try_new(NETWORK, shape, &selection, Tier::Open, Rho::from_nano(10_000_000), &cohort);
+    let plan = AnswerPlan::try_new(NETWORK, shape, &selection, Tier::Open, Rho::from_nano(10_000_000), &cohort, None);
     Answering { cohort, plan: plan.expect("a small question"), proven: None }
 }
 

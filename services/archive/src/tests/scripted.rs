@@ -131,6 +131,7 @@ type Stream<T> = ReceiverStream<Result<T, Status>>;
 #[tonic::async_trait]
 impl KeyholderService for Service {
     type CheckDatasetsStream = Stream<pb::CheckDatasetsResponse>;
+    type EvaluateAnswerStream = Stream<pb::EvaluateAnswerResponse>;
     type ReleaseAnswerStream = Stream<pb::ReleaseAnswerResponse>;
 
     async fn check_datasets(
@@ -189,6 +190,34 @@ impl KeyholderService for Service {
         let signing_hash = self.0.contracts.attestation_signing_hash(&digest, self.0.epoch);
         let signature = self.0.sign(&signing_hash);
         Ok(Response::new(pb::AttestDatasetsResponse { keyholder: u32::from(self.0.index.get()), signature }))
+    }
+
+    async fn evaluate_answer(
+        &self,
+        _: Request<Streaming<pb::EvaluateAnswerRequest>>,
+    ) -> Result<Response<Self::EvaluateAnswerStream>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn check_attributes(
+        &self,
+        _: Request<Streaming<pb::CheckAttributesRequest>>,
+    ) -> Result<Response<pb::CheckAttributesResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn verify_attributes(
+        &self,
+        _: Request<pb::VerifyAttributesRequest>,
+    ) -> Result<Response<pb::VerifyAttributesResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn admit_attributes(
+        &self,
+        _: Request<pb::AdmitAttributesRequest>,
+    ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
     }
 
     async fn erase_seeds(

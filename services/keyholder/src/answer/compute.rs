@@ -63,6 +63,7 @@ impl Keyholder {
             block: block.block.0,
             tau: block.tau.0.0.to_vec().into(),
             share_commitments: answers.iter().map(|answer| answer.blocks[place].0.0.to_vec().into()).collect(),
+            selection: block.selection,
         });
         let mut commitment = pb::AnswerCommitment {
             keyholder: u32::from(self.index().get()),
@@ -72,13 +73,19 @@ impl Keyholder {
             answer_digest: plan.digest().0.0.to_vec().into(),
             blocks: blocks.collect(),
             signature: Default::default(),
+            attributes_digest: Default::default(),
         };
         commitment.signature = self.sign(&relay::commitment_digest(&self.network(), &commitment))?;
         let mut shares = Vec::with_capacity(plan.blocks().len() * answers.len());
         for (answer, sealed) in answers.iter().zip(sealed) {
             let number = u32::from(answer.share.get());
             for (block, sealed) in plan.blocks().iter().zip(sealed) {
-                shares.push(pb::ReleasedShare { block: block.block.0, share: number, sealed: sealed.into() });
+                shares.push(pb::ReleasedShare {
+                    block: block.block.0,
+                    share: number,
+                    sealed: sealed.into(),
+                    selection: block.selection,
+                });
             }
         }
         Ok(stored_answer(commitment, shares, cohort, participants))

@@ -84,7 +84,8 @@ impl Answered {
         let panel = &cohort.input.panel;
         let shape = PanelShape { digest: panel.digest(), complete_calls };
         let named = NamedCohort { digest: CohortDigest(Digest32([61; 32])), size: people };
-        let plan = AnswerPlan::of_named(network.id(), shape, &question.selection, tier, rho, named).expect("a plan");
+        let plan =
+            AnswerPlan::of_named(network.id(), shape, &question.selection, tier, rho, named, None).expect("a plan");
         let id = order_id(&order);
         let sums = body_sums(&job);
         let blocks = plan.blocks().iter().map(|block| answer_block(&job, &plan, block, id, &sums)).collect();
@@ -107,6 +108,7 @@ impl Answered {
             settlement: Some((&settlement).into()),
             signatures: sign(&settlement, &[1, 2, 3]),
             cohort: None,
+            attributes_digest: Default::default(),
         };
         let record = pb::AnswerRecord {
             network: Some((&network.id()).into()),
@@ -116,6 +118,8 @@ impl Answered {
             blocks,
             summary: Some(summary),
             cohort_sums: Vec::new(),
+            filter: None,
+            schema_json: String::new(),
         };
         Self { cohort, record }
     }

@@ -104,6 +104,7 @@ impl Script {
                 .into_iter()
                 .map(|share| vec![share.get() * 16 + u8::try_from(block.block.0).expect("few blocks"); 32].into())
                 .collect(),
+            selection: block.selection,
         });
         let mut commitment = pb::AnswerCommitment {
             keyholder: self.number(),
@@ -113,6 +114,7 @@ impl Script {
             answer_digest: plan.digest().0.0.to_vec().into(),
             blocks: blocks.collect(),
             signature: Default::default(),
+            attributes_digest: Default::default(),
         };
         match self.lie {
             Lie::CommitsToAnotherCohort => commitment.cohort_size += 1,
@@ -138,7 +140,12 @@ impl Script {
                 let payload = values + SHARE_DIGEST_BYTES;
                 let sealed = vec![assignment.share.get(); ENCAPSULATION_BYTES + TAG_BYTES + payload];
                 let share = u32::from(assignment.share.get());
-                shares.push(pb::ReleasedShare { block: block.block.0, share, sealed: sealed.into() });
+                shares.push(pb::ReleasedShare {
+                    block: block.block.0,
+                    share,
+                    sealed: sealed.into(),
+                    selection: block.selection,
+                });
             }
         }
         match self.lie {
@@ -209,6 +216,7 @@ type Stream<T> = ReceiverStream<Result<T, Status>>;
 #[tonic::async_trait]
 impl KeyholderService for ScriptedKeyholder {
     type CheckDatasetsStream = Stream<pb::CheckDatasetsResponse>;
+    type EvaluateAnswerStream = Stream<pb::EvaluateAnswerResponse>;
     type ReleaseAnswerStream = Stream<pb::ReleaseAnswerResponse>;
 
     async fn prepare_answer(
@@ -288,6 +296,34 @@ impl KeyholderService for ScriptedKeyholder {
         &self,
         _: Request<pb::ShareNoiseKeyRequest>,
     ) -> Result<Response<pb::ShareNoiseKeyResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn evaluate_answer(
+        &self,
+        _: Request<Streaming<pb::EvaluateAnswerRequest>>,
+    ) -> Result<Response<Self::EvaluateAnswerStream>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn check_attributes(
+        &self,
+        _: Request<Streaming<pb::CheckAttributesRequest>>,
+    ) -> Result<Response<pb::CheckAttributesResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn verify_attributes(
+        &self,
+        _: Request<pb::VerifyAttributesRequest>,
+    ) -> Result<Response<pb::VerifyAttributesResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn admit_attributes(
+        &self,
+        _: Request<pb::AdmitAttributesRequest>,
+    ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
         Err(Status::unimplemented("not in the script"))
     }
 

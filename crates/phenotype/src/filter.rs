@@ -1,0 +1,194 @@
+//! What one order asks about a cohort: several selections, with one name.
+
+use crate::{
+    domain::{DST_FILTER, DST_SELECTION},
+    predicate::{EvaluationPlan, Predicate, PredicateCost},
+    schema::{AttributeSchema, SchemaDigest},
+    selection::Selection,
+};
+use locus_commitment::{Digest32, Sha3Writer, sha3_256};
+
+/// Most selections of a filter.
+pub const FILTER_SELECTIONS_MAX: usize = 32;
+
+/// Why selections are no filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// None, or too many.
+    #[error("a filter has 1 to {FILTER_SELECTIONS_MAX} selections, not {0}")]
+    Count(usize),
+    /// One occurs twice.
+    #[error("selections {0} and {1} of the filter are the same: ask for each once")]
+    Same(usize, usize),
+    /// One is about other attributes.
+    #[error("selection {0} is about the attributes of another schema")]
+    OtherSchema(usize),
+    /// One is not in canonical form.
+    #[error("selection {0} is not in the canonical form of this schema")]
+    Bytes(usize),
+    /// A plane that the quantity does not have.
+    #[error("selection {0} asks for a bit that its quantity does not have")]
+    NoPlane(usize),
+}
+
+/// Selections of one cohort that are answered together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    schema: SchemaDigest,
+    selections: Vec<Selection>,
+    /// The different predicates, in the order of their first selection.
+    predicates: Vec<Predicate>,
+    /// Place of each selection's predicate.
+    predicate_of: Vec<usize>,
+}
+
+impl Filter {
+    /// The filter of these selections, in this order.
+    ///
+    /// # Errors
+    /// [`FilterError`].
+    pub fn try_new(selections: Vec<Selection>, schema: &AttributeSchema) -> Result<Self, FilterError> {
+        if selections.is_empty() || selections.len() > FILTER_SELECTIONS_MAX {
+            return Err(FilterError::Count(selections.len()));
+        }
+        let (mut predicates, mut predicate_of) = (Vec::new(), Vec::new());
+        for (place, selection) in selections.iter().enumerate() {
+            if selection.people().schema() != schema.digest() {
+                return Err(FilterError::OtherSchema(place));
+            }
+            if matches!(selection, Selection::TraitPlane { .. }) && selection.plane_bit(schema).is_none() {
+                return Err(FilterError::NoPlane(place));
+            }
+            if let Some(first) = selections[..place].iter().position(|earlier| earlier == selection) {
+                return Err(FilterError::Same(first, place));
+            }
+            let known = predicates.iter().position(|predicate| predicate == selection.people());
+            predicate_of.push(known.unwrap_or(predicates.len()));
+            if known.is_none() {
+                predicates.push(selection.people().clone());
+            }
+        }
+        Ok(Self { schema: schema.digest(), selections, predicates, predicate_of })
+    }
+
+    /// Reads the canonical bytes of selections.
+    ///
+    /// # Errors
+    /// [`FilterError`].
+    pub fn from_bytes<B: AsRef<[u8]>>(selections: &[B], schema: &AttributeSchema) -> Result<Self, FilterError> {
+        if selections.len() > FILTER_SELECTIONS_MAX {
+            return Err(FilterError::Count(selections.len()));
+        }
+        let parse = |(place, bytes): (usize, &B)| {
+            Selection::from_bytes(bytes.as_ref(), schema).ok_or(FilterError::Bytes(place))
+        };
+        let selections = selections.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+        Self::try_new(selections, schema)
+    }
+
+    /// Canonical bytes of each selection, in order.
+    pub fn to_bytes(&self) -> Vec<Vec<u8>> {
+        self.selections.iter().map(Selection::to_bytes).collect()
+    }
+
+    /// The name of the filter: what an order commits to (SPEC clause 19).
+    pub fn digest(&self) -> Digest32 {
+        let mut writer = Sha3Writer::new(DST_FILTER);
+        for digest in self.selection_digests() {
+            writer.part(&digest.0);
+        }
+        writer.finish()
+    }
+
+    /// SHA3-256 of each selection's canonical bytes.
+    pub fn selection_digests(&self) -> Vec<Digest32> {
+        self.selections.iter().map(|selection| sha3_256(DST_SELECTION, &[&selection.to_bytes()])).collect()
+    }
+
+    /// The schema it is about.
+    pub fn schema(&self) -> SchemaDigest {
+        self.schema
+    }
+
+    /// The selections.
+    pub fn selections(&self) -> &[Selection] {
+        &self.selections
+    }
+
+    /// The different predicates, each evaluated once and released with its matched number.
+    pub fn predicates(&self) -> &[Predicate] {
+        &self.predicates
+    }
+
+    /// Place in [`predicates`](Self::predicates) of each selection's predicate.
+    pub fn predicate_of(&self) -> &[usize] {
+        &self.predicate_of
+    }
+
+    /// The plan of each predicate.
+    pub fn plans(&self, schema: &AttributeSchema) -> Vec<EvaluationPlan> {
+        self.predicates.iter().map(|predicate| predicate.plan(schema)).collect()
+    }
+
+    /// What the evaluation of everything takes: all predicates in step, then one product for each bit of a
+    /// quantity, together in one round.
+    pub fn cost(&self, schema: &AttributeSchema) -> PredicateCost {
+        let costs: Vec<PredicateCost> = self.predicates.iter().map(|predicate| predicate.cost(schema)).collect();
+        let planes = self.selections.iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
+        let planes = u32::try_from(planes).unwrap_or(u32::MAX);
+        PredicateCost {
+            gates: costs.iter().fold(planes, |sum, cost| sum.saturating_add(cost.gates)),
+            rounds: costs.iter().map(|cost| cost.rounds).max().unwrap_or(0) + u32::from(planes > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"{
+        "name": "test", "version": "1",
+        "attributes": [
+            {"kind": "category", "name": "sex", "values": ["M", "F"]},
+            {"kind": "flag", "name": "smoker"},
+            {"kind": "quantity", "name": "bmi", "origin": "10", "step": "0.5", "bits": 4}
+        ]
+    }"#;
+
+    fn schema() -> AttributeSchema {
+        AttributeSchema::parse_json(SCHEMA).expect("a schema")
+    }
+
+    fn people(text: &str, schema: &AttributeSchema) -> Selection {
+        Selection::People(Predicate::parse(text, schema).expect("a predicate"))
+    }
+
+    #[test]
+    fn equal_predicates_are_evaluated_once_and_bytes_read_back() {
+        let schema = schema();
+        let women = people("sex = 'F'", &schema);
+        let bmi = schema.find_named("bmi").expect("an attribute");
+        let mut selections = vec![people("smoker and sex = 'F'", &schema), women.clone()];
+        selections.extend(Selection::trait_planes(women.people(), bmi, &schema));
+        let filter = Filter::try_new(selections.clone(), &schema).expect("a filter");
+        assert_eq!((filter.predicates().len(), filter.predicate_of()), (2, &[0, 1, 1, 1, 1, 1][..]));
+        assert_eq!(filter.cost(&schema), PredicateCost { gates: 1 + 4, rounds: 2 });
+        assert_eq!(Filter::from_bytes(&filter.to_bytes(), &schema), Ok(filter.clone()));
+        selections.swap(0, 1);
+        let swapped = Filter::try_new(selections, &schema).expect("a filter");
+        assert_ne!(swapped.digest(), filter.digest());
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        let schema = schema();
+        let women = people("sex = 'F'", &schema);
+        assert_eq!(Filter::try_new(Vec::new(), &schema), Err(FilterError::Count(0)));
+        assert_eq!(Filter::try_new(vec![women.clone(), women.clone()], &schema), Err(FilterError::Same(0, 1)));
+        assert_eq!(Filter::from_bytes(&vec![[0u8; 3]; 33], &schema), Err(FilterError::Count(33)));
+        assert_eq!(Filter::from_bytes(&[[3u8; 40]], &schema), Err(FilterError::Bytes(0)));
+        let other = AttributeSchema::parse_json(&SCHEMA.replace("\"1\"", "\"2\"")).expect("a schema");
+        assert_eq!(Filter::try_new(vec![women], &other), Err(FilterError::OtherSchema(0)));
+    }
+}
