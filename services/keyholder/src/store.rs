@@ -13,7 +13,7 @@ mod tests;
 mod vault;
 
 pub(crate) use answers::{Payee, StoredAnswer};
-pub(crate) use charges::{AnswerRecord, MemberCharge, UseRecord};
+pub(crate) use charges::{AnswerRecord, MemberCharge, Outcome, UseRecord};
 pub(crate) use datasets::{DatasetKey, PendingDataset};
 pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
@@ -63,6 +63,9 @@ pub(crate) enum StoreError {
     /// Another exact answer came in between.
     #[error("another exact answer was given since the preparation: prepare again")]
     ExactHistoryMoved,
+    /// An attempt was made before.
+    #[error("attempt {0} was made already: prepare again")]
+    AttemptUsed(u64),
     /// A privacy rule refuses.
     #[error(transparent)]
     Privacy(#[from] locus_privacy::PrivacyError),
