@@ -3,6 +3,7 @@
 use crate::store::StoreError;
 use locus_cohort::{CohortRefusal, PlanRefusal};
 use locus_commitment::DatasetId;
+use locus_ledger::RegistrationId;
 use locus_service::{AuditError, ErrorCode, SeenError, ServiceError};
 use locus_sharing::SharingError;
 
@@ -47,6 +48,19 @@ pub(crate) enum KeyholderError {
         /// What does not fit.
         what: &'static str,
     },
+    /// A check of attributes failed.
+    #[error(
+        "the attributes of registration {registration} fail the check of {what}: share them again with an unmodified client"
+    )]
+    Attributes {
+        /// The registration.
+        registration: RegistrationId,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A dataset has no attributes of the schema asked about.
+    #[error("dataset {0} has no attributes of this schema here: leave it out")]
+    NoAttributes(DatasetId),
     /// Nobody vouches for the datasets, and nothing proves them.
     #[error(
         "datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited"
@@ -137,10 +151,15 @@ impl ServiceError for KeyholderError {
             Self::Request(error) => error.code(),
             Self::Audit(_) => ErrorCode::Internal,
             Self::NotFinal(_) => ErrorCode::NotFound,
-            Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved) => ErrorCode::Conflict,
+            Self::Disagreement(_)
+            | Self::Store(
+                StoreError::ExactHistoryMoved | StoreError::AttemptUsed { .. } | StoreError::AttemptGone(_),
+            ) => ErrorCode::Conflict,
             Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
             Self::Store(StoreError::Duplicate { .. }) => ErrorCode::AlreadyExists,
-            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_)) => ErrorCode::Refused,
+            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_) | StoreError::OldRevision { .. }) => {
+                ErrorCode::Refused
+            }
             Self::Store(_) => ErrorCode::Internal,
             _ => ErrorCode::Refused,
         }
@@ -158,6 +177,11 @@ impl ServiceError for KeyholderError {
             Self::OrderExpired => "ORDER_EXPIRED",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
             Self::Enrolment { .. } => "ENROLMENT_CHECK_FAILED",
+            Self::Attributes { .. } => "ATTRIBUTES_REFUSED",
+            Self::NoAttributes(_) => "NO_ATTRIBUTES",
+            Self::Store(StoreError::AttemptUsed { .. }) => "ATTEMPT_USED",
+            Self::Store(StoreError::AttemptGone(_)) => "ATTEMPT_GONE",
+            Self::Store(StoreError::OldRevision { .. }) => "OLD_REVISION",
             Self::Unproven => "UNPROVEN",
             Self::NoProofKey => "NO_PROOF_KEY",
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
