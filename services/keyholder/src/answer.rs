@@ -173,7 +173,7 @@ impl Keyholder {
         let commitments = self.store().attribute_commitments(&keys, &filter.schema())?;
         let commitments = commitments.into_iter().map(|commitment| commitment.map(|commitment| commitment.0));
         let commitments: Option<Vec<Digest32>> = commitments.collect();
-        let attributes = attributes_digest(cohort, commitments.ok_or(KeyholderError::NoAttributes)?);
+        let attributes = attributes_digest(cohort, commitments.ok_or(KeyholderError::UnknownSchema)?);
         Ok(Some(FilterShape { selections: filter.selection_digests(), attributes }))
     }
 

@@ -3,6 +3,7 @@
 use crate::store::StoreError;
 use locus_cohort::{CohortRefusal, PlanRefusal};
 use locus_commitment::DatasetId;
+use locus_ledger::RegistrationId;
 use locus_service::{AuditError, ErrorCode, SeenError, ServiceError};
 use locus_sharing::SharingError;
 
@@ -47,6 +48,19 @@ pub(crate) enum KeyholderError {
         /// What does not fit.
         what: &'static str,
     },
+    /// A check of attributes failed.
+    #[error(
+        "the attributes of registration {registration} fail the check of {what}: share them again with an unmodified client"
+    )]
+    Attributes {
+        /// The registration.
+        registration: RegistrationId,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A dataset has no attributes of the schema asked about.
+    #[error("dataset {0} has no attributes of this schema here: leave it out")]
+    NoAttributes(DatasetId),
     /// Nobody vouches for the datasets, and nothing proves them.
     #[error(
         "datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited"
@@ -94,7 +108,7 @@ pub(crate) enum KeyholderError {
     OtherCohort(&'static str),
     /// No attributes of the schema are known.
     #[error("nobody has attributes of this schema: list the schemas in use")]
-    NoAttributes,
+    UnknownSchema,
     /// The filter is not one.
     #[error(transparent)]
     Filter(#[from] locus_phenotype::FilterError),
@@ -173,16 +187,22 @@ impl ServiceError for KeyholderError {
             Self::Request(error) => error.code(),
             Self::Audit(_) => ErrorCode::Internal,
             Self::NotFinal(_) => ErrorCode::NotFound,
-            Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved | StoreError::AttemptUsed(_)) => {
-                ErrorCode::Conflict
-            }
+            Self::Disagreement(_)
+            | Self::Store(
+                StoreError::ExactHistoryMoved
+                | StoreError::AttemptUsed { .. }
+                | StoreError::AttemptGone(_)
+                | StoreError::EvaluationUsed(_),
+            ) => ErrorCode::Conflict,
             Self::CutOff(_) => ErrorCode::Unavailable,
             Self::Engine(error) if error.is_stale() => ErrorCode::Unavailable,
             Self::Engine(_) => ErrorCode::Internal,
             Self::Filter(_) | Self::RoundTooLong { .. } | Self::Round { .. } => ErrorCode::BadRequest,
             Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
             Self::Store(StoreError::Duplicate { .. }) => ErrorCode::AlreadyExists,
-            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_)) => ErrorCode::Refused,
+            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_) | StoreError::OldRevision { .. }) => {
+                ErrorCode::Refused
+            }
             Self::Store(_) => ErrorCode::Internal,
             _ => ErrorCode::Refused,
         }
@@ -200,6 +220,11 @@ impl ServiceError for KeyholderError {
             Self::OrderExpired => "ORDER_EXPIRED",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
             Self::Enrolment { .. } => "ENROLMENT_CHECK_FAILED",
+            Self::Attributes { .. } => "ATTRIBUTES_REFUSED",
+            Self::NoAttributes(_) => "NO_ATTRIBUTES",
+            Self::Store(StoreError::AttemptUsed { .. }) => "ATTEMPT_USED",
+            Self::Store(StoreError::AttemptGone(_)) => "ATTEMPT_GONE",
+            Self::Store(StoreError::OldRevision { .. }) => "OLD_REVISION",
             Self::Unproven => "UNPROVEN",
             Self::NoProofKey => "NO_PROOF_KEY",
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
@@ -209,13 +234,13 @@ impl ServiceError for KeyholderError {
             Self::PayoutRoot(_) => "PAYOUT_ROOT",
             Self::OtherCohort(_) => "OTHER_COHORT",
             Self::NoNoiseKeys => "NOISE_KEYS_MISSING",
-            Self::NoAttributes => "NO_ATTRIBUTES",
+            Self::UnknownSchema => "UNKNOWN_SCHEMA",
             Self::Filter(_) => "FILTER_REFUSED",
             Self::RoundTooLong { .. } => "FILTER_TOO_LARGE",
             Self::TooFewMatch(_) => "TOO_FEW_MATCH",
             Self::Round { .. } => "ROUND_REFUSED",
             Self::CutOff(_) => "CUT_OFF",
-            Self::Store(StoreError::AttemptUsed(_)) => "ATTEMPT_USED",
+            Self::Store(StoreError::EvaluationUsed(_)) => "ATTEMPT_USED",
             Self::NoObjectStore => "NO_OBJECT_STORE",
             Self::Engine(_) => "CIPHERTEXTS",
             Self::StepMissing(_) => "STEP_MISSING",

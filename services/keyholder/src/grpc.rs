@@ -11,6 +11,7 @@ use locus_service::{MESSAGE_BYTES_MAX, blocking, check_speaks_for_itself, spawn_
 use locus_wire::pb::keyholder::{
     self as pb,
     attest_datasets_request::Part as AttestPart,
+    check_attributes_request::Part as AttributePart,
     check_datasets_request::Part as CheckPart,
     evaluate_answer_request::Part as EvaluatePart,
     evaluate_answer_response::Part as EvaluatedPart,
@@ -202,23 +203,53 @@ impl KeyholderService for Grpc {
 
     async fn check_attributes(
         &self,
-        _: Request<Streaming<pb::CheckAttributesRequest>>,
+        request: Request<Streaming<pb::CheckAttributesRequest>>,
     ) -> Result<Response<pb::CheckAttributesResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+        let mut stream = request.into_inner();
+        let Some(AttributePart::Header(header)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the header must come first")));
+        };
+        let batch = Arc::new(self.0.open_attributes(&header).await.map_err(status)?);
+        let (keyholder, of_batch) = (self.0.clone(), batch.clone());
+        let mut intake = blocking(move || keyholder.begin_attributes(&of_batch)).await.map_err(status)?;
+        while let Some(message) = stream.message().await? {
+            let Some(AttributePart::Chunk(chunk)) = message.part else {
+                return Err(status(KeyholderError::Order("only chunks may follow the header")));
+            };
+            let (keyholder, of_batch) = (self.0.clone(), batch.clone());
+            let taken = blocking(move || {
+                let taken = keyholder.take_attributes(&of_batch, &mut intake, &chunk);
+                taken.map(|()| intake)
+            });
+            intake = taken.await.map_err(status)?;
+        }
+        let keyholder = self.0.clone();
+        let check = blocking(move || keyholder.finish_attributes(&batch, intake)).await.map_err(status)?;
+        Ok(Response::new(pb::CheckAttributesResponse { check: Some(check) }))
     }
 
     async fn verify_attributes(
         &self,
-        _: Request<pb::VerifyAttributesRequest>,
+        request: Request<pb::VerifyAttributesRequest>,
     ) -> Result<Response<pb::VerifyAttributesResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+        let sums = self.0.verify_attributes(request.get_ref()).await.map_err(status)?;
+        Ok(Response::new(pb::VerifyAttributesResponse { sums: Some(sums) }))
     }
 
     async fn admit_attributes(
         &self,
-        _: Request<pb::AdmitAttributesRequest>,
+        request: Request<pb::AdmitAttributesRequest>,
     ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+        let (batch, dataset_count) = self.0.admit_attributes(request.get_ref()).await.map_err(status)?;
+        let (registration, revision, schema) = batch.facts();
+        let facts: [(&str, &dyn std::fmt::Display); 4] = [
+            ("registration", &registration),
+            ("revision", &revision),
+            ("schema", &schema),
+            ("datasets", &dataset_count),
+        ];
+        self.0.record("attributes_admitted", &facts).map_err(status)?;
+        Ok(Response::new(pb::AdmitAttributesResponse { dataset_count }))
     }
 
     async fn release_answer(

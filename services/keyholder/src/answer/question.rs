@@ -87,7 +87,7 @@ impl Keyholder {
             return if is_whole { Ok(None) } else { Err(mismatch()) };
         };
         let digest = SchemaDigest(field::digest("schema_digest", &message.schema_digest)?);
-        let json = self.store().schema_json(&digest)?.ok_or(KeyholderError::NoAttributes)?;
+        let json = self.store().schema_json(&digest)?.ok_or(KeyholderError::UnknownSchema)?;
         let schema = AttributeSchema::parse_json(&json).map_err(|_| StoreError::Damaged("schema"))?;
         let filter = Filter::from_bytes(&message.selections, &schema)?;
         let fits = match order.query_class {

@@ -86,7 +86,7 @@ impl Store {
                 let mut table = transaction.open_table(ATTEMPTS)?;
                 let next = table.get(&order.0)?.map_or(FIRST_ATTEMPT, |next| next.value());
                 let after = attempt.checked_add(1).filter(|_| attempt >= next);
-                table.insert(&order.0, after.ok_or(StoreError::AttemptUsed(attempt))?)?;
+                table.insert(&order.0, after.ok_or(StoreError::EvaluationUsed(attempt))?)?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! A dataset is *pending* from the moment its seeds arrive until this keyholder signs its batch,
 //! and *attested* from then on. Seeds of both are wrapped; erasure destroys both.
 
-use super::{META, Store, StoreError, vault};
+use super::{META, Store, StoreError, attributes, vault};
 use locus_commitment::{DatasetCommitments, DatasetContext, DatasetId, Digest32, PersonTag};
 use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
 use zeroize::Zeroizing;
@@ -40,11 +40,20 @@ impl DatasetKey {
         Self { dataset: context.dataset, version: context.version }
     }
 
-    fn to_bytes(self) -> [u8; 36] {
+    /// Dataset id, then the version, little endian.
+    pub(super) fn to_bytes(self) -> [u8; 36] {
         let mut bytes = [0; 36];
         bytes[..32].copy_from_slice(&self.dataset.0);
         bytes[32..].copy_from_slice(&self.version.to_le_bytes());
         bytes
+    }
+
+    /// The key that [`to_bytes`](Self::to_bytes) encodes.
+    pub(super) fn parse(bytes: &[u8; 36]) -> Self {
+        let (mut dataset, mut version) = ([0; 32], [0; 4]);
+        dataset.copy_from_slice(&bytes[..32]);
+        version.copy_from_slice(&bytes[32..]);
+        Self { dataset: DatasetId(dataset), version: u32::from_le_bytes(version) }
     }
 }
 
@@ -163,8 +172,8 @@ impl Store {
             .collect()
     }
 
-    /// Destroys the seeds of these datasets and the key that wrapped them; returns how many were
-    /// still there. Pending datasets of other registrations survive under the new key.
+    /// Destroys the seeds and attributes of these datasets and the key that wrapped them; returns how many
+    /// were still there. Pending datasets of other registrations survive under the new key.
     pub(crate) fn erase(&self, keys: &[DatasetKey]) -> Result<u32, StoreError> {
         let mut wrapping_key = self.wrapping_key();
         let next_epoch = wrapping_key.epoch.saturating_add(1);
@@ -188,6 +197,7 @@ impl Store {
             }
             rewrap_pending(&transaction, &wrapping_key, &next, keys)?;
             rewrap_noise_keys(&transaction, &wrapping_key, &next)?;
+            attributes::rewrap(&transaction, &wrapping_key, &next, keys)?;
             transaction.open_table(META)?.insert(vault::EPOCH, next_epoch)?;
         }
         transaction.commit()?;
