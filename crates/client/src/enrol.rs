@@ -4,13 +4,15 @@
 //! So the same people enrolled again give the same bytes, and an enrolment that was cut off goes on
 //! by running it again.
 
+mod attributes;
 mod batch;
 mod produce;
 mod records;
 mod submit;
 
+pub use attributes::{AttributeError, AttributeInput, AttributesAdded, add_attributes};
 pub(crate) use records::EnrolmentEvent;
-pub use records::{EnrolledDataset, EnrolmentRecord, EnrolmentRecords};
+pub use records::{AttributesRecord, EnrolledDataset, EnrolmentRecord, EnrolmentRecords};
 pub use submit::{EnrolOptions, Enrolled, enrol};
 #[cfg(test)]
 pub(crate) use {

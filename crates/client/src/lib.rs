@@ -19,6 +19,7 @@ mod progress;
 pub mod proving;
 mod request;
 pub mod research;
+mod schema;
 mod service;
 mod statement;
 #[cfg(test)]
@@ -38,5 +39,6 @@ pub use offer::{
 };
 pub use panel::{ListedPanel, fetch_panel, list_panels, publish_panel};
 pub use progress::{NoProgress, Progress, Stage};
+pub use schema::{ListedSchema, get_schema, list_schemas};
 pub use service::{CallError, ServiceChannels, Services};
 pub use statement::{BudgetState, DatasetUse, Difference, Statement, statement};

@@ -25,6 +25,10 @@ pub enum Stage {
     Publishing,
     /// The offer is put on the chain.
     Offering,
+    /// Sharing attributes among the keyholders; counts datasets, three times.
+    SharingAttributes,
+    /// The keyholders check the shares of attributes.
+    CheckingAttributes,
     /// The keyholders agree on who is counted.
     AgreeingOnCohort,
     /// The aggregator sums ciphertexts.
@@ -48,6 +52,15 @@ impl Stage {
             "storing" => Self::Storing,
             "checking keys" => Self::CheckingKeys,
             "attesting" => Self::Attesting,
+            _ => Self::Working,
+        }
+    }
+
+    /// The stage of an enrolment of attributes that the archive names.
+    pub(crate) fn of_attributes(name: &str) -> Self {
+        match name {
+            "sharing" => Self::SharingAttributes,
+            "checking" => Self::CheckingAttributes,
             _ => Self::Working,
         }
     }
@@ -79,6 +92,8 @@ impl fmt::Display for Stage {
             Self::WaitingForFinality => "waiting for finality",
             Self::Publishing => "publishing",
             Self::Offering => "offering",
+            Self::SharingAttributes => "sharing attributes",
+            Self::CheckingAttributes => "checking shares",
             Self::AgreeingOnCohort => "agreeing on the cohort",
             Self::Summing => "summing",
             Self::Releasing => "releasing",

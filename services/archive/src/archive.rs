@@ -4,6 +4,7 @@ use crate::{
     config::Limits,
     error::ArchiveError,
     panels::{PanelInfo, Panels},
+    schemas::Schemas,
     staged::{BatchPlace, StagedBatches},
 };
 use locus_commitment::{Address, Digest32};
@@ -30,6 +31,7 @@ pub(crate) struct Archive {
     pub(crate) view: ViewFollower,
     pub(crate) panels: Panels,
     pub(crate) batches: StagedBatches,
+    pub(crate) schemas: Schemas,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     /// Folder for scratch files.
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) view: ViewFollower,
     pub(crate) panels: Panels,
     pub(crate) batches: StagedBatches,
+    pub(crate) schemas: Schemas,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) scratch: PathBuf,
@@ -69,6 +72,7 @@ impl Archive {
             view: parts.view,
             panels: parts.panels,
             batches: parts.batches,
+            schemas: parts.schemas,
             limits: parts.limits,
             clock: parts.clock,
             scratch: parts.scratch,

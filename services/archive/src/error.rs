@@ -1,6 +1,7 @@
 //! Why the archive refuses.
 
 use crate::upload::sequence::SequenceError;
+use locus_commitment::Digest32;
 use locus_genomics::{PanelDecodeError, PanelDigest};
 use locus_ledger::{LedgerError, RegistrationId, ViewUnavailable};
 use locus_service::{ErrorCode, ServiceError};
@@ -45,6 +46,24 @@ pub enum ArchiveError {
     /// A field is malformed.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// Attributes that are not the next ones.
+    #[error(
+        "attributes for keyholder {keyholder} must go on with dataset {next} of {datasets}: send those of every dataset once, by ordinal"
+    )]
+    AttributeOrder {
+        /// Whom they are for.
+        keyholder: KeyholderIndex,
+        /// The ordinal expected.
+        next: u32,
+        /// Datasets of the registration.
+        datasets: u32,
+    },
+    /// A header after the first message.
+    #[error("the header of attributes comes once: send nothing but chunks after it")]
+    SecondHeader,
+    /// A schema of which nobody has attributes.
+    #[error("no dataset has attributes of schema {0}: see the list of schemas")]
+    UnknownSchema(Digest32),
     /// A message without content.
     #[error("message has no content: send one of its parts")]
     EmptyMessage,
@@ -239,6 +258,8 @@ impl ServiceError for ArchiveError {
             Self::Sequence(_)
             | Self::Field(_)
             | Self::EmptyMessage
+            | Self::AttributeOrder { .. }
+            | Self::SecondHeader
             | Self::PanelChunkTooLarge(_)
             | Self::PanelTooLarge(_)
             | Self::Panel(_)
@@ -246,7 +267,7 @@ impl ServiceError for ArchiveError {
             | Self::Deadline { .. }
             | Self::Ordinals(_) => ErrorCode::BadRequest,
             Self::PanelsFull(_) | Self::TooManyUploads(_) => ErrorCode::Busy,
-            Self::UnknownPanel(_) | Self::UnknownRegistration(_) => ErrorCode::NotFound,
+            Self::UnknownPanel(_) | Self::UnknownRegistration(_) | Self::UnknownSchema(_) => ErrorCode::NotFound,
             Self::PanelNotPublished(_) | Self::NoCommittee(_) => ErrorCode::Conflict,
             Self::Idle(_) | Self::KeyholderSlow { .. } => ErrorCode::Timeout,
             Self::Broken(_) => ErrorCode::Unavailable,
@@ -276,7 +297,8 @@ impl ServiceError for ArchiveError {
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::Sequence(_) => "UPLOAD_ORDER",
+            Self::Sequence(_) | Self::AttributeOrder { .. } | Self::SecondHeader => "UPLOAD_ORDER",
+            Self::UnknownSchema(_) => "SCHEMA_UNKNOWN",
             Self::Field(_) | Self::EmptyMessage => "MALFORMED",
             Self::PanelChunkTooLarge(_) | Self::PanelTooLarge(_) => "PANEL_TOO_LARGE",
             Self::Panel(_) => "PANEL_MALFORMED",

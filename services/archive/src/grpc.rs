@@ -1,16 +1,25 @@
 //! The gRPC face of the archive: messages in, messages out, no decisions.
 
-use crate::{archive::Archive, error::ArchiveError, panels::PANEL_CHUNK_BYTES, progress::Progress, upload};
+use crate::{
+    archive::Archive,
+    attributes::{self, AttributeProgress},
+    error::ArchiveError,
+    panels::PANEL_CHUNK_BYTES,
+    progress::Progress,
+    upload,
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use locus_genomics::PanelDigest;
 use locus_ledger::RegistrationId;
+use locus_phenotype::SchemaDigest;
 use locus_service::{MESSAGE_BYTES_MAX, spawn_for_request, to_status};
 use locus_wire::{
     convert::field,
     pb::archive::{
         self as pb,
         archive_service_server::{ArchiveService, ArchiveServiceServer},
+        enrol_attributes_response::Event as AttributeEvent,
         upload_datasets_response::Event,
     },
 };
@@ -107,20 +116,39 @@ impl ArchiveService for Grpc {
 
     async fn enrol_attributes(
         &self,
-        _: Request<Streaming<pb::EnrolAttributesRequest>>,
+        request: Request<Streaming<pb::EnrolAttributesRequest>>,
     ) -> Result<Response<Self::EnrolAttributesStream>, Status> {
-        Err(Status::unimplemented("to come"))
+        let mut parts = request.into_inner();
+        let archive = self.0.clone();
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        spawn_for_request(async move {
+            let progress = AttributeProgress(events.clone());
+            let received = attributes::receive(&archive, &mut parts, &progress).await;
+            let last = received
+                .map(|receipt| pb::EnrolAttributesResponse { event: Some(AttributeEvent::Receipt(receipt)) })
+                .map_err(status);
+            // A reader that is gone can send them again: it gets the same receipt.
+            let _ = events.send(last).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn list_schemas(
         &self,
         _: Request<pb::ListSchemasRequest>,
     ) -> Result<Response<pb::ListSchemasResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+        let schemas = self.0.schemas.list().map_err(status)?;
+        Ok(Response::new(pb::ListSchemasResponse { schemas }))
     }
 
-    async fn get_schema(&self, _: Request<pb::GetSchemaRequest>) -> Result<Response<pb::GetSchemaResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+    async fn get_schema(
+        &self,
+        request: Request<pb::GetSchemaRequest>,
+    ) -> Result<Response<pb::GetSchemaResponse>, Status> {
+        let digest = field::digest("schema_digest", &request.get_ref().schema_digest);
+        let digest = SchemaDigest(digest.map_err(|error| status(error.into()))?);
+        let schema_json = self.0.schemas.json(digest).map_err(status)?;
+        Ok(Response::new(pb::GetSchemaResponse { schema_json }))
     }
 
     async fn erase_datasets(

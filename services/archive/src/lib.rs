@@ -2,6 +2,7 @@
 
 mod access;
 mod archive;
+mod attributes;
 mod background;
 mod config;
 mod enrol;
@@ -11,6 +12,7 @@ mod grpc;
 mod panels;
 mod progress;
 mod publish;
+mod schemas;
 mod staged;
 mod start;
 #[cfg(test)]

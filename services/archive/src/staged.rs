@@ -110,6 +110,11 @@ impl StagedBatches {
         Ok(Self(Arc::new(database)))
     }
 
+    /// The database file, which others keep tables of their own in.
+    pub(crate) fn database(&self) -> Arc<Database> {
+        self.0.clone()
+    }
+
     /// Notes that objects of this batch may exist from now on.
     pub(crate) fn begin_upload(&self, place: &BatchPlace) -> Result<(), ArchiveError> {
         self.write(|write| {

@@ -8,6 +8,7 @@ use crate::{
     error::ArchiveError,
     grpc,
     panels::Panels,
+    schemas::Schemas,
     staged::StagedBatches,
     upload,
 };
@@ -174,12 +175,14 @@ pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
     let is_test_network = ledger.parameters().await?.values().test_network;
     let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), is_test_network);
     let encryption_key = proof_keys.circuit_key(Statement::Encryption)?;
+    let batches = StagedBatches::open(&deps.data_dir.join(DATABASE_FILE))?;
     let archive = Archive::new(Parts {
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
         settles_on_cohorts: ledger.settles_on_cohorts().await?,
         ledger,
         panels: Panels::open(deps.store.clone(), &deps.limits).await?,
-        batches: StagedBatches::open(&deps.data_dir.join(DATABASE_FILE))?,
+        schemas: Schemas::open(batches.database())?,
+        batches,
         limits: deps.limits,
         clock: deps.clock,
         scratch,

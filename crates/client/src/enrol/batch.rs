@@ -52,6 +52,8 @@ pub(crate) struct PreparedDataset {
     pub(crate) sample: String,
     pub(crate) dataset: DatasetId,
     pub(crate) person: PersonTag,
+    /// What its keys derive from, beside the master secret.
+    pub(crate) genotypes: GenotypeDigest,
     pub(crate) keys: DatasetKeys,
     pub(crate) share_commitments: [ShareCommitment; 3],
     pub(crate) genotype_commitment: GenotypeCommitment,
@@ -160,6 +162,7 @@ impl PreparedBatch {
                 sample: pass.sample(individual),
                 dataset,
                 person: *person,
+                genotypes: digest.clone(),
                 share_commitments: keys.secrets().share_commitments(&context),
                 genotype_commitment,
                 keys,

@@ -51,6 +51,10 @@ pub(crate) enum EnrolmentEvent {
     Withdrawn { registration_id: u64 },
     /// Datasets were revoked.
     Revoked { registration_id: u64, ordinals: Vec<u32> },
+    /// Attributes of its people are on their way to the keyholders, signed as this revision.
+    Attributes { registration_id: u64, revision: u32, schema: String, commitments: String },
+    /// The keyholders have admitted that revision.
+    AttributesAdmitted { registration_id: u64, revision: u32 },
     /// Keyholders have destroyed the seeds of datasets.
     Erased { registration_id: u64, ordinals: Vec<u32>, keyholders: Vec<u8> },
 }
@@ -70,6 +74,10 @@ pub(crate) struct StartedEvent {
     pub(crate) batch_nonce: u64,
     pub(crate) accreditor: Option<String>,
     pub(crate) datasets: Vec<EnrolledDataset>,
+    /// Genotype digests by ordinal, masked under the master secret; 64 digits each. Lines of older
+    /// clients have none.
+    #[serde(default)]
+    pub(crate) genotypes: Vec<String>,
 }
 
 impl StartedEvent {
@@ -87,6 +95,19 @@ mod decimal {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
+}
+
+/// Attributes given to a registration from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AttributesRecord {
+    /// Revision signed.
+    pub revision: u32,
+    /// Digest of their schema.
+    pub schema: String,
+    /// Digest of their commitments.
+    pub commitments: String,
+    /// Whether all keyholders have admitted them.
+    pub admitted: bool,
 }
 
 /// A batch that was enrolled, or whose enrolment began.
@@ -122,6 +143,11 @@ pub struct EnrolmentRecord {
     pub revoked: Vec<u32>,
     /// Ordinals erased from here, with the keyholders that gave receipts.
     pub erased: BTreeMap<u32, Vec<u8>>,
+    /// Attributes last given from here.
+    pub attributes: Option<AttributesRecord>,
+    /// Genotype digests by ordinal, masked under the master secret.
+    #[serde(skip)]
+    pub(crate) genotypes: Vec<String>,
 }
 
 /// The file of records.
@@ -211,6 +237,16 @@ impl Fold {
                 record.revoked.sort_unstable();
                 record.revoked.dedup();
             }),
+            EnrolmentEvent::Attributes { registration_id, revision, schema, commitments } => {
+                let attributes = AttributesRecord { revision, schema, commitments, admitted: false };
+                self.change(registration_id, |record| record.attributes = Some(attributes));
+            }
+            EnrolmentEvent::AttributesAdmitted { registration_id, revision } => {
+                self.change(registration_id, |record| {
+                    let attributes = record.attributes.iter_mut().filter(|attributes| attributes.revision == revision);
+                    attributes.for_each(|attributes| attributes.admitted = true);
+                });
+            }
             EnrolmentEvent::Erased { registration_id, ordinals, keyholders } => {
                 self.change(registration_id, |record| {
                     for ordinal in ordinals {
@@ -232,7 +268,11 @@ impl Fold {
                 && record.registrant == started.registrant
                 && record.registry == started.registry
         };
-        if self.records.iter().any(is_known) {
+        if let Some(known) = self.records.iter_mut().find(|record| is_known(record)) {
+            // Begun again by a client that keeps them.
+            if known.genotypes.is_empty() {
+                known.genotypes = started.genotypes;
+            }
             return;
         }
         self.records.push(EnrolmentRecord {
@@ -251,6 +291,8 @@ impl Fold {
             offer_nonce: None,
             revoked: Vec::new(),
             erased: BTreeMap::new(),
+            attributes: None,
+            genotypes: started.genotypes,
         });
     }
 
@@ -283,6 +325,7 @@ mod tests {
                 dataset: "04".into(),
                 person: "05".into(),
             }],
+            genotypes: vec!["06".into()],
         })
     }
 
@@ -304,6 +347,13 @@ mod tests {
             EnrolmentEvent::Revoked { registration_id: 7, ordinals: vec![2, 0] },
             EnrolmentEvent::Erased { registration_id: 7, ordinals: vec![0], keyholders: vec![1, 3] },
             EnrolmentEvent::Erased { registration_id: 7, ordinals: vec![0], keyholders: vec![2, 3] },
+            EnrolmentEvent::Attributes {
+                registration_id: 7,
+                revision: 3,
+                schema: "08".into(),
+                commitments: "09".into(),
+            },
+            EnrolmentEvent::AttributesAdmitted { registration_id: 7, revision: 2 },
             started(5),
         ];
         for event in &events {
@@ -317,8 +367,23 @@ mod tests {
         assert_eq!(first.erased, [(0, vec![1, 2, 3])].into());
         assert_eq!(first.datasets[0].sample, "HG00096");
         assert_eq!(first.batch_nonce, u64::MAX.to_string());
+        assert_eq!(first.attributes.as_ref().map(|given| (given.revision, given.admitted)), Some((3, false)));
         assert_eq!(records.of_registration(7).expect("loaded"), Some(first.clone()));
         assert_eq!(loaded[1].registration_id, None);
+    }
+
+    #[test]
+    fn a_batch_begun_by_an_older_client_learns_what_its_secrets_derive_from() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let records = records(&dir);
+        let EnrolmentEvent::Started(new) = started(1) else { unreachable!("it is a start") };
+        let old = StartedEvent { genotypes: Vec::new(), ..new.clone() };
+        records.append(&EnrolmentEvent::Started(old)).expect("added");
+        assert!(records.load().expect("loaded")[0].genotypes.is_empty());
+        records.append(&EnrolmentEvent::Started(new)).expect("added");
+        assert_eq!(records.load().expect("loaded")[0].genotypes, ["06"]);
+        let shown = serde_json::to_string(&records.load().expect("loaded")).expect("serialises");
+        assert!(!shown.contains("genotypes"), "{shown}");
     }
 
     #[test]

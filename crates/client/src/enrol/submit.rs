@@ -2,7 +2,8 @@
 
 use super::{
     Accreditor, Contributor, EnrolError, EnrolInput,
-    batch::{self, BatchIdentity, PreparedBatch},
+    attributes::mask,
+    batch::{self, BatchIdentity, PreparedBatch, PreparedDataset},
     produce::{SignedBatch, UploadJob},
     records::{EnrolledDataset, EnrolmentEvent, EnrolmentRecords, StartedEvent},
 };
@@ -180,7 +181,17 @@ impl Enrolment<'_> {
             batch_nonce: prepared.batch_nonce,
             accreditor: identity.accreditor.map(|account| account.to_string()),
             datasets: datasets.to_vec(),
+            genotypes: self.kept_digests(prepared),
         }
+    }
+
+    /// What the secrets of every dataset derive from, as the records keep it.
+    fn kept_digests(&self, prepared: &PreparedBatch) -> Vec<String> {
+        let kept = |dataset: &PreparedDataset| {
+            let context = prepared.identity.context(&prepared.panel, dataset.dataset);
+            hex::encode(mask(self.keystore.master(), &context, dataset.genotypes.as_bytes()))
+        };
+        prepared.datasets.iter().map(kept).collect()
     }
 
     /// The registration of this batch, when an earlier try got that far.
