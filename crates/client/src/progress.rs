@@ -29,6 +29,8 @@ pub enum Stage {
     AgreeingOnCohort,
     /// The aggregator sums ciphertexts.
     Summing,
+    /// The keyholders find out, without seeing it, who is selected.
+    Filtering,
     /// The keyholders release their shares.
     Releasing,
     /// The cohort is proven on the chain.
@@ -58,6 +60,7 @@ impl Stage {
             "waiting for finality" => Self::WaitingForFinality,
             "agreeing on the cohort" => Self::AgreeingOnCohort,
             "summing" => Self::Summing,
+            "filtering" => Self::Filtering,
             "releasing" => Self::Releasing,
             "proving the cohort" => Self::ProvingCohort,
             "settling" => Self::Settling,
@@ -81,6 +84,7 @@ impl fmt::Display for Stage {
             Self::Offering => "offering",
             Self::AgreeingOnCohort => "agreeing on the cohort",
             Self::Summing => "summing",
+            Self::Filtering => "filtering",
             Self::Releasing => "releasing",
             Self::ProvingCohort => "proving the cohort",
             Self::Settling => "settling",
