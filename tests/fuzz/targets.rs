@@ -155,6 +155,10 @@ fn messages() -> Vec<Target> {
         order_id: vec![1; 32].into(),
         selection: Some(selection),
         hpke_public_key: vec![2; 1216].into(),
+        filter: Some(genomics::CohortFilter {
+            schema_digest: vec![3; 32].into(),
+            selections: vec![vec![1; 60].into()],
+        }),
     };
     let prepare = keyholder::PrepareAnswerRequest { question: Some(question) }.encode_to_vec();
     let known = panel();

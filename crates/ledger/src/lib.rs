@@ -35,7 +35,9 @@ pub use proven::{
     OperationQueue, PROOF_BYTES, QueuePlace, QueuedOperation, RootBatch, RootMove, RootSlice, TakenOperations,
     cohort_id, next_slices,
 };
-pub use requests::{RequestTerms, answer_request_hash, statement_request_hash};
+pub use requests::{
+    AttributeStatement, RequestTerms, answer_request_hash, attribute_statement_hash, statement_request_hash,
+};
 pub use types::{
     Audience, CommitteeMember, DatasetLeaf, Offer, OfferPrices, Order, OrderId, QueryClass, Registration,
     RegistrationId, Settlement, TierSet, tier_code, tier_from_code,

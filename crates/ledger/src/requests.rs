@@ -12,6 +12,7 @@ mod messages {
     #![allow(missing_docs)]
     alloy_sol_types::sol! {
         struct StatementRequest { uint64 registrationId; uint32 ordinal; uint8 keyholder; uint64 deadline; bytes32 nonce; }
+        struct AttributeStatement { uint64 registrationId; uint32 revision; bytes32 schemaDigest; bytes32 commitmentsDigest; }
         struct AnswerRequest { bytes32 orderId; uint64 deadline; bytes32 nonce; }
     }
 }
@@ -40,6 +41,31 @@ pub fn statement_request_hash(
         keyholder,
         deadline: terms.deadline_unix_s,
         nonce: B256::from(terms.nonce),
+    };
+    signing_hash("LocusKeyholder", network, &message)
+}
+
+/// What a registrant says about the attributes of all datasets of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttributeStatement {
+    /// The registration.
+    pub registration: RegistrationId,
+    /// From 1; a later one replaces an earlier one.
+    pub revision: u32,
+    /// Digest of the attribute schema.
+    pub schema: Digest32,
+    /// Digest of the datasets' attribute commitments, by ordinal.
+    pub commitments: Digest32,
+}
+
+/// What a registrant signs to give a registration attributes. Domain `LocusKeyholder`, with the registry as the
+/// contract.
+pub fn attribute_statement_hash(network: &NetworkId, statement: &AttributeStatement) -> Digest32 {
+    let message = messages::AttributeStatement {
+        registrationId: statement.registration.0,
+        revision: statement.revision,
+        schemaDigest: B256::from(statement.schema.0),
+        commitmentsDigest: B256::from(statement.commitments.0),
     };
     signing_hash("LocusKeyholder", network, &message)
 }
@@ -90,6 +116,23 @@ mod tests {
             answer_request_hash(&here, &OrderId(Digest32([4; 32])), &terms),
             answer_request_hash(&here, &order, &later),
             answer_request_hash(&here, &order, &other),
+        ];
+        assert_eq!(hashes.iter().map(|hash| hash.0).collect::<BTreeSet<_>>().len(), hashes.len());
+    }
+
+    #[test]
+    fn every_part_of_a_statement_about_attributes_is_signed() {
+        let here = NetworkId { chain_id: 1, registry: Address([2; 20]) };
+        let (schema, commitments) = (Digest32([3; 32]), Digest32([4; 32]));
+        let statement = AttributeStatement { registration: RegistrationId(1), revision: 1, schema, commitments };
+        let hashes = [
+            attribute_statement_hash(&here, &statement),
+            attribute_statement_hash(&NetworkId { chain_id: 2, ..here }, &statement),
+            attribute_statement_hash(&NetworkId { registry: Address([3; 20]), ..here }, &statement),
+            attribute_statement_hash(&here, &AttributeStatement { registration: RegistrationId(2), ..statement }),
+            attribute_statement_hash(&here, &AttributeStatement { revision: 2, ..statement }),
+            attribute_statement_hash(&here, &AttributeStatement { schema: commitments, ..statement }),
+            attribute_statement_hash(&here, &AttributeStatement { commitments: schema, ..statement }),
         ];
         assert_eq!(hashes.iter().map(|hash| hash.0).collect::<BTreeSet<_>>().len(), hashes.len());
     }

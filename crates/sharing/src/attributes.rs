@@ -2,7 +2,8 @@
 
 use crate::{
     domain::{
-        DST_ATTRIBUTE_BLINDING, DST_ATTRIBUTE_PACKAGE, DST_ATTRIBUTE_SHARE, DST_ATTRIBUTE_SHARE_DIGEST, DST_ATTRIBUTES,
+        DST_ATTRIBUTE_BLINDING, DST_ATTRIBUTE_COMMITMENTS, DST_ATTRIBUTE_PACKAGE, DST_ATTRIBUTE_SHARE,
+        DST_ATTRIBUTE_SHARE_DIGEST, DST_ATTRIBUTE_SHARE_DIGESTS, DST_ATTRIBUTES,
     },
     error::SharingError,
     index::{KeyholderIndex, ShareIndex},
@@ -10,9 +11,9 @@ use crate::{
     replicated::SharedVector,
     seal::{SealBinding, SealedBox, SealingPrivateKey, SealingPublicKey, open, seal},
     seed::{KeySeed, MasterSecret, SeedShares},
-    seed_package::SeedPackageHeader,
+    seed_package::{REGISTRATION_DATASETS_MAX, SEED_PACKAGE_DATASETS_MAX},
 };
-use locus_commitment::{DatasetContext, Digest32, sha3_256};
+use locus_commitment::{DatasetContext, Digest32, NetworkId, Sha3Writer, sha3_256};
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -27,6 +28,49 @@ const SENT_SHARE: usize = 2;
 /// derive from it, so other bits have other shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributeCommitment(pub Digest32);
+
+/// Digest of the commitments of all datasets of a registration, by ordinal: what a registrant signs.
+pub struct AttributeCommitmentsDigest(Sha3Writer);
+
+impl AttributeCommitmentsDigest {
+    /// The digest of `count` commitments, which are to follow.
+    pub fn begin(count: u32) -> Self {
+        let mut writer = Sha3Writer::new(DST_ATTRIBUTE_COMMITMENTS);
+        writer.part(&count.to_le_bytes());
+        Self(writer)
+    }
+
+    /// Takes in the commitment of the next dataset.
+    pub fn add(&mut self, commitment: AttributeCommitment) {
+        self.0.part(&commitment.0.0);
+    }
+
+    /// The digest.
+    pub fn finish(self) -> Digest32 {
+        self.0.finish()
+    }
+}
+
+/// Digest of many datasets' shares with one number, by ordinal: what the two holders of that share
+/// compare.
+pub struct AttributeShareDigests(Sha3Writer);
+
+impl AttributeShareDigests {
+    /// The digest of what is to follow.
+    pub fn begin() -> Self {
+        Self(Sha3Writer::new(DST_ATTRIBUTE_SHARE_DIGESTS))
+    }
+
+    /// Takes in the [`attribute_share_digest`] of the dataset with this ordinal.
+    pub fn add(&mut self, ordinal: u32, digest: &Digest32) {
+        self.0.part(&ordinal.to_le_bytes()).part(&digest.0);
+    }
+
+    /// The digest.
+    pub fn finish(self) -> Digest32 {
+        self.0.finish()
+    }
+}
 
 /// The shares of one dataset's attribute bits modulo 2^64: shares 1 and 2 expand from the root seeds
 /// that the keyholders have, share 3 is what is missing to the bits.
@@ -95,6 +139,17 @@ pub struct AttributeEntry {
 }
 
 impl AttributeEntry {
+    /// The entry with these parts, as they were kept: `sent` is share 3, or nothing for the keyholder
+    /// that lacks it.
+    pub fn of_parts(commitment: AttributeCommitment, sent: Vec<u64>) -> Self {
+        Self { commitment, sent }
+    }
+
+    /// Share 3, or nothing for the keyholder that lacks it: what has to be kept beside the commitment.
+    pub fn sent(&self) -> &[u64] {
+        &self.sent
+    }
+
     /// The commitment.
     pub fn commitment(&self) -> AttributeCommitment {
         self.commitment
@@ -142,11 +197,20 @@ pub fn attribute_share_digest(
     sha3_256(DST_ATTRIBUTE_SHARE_DIGEST, &[&context.to_bytes(), &commitment.0.0, &[share.get()], &bytes])
 }
 
-/// Which attributes an [`AttributePackage`] carries.
+/// Which attributes an [`AttributePackage`] carries. It is the associated data of the sealed message, so
+/// a package cannot be replayed under another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttributePackageHeader {
-    /// The datasets and the keyholder.
-    pub datasets: SeedPackageHeader,
+    /// The market.
+    pub network: NetworkId,
+    /// Number of the registration.
+    pub registration: u64,
+    /// The keyholder that can open the package.
+    pub keyholder: KeyholderIndex,
+    /// Ordinal of the first dataset of the package within the registration.
+    pub first_ordinal: u32,
+    /// Datasets in the package.
+    pub count: u32,
     /// Digest of the attribute schema.
     pub schema: Digest32,
     /// Bits of a dataset.
@@ -154,22 +218,34 @@ pub struct AttributePackageHeader {
 }
 
 impl AttributePackageHeader {
-    /// The associated data: the header of the datasets, schema digest (32), bits (4).
+    /// The associated data: chain id (8), registry (20), registration (8), keyholder (1), first ordinal
+    /// (4), count (4), schema digest (32), bits (4).
     fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = self.datasets.to_bytes().to_vec();
-        bytes.extend(self.schema.0);
-        bytes.extend(self.bit_count.to_le_bytes());
-        bytes
+        let parts: [&[u8]; 8] = [
+            &self.network.chain_id.to_le_bytes(),
+            &self.network.registry.0,
+            &self.registration.to_le_bytes(),
+            &[self.keyholder.get()],
+            &self.first_ordinal.to_le_bytes(),
+            &self.count.to_le_bytes(),
+            &self.schema.0,
+            &self.bit_count.to_le_bytes(),
+        ];
+        parts.concat()
     }
 
     /// Checks ranges; gives bits and bytes of an entry.
     fn check(&self) -> Result<(usize, usize), SharingError> {
-        self.datasets.check()?;
+        let range_error = SharingError::PackageRange { first: self.first_ordinal, count: self.count };
+        let end = self.first_ordinal.checked_add(self.count).ok_or(range_error)?;
+        if !(1..=SEED_PACKAGE_DATASETS_MAX).contains(&self.count) || end > REGISTRATION_DATASETS_MAX {
+            return Err(range_error);
+        }
         let bits = usize::try_from(self.bit_count).unwrap_or(usize::MAX);
         if bits > ATTRIBUTE_BITS_MAX {
             return Err(SharingError::TooManyBits { max: ATTRIBUTE_BITS_MAX, got: bits });
         }
-        let is_sent = self.datasets.keyholder.holds(ShareIndex::ALL[SENT_SHARE]);
+        let is_sent = self.keyholder.holds(ShareIndex::ALL[SENT_SHARE]);
         Ok((bits, 32 + if is_sent { bits * WORD_BYTES } else { 0 }))
     }
 }
@@ -188,8 +264,8 @@ impl AttributePackage {
     /// header, and what the header breaks.
     pub fn try_new(header: AttributePackageHeader, entries: Vec<AttributeEntry>) -> Result<Self, SharingError> {
         let (bits, entry_bytes) = header.check()?;
-        if u32::try_from(entries.len()) != Ok(header.datasets.count) {
-            return Err(SharingError::PackageCount { expected: header.datasets.count, got: entries.len() });
+        if u32::try_from(entries.len()) != Ok(header.count) {
+            return Err(SharingError::PackageCount { expected: header.count, got: entries.len() });
         }
         let expected = if entry_bytes == 32 { 0 } else { bits };
         match entries.iter().find(|entry| entry.sent.len() != expected) {
@@ -235,7 +311,7 @@ impl AttributePackage {
         let (_, entry_bytes) = header.check()?;
         let associated_data = header.to_bytes();
         let payload = open(private_key, binding(&associated_data), sealed)?;
-        let count = usize::try_from(header.datasets.count).unwrap_or(usize::MAX);
+        let count = usize::try_from(header.count).unwrap_or(usize::MAX);
         let expected = count.saturating_mul(entry_bytes);
         if payload.len() != expected {
             return Err(SharingError::PayloadLength { expected, got: payload.len() });

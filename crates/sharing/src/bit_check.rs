@@ -85,35 +85,29 @@ impl BitCheck {
         prss: &mut Prss,
         gate: u32,
     ) -> Result<[u64; BIT_CHECK_WORDS], SharingError> {
-        let coin = self.coin(received);
+        let bits = people.first().map_or(0, |person| person.len());
+        let mut sums = self.sums(received, bits, one_hot.to_vec(), prss, gate)?;
+        people.iter().try_for_each(|person| sums.add(person))?;
+        Ok(sums.finish())
+    }
+
+    /// As [`part`](Self::part), for people of `bits` bits who come one after the other.
+    ///
+    /// # Errors
+    /// [`SharingError::GateReused`].
+    pub fn sums(
+        &self,
+        received: CoinPart,
+        bits: usize,
+        one_hot: Vec<Range<usize>>,
+        prss: &mut Prss,
+        gate: u32,
+    ) -> Result<BitSums, SharingError> {
         let zeros = prss.zeros::<u64>(gate, BIT_CHECK_WORDS)?;
         let mut sums = [0u64; BIT_CHECK_WORDS];
         sums.iter_mut().zip(zeros.iter()).for_each(|(sum, zero)| *sum = *zero);
-        let one = u64::from(self.keyholder.released_share().get() == 1);
-        let bits = people.first().map_or(0, |person| person.len());
-        let mut subsets = Subsets::new(&coin);
-        for person in people {
-            if person.keyholder() != self.keyholder {
-                return Err(SharingError::KeyholderMismatch { expected: self.keyholder, found: person.keyholder() });
-            }
-            if person.len() != bits {
-                return Err(SharingError::VectorLength { expected: bits, got: person.len() });
-            }
-            let choices = subsets.next(bits + one_hot.len());
-            let (released, other) = (person.released(), person.other());
-            for ((x, y), choice) in released.iter().zip(other).zip(&choices) {
-                // This keyholder's terms of x^2, less its share of x.
-                let square = x.wrapping_mul(x.wrapping_add(2u64.wrapping_mul(*y)));
-                add_chosen(&mut sums, square.wrapping_sub(*x), *choice);
-            }
-            for (group, choice) in one_hot.iter().zip(&choices[bits..]) {
-                let missing = SharingError::VectorLength { expected: group.end, got: bits };
-                let members = released.get(group.clone()).ok_or(missing)?;
-                let sum = members.iter().fold(0u64, |sum, bit| sum.wrapping_add(*bit));
-                add_chosen(&mut sums, sum.wrapping_sub(one), *choice);
-            }
-        }
-        Ok(sums)
+        let subsets = Subsets::new(&self.coin(received));
+        Ok(BitSums { keyholder: self.keyholder, bits, one_hot, subsets, sums })
     }
 
     /// The coin of all three parts, in the order of the shares.
@@ -127,6 +121,50 @@ impl BitCheck {
         parts.sort_by_key(|(share, _)| *share);
         let bytes = parts.map(|(_, part)| part.to_bytes());
         sha3_256(DST_COIN, &[&bytes[0], &bytes[1], &bytes[2]])
+    }
+}
+
+/// One keyholder's part of the 64 sums, while people are added.
+pub struct BitSums {
+    keyholder: KeyholderIndex,
+    bits: usize,
+    one_hot: Vec<Range<usize>>,
+    subsets: Subsets,
+    sums: [u64; BIT_CHECK_WORDS],
+}
+
+impl BitSums {
+    /// Adds the next person.
+    ///
+    /// # Errors
+    /// [`SharingError::VectorLength`], [`SharingError::KeyholderMismatch`].
+    pub fn add(&mut self, person: &SharedVector<u64>) -> Result<(), SharingError> {
+        if person.keyholder() != self.keyholder {
+            return Err(SharingError::KeyholderMismatch { expected: self.keyholder, found: person.keyholder() });
+        }
+        if person.len() != self.bits {
+            return Err(SharingError::VectorLength { expected: self.bits, got: person.len() });
+        }
+        let one = u64::from(self.keyholder.released_share().get() == 1);
+        let choices = self.subsets.next(self.bits + self.one_hot.len());
+        let (released, other) = (person.released(), person.other());
+        for ((x, y), choice) in released.iter().zip(other).zip(&choices) {
+            // This keyholder's terms of x^2, less its share of x.
+            let square = x.wrapping_mul(x.wrapping_add(2u64.wrapping_mul(*y)));
+            add_chosen(&mut self.sums, square.wrapping_sub(*x), *choice);
+        }
+        for (group, choice) in self.one_hot.iter().zip(&choices[self.bits..]) {
+            let missing = SharingError::VectorLength { expected: group.end, got: self.bits };
+            let members = released.get(group.clone()).ok_or(missing)?;
+            let sum = members.iter().fold(0u64, |sum, bit| sum.wrapping_add(*bit));
+            add_chosen(&mut self.sums, sum.wrapping_sub(one), *choice);
+        }
+        Ok(())
+    }
+
+    /// The masked part.
+    pub fn finish(self) -> [u64; BIT_CHECK_WORDS] {
+        self.sums
     }
 }
 

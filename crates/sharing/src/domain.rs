@@ -21,5 +21,7 @@ pub(crate) const DST_ATTRIBUTE_BLINDING: &str = "locus/sharing/attribute-blindin
 pub(crate) const DST_ATTRIBUTES: &str = "locus/sharing/attributes/v1";
 pub(crate) const DST_ATTRIBUTE_SHARE: &str = "locus/sharing/attribute-share/v1";
 pub(crate) const DST_ATTRIBUTE_SHARE_DIGEST: &str = "locus/sharing/attribute-share-digest/v1";
+pub(crate) const DST_ATTRIBUTE_SHARE_DIGESTS: &str = "locus/sharing/attribute-share-digests/v1";
+pub(crate) const DST_ATTRIBUTE_COMMITMENTS: &str = "locus/sharing/attribute-commitments/v1";
 /// HPKE `info` of a sealed attribute package.
 pub(crate) const DST_ATTRIBUTE_PACKAGE: &str = "locus/sharing/attribute-package/v1";

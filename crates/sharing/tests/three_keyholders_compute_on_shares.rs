@@ -349,19 +349,17 @@ fn attribute_packages_open_only_for_their_header() {
     let schema = Digest32([5; 32]);
     let private_key = seal::SealingPrivateKey::from_seed(&[1; 32]);
     for keyholder in KeyholderIndex::ALL {
-        let datasets = SeedPackageHeader {
+        let header = AttributePackageHeader {
             network: context().network,
-            registrant: context().registrant,
-            batch_nonce: 1,
-            panel: context().panel,
-            version: 1,
+            registration: 7,
             keyholder,
             first_ordinal: 0,
             count: 2,
+            schema,
+            bit_count: 3,
         };
-        let header = AttributePackageHeader { datasets, schema, bit_count: 3 };
-        let shares = [0, 1].map(|ordinal| {
-            let context = datasets.dataset_context(ordinal);
+        let shares = [1, 2].map(|number| {
+            let context = DatasetContext { dataset: DatasetId([number; 32]), ..context() };
             let secrets = DatasetSecrets::derive(&master, &context, &GenotypeDigest::of_packed(b"genome"));
             AttributeShares::new(&master, &context, &secrets.seeds, &schema, &[1, 0, 1]).expect("bits")
         });
@@ -375,7 +373,8 @@ fn attribute_packages_open_only_for_their_header() {
         for other in [
             AttributePackageHeader { schema: Digest32([6; 32]), ..header },
             AttributePackageHeader { bit_count: 4, ..header },
-            AttributePackageHeader { datasets: SeedPackageHeader { version: 2, ..datasets }, ..header },
+            AttributePackageHeader { registration: 8, ..header },
+            AttributePackageHeader { first_ordinal: 1, ..header },
         ] {
             assert!(AttributePackage::open(other, &private_key, &sealed).is_err());
         }

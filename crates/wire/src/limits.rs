@@ -30,6 +30,27 @@ pub const fn enrol_chunk_datasets_max(columns: u32) -> u32 {
     }
 }
 
+/// Bytes of a sealed message beside what it seals: encapsulated key and tag.
+const SEALING_BYTES: u32 = 1120 + 16;
+/// Most bytes of a sealed message.
+const SEALED_BYTES_MAX: u32 = 1 << 20;
+/// Most datasets of one sealed package, however few their bits.
+const PACKAGE_DATASETS_MAX: u32 = 1024;
+
+/// Most datasets of one `SealedAttributes` with `bits` bits each: a commitment and 8 bytes a bit are
+/// sealed for each, in at most 1 MiB.
+pub const fn attribute_chunk_datasets_max(bits: u32) -> u32 {
+    let dataset_bytes = bits.saturating_mul(8).saturating_add(32);
+    let fitting = (SEALED_BYTES_MAX - SEALING_BYTES) / dataset_bytes;
+    if fitting < 1 {
+        1
+    } else if fitting > PACKAGE_DATASETS_MAX {
+        PACKAGE_DATASETS_MAX
+    } else {
+        fitting
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +63,7 @@ mod tests {
             let bytes = datasets * (columns * CHECK_VALUE_BYTES + DATASET_OVERHEAD_BYTES);
             assert!(bytes <= ENROL_MESSAGE_BYTES_MAX, "{columns} columns: {bytes} bytes");
         }
+        assert_eq!((attribute_chunk_datasets_max(3), attribute_chunk_datasets_max(4096)), (1024, 31));
         assert_eq!(enrol_chunk_datasets_max(1), 256);
         assert_eq!(enrol_chunk_datasets_max(2048), 5);
     }

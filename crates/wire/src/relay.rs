@@ -2,13 +2,19 @@
 //! of its message except the signature, under a domain of its own and bound to the market, so a
 //! relay can neither change a message nor pass it off as another.
 
-use crate::pb::keyholder::{AnswerCommitment, CheckValues, Preparation, ShareNoiseKeyRequest};
+use crate::pb::keyholder::{
+    AnswerCommitment, AttributeCheck, AttributeSums, CheckValues, Preparation, ShareNoiseKeyRequest,
+};
 use locus_commitment::{Digest32, NetworkId, Sha3Writer};
+use locus_ledger::AttributeStatement;
 
 const DST_CHECK_VALUES: &str = "locus/wire/check-values/v1";
 const DST_PREPARATION: &str = "locus/wire/preparation/v1";
 const DST_COMMITMENT: &str = "locus/wire/answer-commitment/v1";
 const DST_NOISE_KEY: &str = "locus/wire/noise-key/v1";
+const DST_ATTRIBUTE_SESSION: &str = "locus/wire/attribute-session/v1";
+const DST_ATTRIBUTE_CHECK: &str = "locus/wire/attribute-check/v1";
+const DST_ATTRIBUTE_SUMS: &str = "locus/wire/attribute-sums/v1";
 
 fn writer(dst: &str, network: &NetworkId) -> Sha3Writer {
     let mut writer = Sha3Writer::new(dst);
@@ -53,7 +59,8 @@ pub fn commitment_digest(network: &NetworkId, message: &AnswerCommitment) -> Dig
         .part(&message.cohort_digest)
         .part(&message.cohort_size.to_le_bytes())
         .part(&message.answer_digest)
-        .part(&message.attributes_digest);
+        .part(&message.attributes_digest)
+        .part(&message.attempt.to_le_bytes());
     for block in &message.blocks {
         writer.part(&block.selection.to_le_bytes()).part(&block.block.to_le_bytes()).part(&block.tau);
         for commitment in &block.share_commitments {
@@ -74,11 +81,41 @@ pub fn noise_key_digest(network: &NetworkId, message: &ShareNoiseKeyRequest) -> 
     writer.finish()
 }
 
+/// Name of the check of a registration's attributes: tau of its common randomness.
+pub fn attribute_session_digest(network: &NetworkId, statement: &AttributeStatement) -> Digest32 {
+    let mut writer = writer(DST_ATTRIBUTE_SESSION, network);
+    writer
+        .part(&statement.registration.0.to_le_bytes())
+        .part(&statement.revision.to_le_bytes())
+        .part(&statement.schema.0)
+        .part(&statement.commitments.0);
+    writer.finish()
+}
+
+/// Digest of the first message of a check of attributes, in an attempt of the session.
+pub fn attribute_check_digest(session: &Digest32, attempt: u64, message: &AttributeCheck) -> Digest32 {
+    let mut writer = Sha3Writer::new(DST_ATTRIBUTE_CHECK);
+    writer.part(&session.0).part(&attempt.to_le_bytes()).part(&message.keyholder.to_le_bytes());
+    writer.part(&message.coin_part);
+    for digest in &message.share_digests {
+        writer.part(digest);
+    }
+    writer.finish()
+}
+
+/// Digest of the second message of a check of attributes, in an attempt of the session.
+pub fn attribute_sums_digest(session: &Digest32, attempt: u64, message: &AttributeSums) -> Digest32 {
+    let mut writer = Sha3Writer::new(DST_ATTRIBUTE_SUMS);
+    writer.part(&session.0).part(&attempt.to_le_bytes()).part(&message.keyholder.to_le_bytes()).part(&message.sums);
+    writer.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pb::keyholder::{BlockCommitment, LedgerLength};
     use locus_commitment::Address;
+    use locus_ledger::RegistrationId;
 
     const NETWORK: NetworkId = NetworkId { chain_id: 1, registry: Address([2; 20]) };
 
@@ -97,13 +134,15 @@ mod tests {
             }],
             signature: vec![7; 65].into(),
             attributes_digest: vec![8; 32].into(),
+            attempt: 1,
         }
     }
 
     #[test]
     fn every_field_of_a_commitment_is_signed() {
         let digest = commitment_digest(&NETWORK, &commitment());
-        let changes: [fn(&mut AnswerCommitment); 9] = [
+        let changes: [fn(&mut AnswerCommitment); 10] = [
+            |message| message.attempt = 2,
             |message| message.attributes_digest = vec![9; 32].into(),
             |message| message.blocks[0].selection = 1,
             |message| message.keyholder = 2,
@@ -152,5 +191,44 @@ mod tests {
             change(&mut changed);
             assert_ne!(preparation_digest(&NETWORK, &changed), digest, "change {number}");
         }
+    }
+
+    #[test]
+    fn every_field_of_the_check_of_attributes_is_signed() {
+        let (schema, commitments) = (Digest32([1; 32]), Digest32([2; 32]));
+        let statement = AttributeStatement { registration: RegistrationId(1), revision: 1, schema, commitments };
+        let session = attribute_session_digest(&NETWORK, &statement);
+        for other in [
+            AttributeStatement { registration: RegistrationId(2), ..statement },
+            AttributeStatement { revision: 2, ..statement },
+            AttributeStatement { schema: commitments, ..statement },
+            AttributeStatement { commitments: schema, ..statement },
+        ] {
+            assert_ne!(attribute_session_digest(&NETWORK, &other), session);
+        }
+        assert_ne!(attribute_session_digest(&NetworkId { chain_id: 2, ..NETWORK }, &statement), session);
+        let check = AttributeCheck {
+            keyholder: 1,
+            share_digests: vec![vec![1; 32].into(), vec![2; 32].into()],
+            coin_part: vec![3; 32].into(),
+            signature: Default::default(),
+        };
+        let digest = attribute_check_digest(&session, 5, &check);
+        let changes: [fn(&mut AttributeCheck); 3] = [
+            |check| check.keyholder = 2,
+            |check| check.share_digests.swap(0, 1),
+            |check| check.coin_part = vec![4; 32].into(),
+        ];
+        for change in changes {
+            let mut changed = check.clone();
+            change(&mut changed);
+            assert_ne!(attribute_check_digest(&session, 5, &changed), digest);
+        }
+        assert_ne!(attribute_check_digest(&session, 6, &check), digest);
+        let sums = AttributeSums { keyholder: 1, sums: vec![1; 512].into(), signature: Default::default() };
+        let digest = attribute_sums_digest(&session, 5, &sums);
+        assert_ne!(attribute_sums_digest(&session, 6, &sums), digest);
+        assert_ne!(attribute_sums_digest(&session, 5, &AttributeSums { keyholder: 2, ..sums.clone() }), digest);
+        assert_ne!(attribute_sums_digest(&session, 5, &AttributeSums { sums: vec![2; 512].into(), ..sums }), digest);
     }
 }

@@ -3,6 +3,7 @@
 use crate::store::StoreError;
 use locus_cohort::{CohortRefusal, PlanRefusal};
 use locus_commitment::DatasetId;
+use locus_ledger::RegistrationId;
 use locus_service::{AuditError, ErrorCode, SeenError, ServiceError};
 use locus_sharing::SharingError;
 
@@ -47,6 +48,19 @@ pub(crate) enum KeyholderError {
         /// What does not fit.
         what: &'static str,
     },
+    /// A check of attributes failed.
+    #[error(
+        "the attributes of registration {registration} fail the check of {what}: share them again with an unmodified client"
+    )]
+    Attributes {
+        /// The registration.
+        registration: RegistrationId,
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A dataset has no attributes of the schema asked about.
+    #[error("dataset {0} has no attributes of this schema here: leave it out")]
+    NoAttributes(DatasetId),
     /// Nobody vouches for the datasets, and nothing proves them.
     #[error(
         "datasets without an accreditor need proofs: enrol them with a client that proves, or have them accredited"
@@ -92,6 +106,42 @@ pub(crate) enum KeyholderError {
     /// The cohort on the chain is not the one of the answer.
     #[error("the cohort to settle on {0}: prove the cohort of this answer")]
     OtherCohort(&'static str),
+    /// No attributes of the schema are known.
+    #[error("nobody has attributes of this schema: list the schemas in use")]
+    UnknownSchema,
+    /// The filter is not one.
+    #[error(transparent)]
+    Filter(#[from] locus_phenotype::FilterError),
+    /// The filter would need messages that are too long.
+    #[error("a round of this filter needs {bytes} bytes, more than {bytes_max}: ask with a simpler filter")]
+    RoundTooLong {
+        /// Bytes that a keyholder would send.
+        bytes: usize,
+        /// Most that it sends.
+        bytes_max: usize,
+    },
+    /// Too few people match.
+    #[error("too few people match selection {0} of the filter: ask about more people")]
+    TooFewMatch(usize),
+    /// A message of another keyholder does not fit.
+    #[error("round {round}: the message of keyholder {from} {what}")]
+    Round {
+        /// Number of the round.
+        round: u32,
+        /// Whose message.
+        from: u8,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The stream ended in the middle.
+    #[error("the evaluation was cut off in round {0}: ask again")]
+    CutOff(u32),
+    /// The keyholder reads no ciphertexts.
+    #[error("this keyholder has no object store configured, so it answers no filtered questions")]
+    NoObjectStore,
+    /// The ciphertexts cannot be read.
+    #[error("ciphertexts: {0}")]
+    Engine(#[from] locus_engine::EngineError),
     /// A step is missing.
     #[error("{0} must come first")]
     StepMissing(&'static str),
@@ -137,10 +187,22 @@ impl ServiceError for KeyholderError {
             Self::Request(error) => error.code(),
             Self::Audit(_) => ErrorCode::Internal,
             Self::NotFinal(_) => ErrorCode::NotFound,
-            Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved) => ErrorCode::Conflict,
+            Self::Disagreement(_)
+            | Self::Store(
+                StoreError::ExactHistoryMoved
+                | StoreError::AttemptUsed { .. }
+                | StoreError::AttemptGone(_)
+                | StoreError::EvaluationUsed(_),
+            ) => ErrorCode::Conflict,
+            Self::CutOff(_) => ErrorCode::Unavailable,
+            Self::Engine(error) if error.is_stale() => ErrorCode::Unavailable,
+            Self::Engine(_) => ErrorCode::Internal,
+            Self::Filter(_) | Self::RoundTooLong { .. } | Self::Round { .. } => ErrorCode::BadRequest,
             Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
             Self::Store(StoreError::Duplicate { .. }) => ErrorCode::AlreadyExists,
-            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_)) => ErrorCode::Refused,
+            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_) | StoreError::OldRevision { .. }) => {
+                ErrorCode::Refused
+            }
             Self::Store(_) => ErrorCode::Internal,
             _ => ErrorCode::Refused,
         }
@@ -158,6 +220,11 @@ impl ServiceError for KeyholderError {
             Self::OrderExpired => "ORDER_EXPIRED",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
             Self::Enrolment { .. } => "ENROLMENT_CHECK_FAILED",
+            Self::Attributes { .. } => "ATTRIBUTES_REFUSED",
+            Self::NoAttributes(_) => "NO_ATTRIBUTES",
+            Self::Store(StoreError::AttemptUsed { .. }) => "ATTEMPT_USED",
+            Self::Store(StoreError::AttemptGone(_)) => "ATTEMPT_GONE",
+            Self::Store(StoreError::OldRevision { .. }) => "OLD_REVISION",
             Self::Unproven => "UNPROVEN",
             Self::NoProofKey => "NO_PROOF_KEY",
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
@@ -167,6 +234,15 @@ impl ServiceError for KeyholderError {
             Self::PayoutRoot(_) => "PAYOUT_ROOT",
             Self::OtherCohort(_) => "OTHER_COHORT",
             Self::NoNoiseKeys => "NOISE_KEYS_MISSING",
+            Self::UnknownSchema => "UNKNOWN_SCHEMA",
+            Self::Filter(_) => "FILTER_REFUSED",
+            Self::RoundTooLong { .. } => "FILTER_TOO_LARGE",
+            Self::TooFewMatch(_) => "TOO_FEW_MATCH",
+            Self::Round { .. } => "ROUND_REFUSED",
+            Self::CutOff(_) => "CUT_OFF",
+            Self::Store(StoreError::EvaluationUsed(_)) => "ATTEMPT_USED",
+            Self::NoObjectStore => "NO_OBJECT_STORE",
+            Self::Engine(_) => "CIPHERTEXTS",
             Self::StepMissing(_) => "STEP_MISSING",
             Self::NotRevoked(_) => "NOT_REVOKED",
             Self::NotRegistrant => "NOT_REGISTRANT",

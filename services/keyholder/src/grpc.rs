@@ -1,6 +1,7 @@
 //! The gRPC face of a keyholder: messages in, messages out, no decisions.
 
 use crate::{
+    answer::Courier,
     enrol::{Batch, PeerValues},
     error::KeyholderError,
     keyholder::Keyholder,
@@ -10,7 +11,10 @@ use locus_service::{MESSAGE_BYTES_MAX, blocking, check_speaks_for_itself, spawn_
 use locus_wire::pb::keyholder::{
     self as pb,
     attest_datasets_request::Part as AttestPart,
+    check_attributes_request::Part as AttributePart,
     check_datasets_request::Part as CheckPart,
+    evaluate_answer_request::Part as EvaluatePart,
+    evaluate_answer_response::Part as EvaluatedPart,
     import_payouts_request::Part as ImportPart,
     keyholder_service_server::{KeyholderService, KeyholderServiceServer},
     release_answer_response::Part as ReleasePart,
@@ -31,6 +35,45 @@ pub(crate) fn service(keyholder: Keyholder) -> KeyholderServiceServer<Grpc> {
 }
 
 pub(crate) struct Grpc(Keyholder);
+
+/// Evaluates a filter while pieces of messages pass through the caller's streams.
+async fn evaluate(
+    keyholder: &Keyholder,
+    start: &pb::CommitAnswerRequest,
+    mut stream: Streaming<pb::EvaluateAnswerRequest>,
+    sender: &mpsc::Sender<Result<pb::EvaluateAnswerResponse, Status>>,
+) -> Result<pb::AnswerCommitment, KeyholderError> {
+    let (arriving, incoming) = mpsc::channel(RESPONSES_MAX);
+    let (outgoing, mut leaving) = mpsc::channel(RESPONSES_MAX);
+    let receive = async {
+        while let Ok(Some(message)) = stream.message().await {
+            let Some(EvaluatePart::Piece(piece)) = message.part else { break };
+            if arriving.send(piece).await.is_err() {
+                break;
+            }
+        }
+        // What waits for more learns that there is none.
+        drop(arriving);
+    };
+    let send = async {
+        while let Some(piece) = leaving.recv().await {
+            let message = pb::EvaluateAnswerResponse { part: Some(EvaluatedPart::Piece(piece)) };
+            if sender.send(Ok(message)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let carrying = async { tokio::join!(receive, send) };
+    let evaluating = keyholder.evaluate(start, Courier { outgoing, incoming });
+    tokio::pin!(carrying, evaluating);
+    let commitment = tokio::select! {
+        commitment = &mut evaluating => commitment?,
+        _ = &mut carrying => evaluating.await?,
+    };
+    let order = start.question.as_ref().map_or_else(String::new, |question| hex::encode(&question.order_id));
+    keyholder.record("answer_committed", &[("order", &order)])?;
+    Ok(commitment)
+}
 
 fn status(error: KeyholderError) -> Status {
     to_status(&error)
@@ -140,30 +183,73 @@ impl KeyholderService for Grpc {
 
     async fn evaluate_answer(
         &self,
-        _: Request<Streaming<pb::EvaluateAnswerRequest>>,
+        request: Request<Streaming<pb::EvaluateAnswerRequest>>,
     ) -> Result<Response<Self::EvaluateAnswerStream>, Status> {
-        Err(Status::unimplemented("to come"))
+        let mut stream = request.into_inner();
+        let Some(EvaluatePart::Start(start)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the start must come first")));
+        };
+        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        let keyholder = self.0.clone();
+        spawn_for_request(async move {
+            let result = evaluate(&keyholder, &start, stream, &sender).await;
+            let last = result
+                .map(|commitment| pb::EvaluateAnswerResponse { part: Some(EvaluatedPart::Commitment(commitment)) });
+            // A receiver that is gone begins another attempt.
+            let _ = sender.send(last.map_err(status)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn check_attributes(
         &self,
-        _: Request<Streaming<pb::CheckAttributesRequest>>,
+        request: Request<Streaming<pb::CheckAttributesRequest>>,
     ) -> Result<Response<pb::CheckAttributesResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+        let mut stream = request.into_inner();
+        let Some(AttributePart::Header(header)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the header must come first")));
+        };
+        let batch = Arc::new(self.0.open_attributes(&header).await.map_err(status)?);
+        let (keyholder, of_batch) = (self.0.clone(), batch.clone());
+        let mut intake = blocking(move || keyholder.begin_attributes(&of_batch)).await.map_err(status)?;
+        while let Some(message) = stream.message().await? {
+            let Some(AttributePart::Chunk(chunk)) = message.part else {
+                return Err(status(KeyholderError::Order("only chunks may follow the header")));
+            };
+            let (keyholder, of_batch) = (self.0.clone(), batch.clone());
+            let taken = blocking(move || {
+                let taken = keyholder.take_attributes(&of_batch, &mut intake, &chunk);
+                taken.map(|()| intake)
+            });
+            intake = taken.await.map_err(status)?;
+        }
+        let keyholder = self.0.clone();
+        let check = blocking(move || keyholder.finish_attributes(&batch, intake)).await.map_err(status)?;
+        Ok(Response::new(pb::CheckAttributesResponse { check: Some(check) }))
     }
 
     async fn verify_attributes(
         &self,
-        _: Request<pb::VerifyAttributesRequest>,
+        request: Request<pb::VerifyAttributesRequest>,
     ) -> Result<Response<pb::VerifyAttributesResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+        let sums = self.0.verify_attributes(request.get_ref()).await.map_err(status)?;
+        Ok(Response::new(pb::VerifyAttributesResponse { sums: Some(sums) }))
     }
 
     async fn admit_attributes(
         &self,
-        _: Request<pb::AdmitAttributesRequest>,
+        request: Request<pb::AdmitAttributesRequest>,
     ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
-        Err(Status::unimplemented("to come"))
+        let (batch, dataset_count) = self.0.admit_attributes(request.get_ref()).await.map_err(status)?;
+        let (registration, revision, schema) = batch.facts();
+        let facts: [(&str, &dyn std::fmt::Display); 4] = [
+            ("registration", &registration),
+            ("revision", &revision),
+            ("schema", &schema),
+            ("datasets", &dataset_count),
+        ];
+        self.0.record("attributes_admitted", &facts).map_err(status)?;
+        Ok(Response::new(pb::AdmitAttributesResponse { dataset_count }))
     }
 
     async fn release_answer(

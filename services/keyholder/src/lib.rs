@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod attributes;
 mod config;
 mod enrol;
 mod error;

@@ -4,6 +4,7 @@
 //! a cohort, storing the answer that the charge pays for) is one transaction.
 
 mod answers;
+mod attributes;
 mod charges;
 mod datasets;
 mod exact;
@@ -13,7 +14,8 @@ mod tests;
 mod vault;
 
 pub(crate) use answers::{Payee, StoredAnswer};
-pub(crate) use charges::{AnswerRecord, MemberCharge, UseRecord};
+pub(crate) use attributes::{AttributeAttempt, AttributeStage, PendingEntry};
+pub(crate) use charges::{AnswerRecord, MemberCharge, Outcome, UseRecord};
 pub(crate) use datasets::{DatasetKey, PendingDataset};
 pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
@@ -60,9 +62,31 @@ pub(crate) enum StoreError {
         /// The dataset that is refused.
         dataset: locus_commitment::DatasetId,
     },
+    /// The randomness of an attempt at checking attributes was taken.
+    #[error("attempt {attempt} at these attributes comes after attempt {last}: send them again with a larger number")]
+    AttemptUsed {
+        /// The attempt.
+        attempt: u64,
+        /// The largest one so far.
+        last: u64,
+    },
+    /// An attempt at checking attributes is not the present one, or has not come this far.
+    #[error("attempt {0} at these attributes is not under way here any more: send them again")]
+    AttemptGone(u64),
+    /// Other attributes are live.
+    #[error("revision {revision} of the attributes does not follow the live revision {live}: sign a later one")]
+    OldRevision {
+        /// What was sent.
+        revision: u32,
+        /// What is live.
+        live: u32,
+    },
     /// Another exact answer came in between.
     #[error("another exact answer was given since the preparation: prepare again")]
     ExactHistoryMoved,
+    /// The attempt at a filter was made before.
+    #[error("attempt {0} at this filter was made already: prepare again")]
+    EvaluationUsed(u64),
     /// A privacy rule refuses.
     #[error(transparent)]
     Privacy(#[from] locus_privacy::PrivacyError),
@@ -149,5 +173,6 @@ fn create_tables(transaction: &redb::WriteTransaction) -> Result<(), StoreError>
     charges::create_tables(transaction)?;
     answers::create_tables(transaction)?;
     exact::create_tables(transaction)?;
-    payouts::create_tables(transaction)
+    payouts::create_tables(transaction)?;
+    attributes::create_tables(transaction)
 }

@@ -3,7 +3,7 @@
 //! A dataset is *pending* from the moment its seeds arrive until this keyholder signs its batch,
 //! and *attested* from then on. Seeds of both are wrapped; erasure destroys both.
 
-use super::{META, Store, StoreError, vault};
+use super::{META, Store, StoreError, attributes, vault};
 use locus_commitment::{DatasetCommitments, DatasetContext, DatasetId, Digest32, PersonTag};
 use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
 use zeroize::Zeroizing;
@@ -14,7 +14,7 @@ const SEEDS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("seeds");
 const PENDING: TableDefinition<(&[u8; 32], u32), &[u8]> = TableDefinition::new("pending");
 /// (kind, commitment) to the dataset that uses it; never removed.
 const COMMITMENTS: TableDefinition<&[u8; 33], &[u8; 36]> = TableDefinition::new("commitments");
-/// Wrapped noise keys by share.
+/// Wrapped noise keys by share; 0 for the one that is no other keyholder's.
 const NOISE_KEYS: TableDefinition<u8, &[u8]> = TableDefinition::new("noise_keys");
 
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
@@ -40,11 +40,20 @@ impl DatasetKey {
         Self { dataset: context.dataset, version: context.version }
     }
 
-    fn to_bytes(self) -> [u8; 36] {
+    /// Dataset id, then the version, little endian.
+    pub(super) fn to_bytes(self) -> [u8; 36] {
         let mut bytes = [0; 36];
         bytes[..32].copy_from_slice(&self.dataset.0);
         bytes[32..].copy_from_slice(&self.version.to_le_bytes());
         bytes
+    }
+
+    /// The key that [`to_bytes`](Self::to_bytes) encodes.
+    pub(super) fn parse(bytes: &[u8; 36]) -> Self {
+        let (mut dataset, mut version) = ([0; 32], [0; 4]);
+        dataset.copy_from_slice(&bytes[..32]);
+        version.copy_from_slice(&bytes[32..]);
+        Self { dataset: DatasetId(dataset), version: u32::from_le_bytes(version) }
     }
 }
 
@@ -163,8 +172,8 @@ impl Store {
             .collect()
     }
 
-    /// Destroys the seeds of these datasets and the key that wrapped them; returns how many were
-    /// still there. Pending datasets of other registrations survive under the new key.
+    /// Destroys the seeds and attributes of these datasets and the key that wrapped them; returns how many
+    /// were still there. Pending datasets of other registrations survive under the new key.
     pub(crate) fn erase(&self, keys: &[DatasetKey]) -> Result<u32, StoreError> {
         let mut wrapping_key = self.wrapping_key();
         let next_epoch = wrapping_key.epoch.saturating_add(1);
@@ -188,6 +197,7 @@ impl Store {
             }
             rewrap_pending(&transaction, &wrapping_key, &next, keys)?;
             rewrap_noise_keys(&transaction, &wrapping_key, &next)?;
+            attributes::rewrap(&transaction, &wrapping_key, &next, keys)?;
             transaction.open_table(META)?.insert(vault::EPOCH, next_epoch)?;
         }
         transaction.commit()?;
@@ -261,7 +271,7 @@ fn rewrap_noise_keys(
     next: &vault::WrappingKey,
 ) -> Result<(), StoreError> {
     let mut table = transaction.open_table(NOISE_KEYS)?;
-    for share in 1..=3u8 {
+    for share in 0..=3u8 {
         let wrapped = table.get(share)?.map(|value| value.value().to_vec());
         if let Some(wrapped) = wrapped {
             let secret = current.unwrap_record(&[share], &wrapped)?;

@@ -164,7 +164,7 @@ fn answer_block(
         tau: block.tau.0.0.to_vec().into(),
         planes: plan.planes().iter().map(plane).collect(),
         shares: shares.into(),
-        selection: 0,
+        selection: block.selection,
     }
 }
 
