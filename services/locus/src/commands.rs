@@ -4,6 +4,7 @@ mod answers;
 mod deploy;
 mod disclosure;
 mod enroll;
+mod filter;
 mod keys;
 mod money;
 mod offers;
@@ -13,6 +14,7 @@ mod panel;
 mod proofs;
 mod question;
 mod roots;
+mod study;
 mod tls;
 mod up;
 
