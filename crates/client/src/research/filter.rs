@@ -91,7 +91,7 @@ impl AskedFilter {
 
     /// The filter as the names of questions have it, over people with these attributes.
     pub(crate) fn shape(&self, attributes: Digest32) -> FilterShape {
-        FilterShape { selections: self.filter.selection_digests(), predicate_count: self.selection_count(), attributes }
+        FilterShape { selections: self.filter.selection_digests(), attributes }
     }
 
     /// The filter as a message.
