@@ -7,7 +7,8 @@ pub(crate) use operator::{
     DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand, TlsCommand, TlsInitArgs, TlsIssueArgs,
 };
 pub(crate) use research::{
-    AssociationArgs, CohortArgs, CountsArgs, FetchArgs, FilterArgs, PurchaseArgs, QueryCommand, QuestionArgs, QuoteArgs,
+    AssociationArgs, CohortArgs, CountsArgs, FetchArgs, FilterArgs, QueryCommand, QuestionArgs, QuoteArgs, SchemaArgs,
+    StudyArgs, TestArg,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

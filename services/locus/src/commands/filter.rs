@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{FilterArgs, SchemaArgs},
-    context::{Context, parse_digest},
+    context::parse_digest,
     error::CommandError,
 };
 use locus_client::{

@@ -14,7 +14,6 @@ use locus_client::research::{
     AssociationError, OpenedAnswer, PlacedOrder, StudyFacts, VerifiedAnswer, association_table, study_files, study_of,
     write_tsv,
 };
-use locus_genomics::Panel;
 use locus_report::{AssociationTable, Method};
 use serde_json::{Value, json};
 use std::{fs, io, path::Path};
@@ -81,8 +80,8 @@ fn method(test: TestArg) -> Method {
 
 /// Before anything is paid: the folder can be written and holds nothing that would be lost.
 fn check_folder(out: &Path) -> Result<(), CommandError> {
-    match fs::read_dir(out) {
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
+    match fs::read_dir(out).map(Iterator::count) {
+        Ok(0) => Ok(()),
         Ok(_) => Err(CommandError::Usage(format!("--out {} is not empty: name a new folder", out.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
