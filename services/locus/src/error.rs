@@ -4,7 +4,11 @@ use crate::{
     commands::{DeployError, RootsError},
     node::NodeError,
 };
-use locus_client::{ClientError, FileError, KeystoreError, enrol::EnrolError, research::AnswerError};
+use locus_client::{
+    ClientError, FileError, KeystoreError,
+    enrol::{AttributeError, EnrolError},
+    research::AnswerError,
+};
 use locus_genomics::{DataUseError, PanelDecodeError, PanelTextError, SelectionError};
 use locus_intake::IntakeError;
 use locus_ledger::Amount;
@@ -106,6 +110,14 @@ pub enum CommandError {
         /// As given.
         sample: String,
     },
+    /// A file is no attribute schema.
+    #[error("{path} is not an attribute schema: {source}", path = path.display())]
+    SchemaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: locus_phenotype::SchemaError,
+    },
     /// The demo found something that is not as it must be.
     #[error("the demo failed: {0}")]
     Demo(String),
@@ -131,7 +143,7 @@ macro_rules! through_client {
     };
 }
 
-through_client!(KeystoreError, FileError, EnrolError, AnswerError);
+through_client!(KeystoreError, FileError, EnrolError, AttributeError, AnswerError);
 
 impl From<PanelTextError> for CommandError {
     fn from(error: PanelTextError) -> Self {
