@@ -152,10 +152,13 @@ fn messages() -> Vec<Target> {
     let uploads = uploads.map(|part| archive::UploadDatasetsRequest { part: Some(part) }.encode_to_vec()).to_vec();
     let selection = convert::selection_to_pb(&some(&panel()));
     let question = keyholder::Question {
-        filter: None,
         order_id: vec![1; 32].into(),
         selection: Some(selection),
         hpke_public_key: vec![2; 1216].into(),
+        filter: Some(genomics::CohortFilter {
+            schema_digest: vec![3; 32].into(),
+            selections: vec![vec![1; 60].into()],
+        }),
     };
     let prepare = keyholder::PrepareAnswerRequest { question: Some(question) }.encode_to_vec();
     let known = panel();

@@ -28,7 +28,7 @@ pub fn first_variants(panel: &Panel, count: u32) -> Result<VariantSelection> {
 /// A question for biomedical research.
 pub fn biomedical(selection: VariantSelection, tier: Tier, rho: Rho) -> Question {
     let purpose = Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE };
-    Question { selection, query_class: QueryClass::Counts, purpose, condition: None, tier, rho }
+    Question { selection, query_class: QueryClass::Counts, purpose, condition: None, tier, rho, filter: None }
 }
 
 /// An answer that was paid and opened.

@@ -45,6 +45,12 @@ pub enum ClientError {
         /// The panel asked for.
         wanted: PanelDigest,
     },
+    /// Kind and filter of a question contradict each other.
+    #[error("counts of whole cohorts have no filter, filtered counts one selection, associations several")]
+    QueryClass,
+    /// An association cannot be computed from an answer.
+    #[error(transparent)]
+    Association(#[from] crate::research::AssociationError),
     /// The market's privacy rules do not allow the question.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),

@@ -33,6 +33,8 @@ pub enum Stage {
     AgreeingOnCohort,
     /// The aggregator sums ciphertexts.
     Summing,
+    /// The keyholders find out, without seeing it, who is selected.
+    Filtering,
     /// The keyholders release their shares.
     Releasing,
     /// The cohort is proven on the chain.
@@ -71,6 +73,7 @@ impl Stage {
             "waiting for finality" => Self::WaitingForFinality,
             "agreeing on the cohort" => Self::AgreeingOnCohort,
             "summing" => Self::Summing,
+            "filtering" => Self::Filtering,
             "releasing" => Self::Releasing,
             "proving the cohort" => Self::ProvingCohort,
             "settling" => Self::Settling,
@@ -96,6 +99,7 @@ impl fmt::Display for Stage {
             Self::CheckingAttributes => "checking shares",
             Self::AgreeingOnCohort => "agreeing on the cohort",
             Self::Summing => "summing",
+            Self::Filtering => "filtering",
             Self::Releasing => "releasing",
             Self::ProvingCohort => "proving the cohort",
             Self::Settling => "settling",

@@ -1,20 +1,34 @@
 //! Researchers: ask what an answer would cost and be worth, buy it, open it, check it again.
 
 mod answer;
+mod association;
 mod file;
+mod filter;
 mod open;
+mod opened;
 mod opening;
 mod order;
 mod quote;
+mod schema;
+#[cfg(test)]
+mod scripted;
+mod study;
 mod table;
 
 pub use answer::{answer_request, fetch_answer};
+pub use association::{
+    AssociationError, StudyKind, association_table, case_control_filter, trait_association, trait_filter,
+};
 pub use file::{ANSWER_FILE_VERSION, load_record, save_record};
-pub use open::{AnswerError, OpenedAnswer, VerifiedAnswer, open_answer, verify_answer};
+pub use filter::{AskedFilter, FilterCost};
+pub use open::{AnswerError, VerifiedAnswer, open_answer, verify_answer};
+pub use opened::{OpenedAnswer, SelectionCounts};
 pub use opening::fetch_cohort_sums;
 pub use order::{OrderTerms, PlacedOrder, load_order, place_order, refund_order};
 pub use quote::{Quote, quote};
-pub use table::{VariantCounts, write_json_lines, write_tsv};
+pub use schema::{ListedSchema, get_schema, list_schemas};
+pub use study::{StudyFacts, study_files, study_of};
+pub use table::{NoisyCalled, VariantCounts, write_json_lines, write_tsv};
 
 use locus_commitment::Digest32;
 use locus_genomics::{Condition, Panel, Purpose, SelectionError, VariantSelection};
@@ -26,7 +40,7 @@ use locus_privacy::{Rho, Tier};
 pub struct Question {
     /// The variants asked for; they name the panel.
     pub selection: VariantSelection,
-    /// Kind of question.
+    /// Kind of question; [`AskedFilter::query_class`] when there is a filter.
     pub query_class: QueryClass,
     /// Declared purpose.
     pub purpose: Purpose,
@@ -36,6 +50,8 @@ pub struct Question {
     pub tier: Tier,
     /// Privacy loss asked for; zero in the exact tier.
     pub rho: Rho,
+    /// Who of the cohort is counted; `None` for everybody.
+    pub filter: Option<AskedFilter>,
 }
 
 impl Question {

@@ -9,6 +9,7 @@ use locus_commitment::{Address, Digest32, NetworkId, PersonTag};
 use locus_genomics::{Assembly, Genotype, Panel, Variant};
 use locus_intake::{CohortSource, IntakeOptions, read_cohort};
 use locus_ledger::{AccountKey, CommitteeMember, Contracts};
+use locus_phenotype::AttributeSchema;
 use locus_privacy::{NetworkParameterValues, NetworkParameters};
 use locus_sharing::{MasterSecret, seal::SealingPrivateKey};
 use locus_wire::convert::NetworkInfo;
@@ -18,6 +19,21 @@ use std::{ops::Range, sync::Arc};
 pub(crate) fn panel(variants: u32, complete_calls: bool) -> Panel {
     let list: Vec<Variant> = (1..=variants).map(|place| format!("1:{place}:A:C").parse().expect("an id")).collect();
     Panel::try_new("test", Assembly::GRCh38, complete_calls, list.iter().map(Variant::as_ref)).expect("a panel")
+}
+
+/// A small schema with an attribute of every kind.
+pub(crate) fn attribute_schema() -> AttributeSchema {
+    let text = r#"{
+        "name": "test", "version": "1",
+        "attributes": [
+            {"kind": "category", "name": "sex", "values": ["M", "F"]},
+            {"kind": "flag", "name": "smoker"},
+            {"kind": "term", "term": "HP:0000819"},
+            {"kind": "bands", "name": "age", "edges": ["40", "65"], "whole": true, "unit": "a"},
+            {"kind": "quantity", "name": "bmi", "origin": "10", "step": "0.5", "bits": 3}
+        ]
+    }"#;
+    AttributeSchema::parse_json(text).expect("a schema")
 }
 
 /// An account key of this number.

@@ -63,8 +63,6 @@ pub struct NamedCohort {
 pub struct FilterShape {
     /// Digest of every selection, in the filter's order.
     pub selections: Vec<Digest32>,
-    /// Different predicates among them, each released with its matched number.
-    pub predicate_count: u32,
     /// The [`attributes_digest`] of the cohort.
     pub attributes: Digest32,
 }
@@ -112,6 +110,7 @@ pub struct AnswerPlan {
     planes: &'static [Plane],
     blocks: Vec<BlockPlan>,
     variant_count: u32,
+    released_count: u32,
     is_filtered: bool,
     dp_share: Option<SigmaSquared>,
     dp_total: Option<SigmaSquared>,
@@ -192,6 +191,7 @@ impl AnswerPlan {
             dp_total,
             offset,
             cost: RhoCost::of_release(released, dp_share, bodies)?,
+            released_count: released,
             is_filtered: filter.is_some(),
             digest: AnswerDigest::of_taus(&taus)?,
             blocks,
@@ -216,6 +216,12 @@ impl AnswerPlan {
     /// Variants asked for.
     pub fn variant_count(&self) -> u32 {
         self.variant_count
+    }
+
+    /// What is released of every person, in variants: those asked for, for every selection, and the matched
+    /// numbers. Noise and privacy loss follow from it.
+    pub fn released_count(&self) -> u32 {
+        self.released_count
     }
 
     /// Whether the counts are of people selected by a filter.
@@ -249,12 +255,12 @@ impl AnswerPlan {
     }
 }
 
-/// What is released of a person, in variants: all of them for every selection, and a matched number, which
-/// changes by less than a variant's two counters, for every predicate.
+/// What is released of a person, in variants: for every selection all of them, and the matched number, which
+/// changes by less than a variant's two counters.
 fn released_count(variant_count: u32, filter: Option<&FilterShape>) -> Result<u32, PlanRefusal> {
     let Some(filter) = filter else { return Ok(variant_count) };
     let selections = u32::try_from(filter.selections.len()).unwrap_or(u32::MAX);
-    let released = variant_count.checked_mul(selections).and_then(|all| all.checked_add(filter.predicate_count));
+    let released = variant_count.checked_add(1).and_then(|released| released.checked_mul(selections));
     released.ok_or(PlanRefusal::TooMuchAsked)
 }
 
@@ -281,6 +287,8 @@ pub const DST_SEALED_SHARE: &[u8] = b"locus/cohort/sealed-share/v1";
 
 /// Bytes of the digest that ends the payload of a sealed share.
 pub const SHARE_DIGEST_BYTES: usize = 32;
+/// Bytes of the matched number that ends the payload of a part of a filtered answer.
+pub const MATCHED_NUMBER_BYTES: usize = 8;
 const DST_ATTRIBUTES: &str = "locus/cohort/attributes/v1";
 const DST_SHARE_DIGEST: &str = "locus/cohort/share-digest/v1";
 

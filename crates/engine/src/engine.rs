@@ -230,7 +230,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// Refuses slots that the manifest does not have or that must not be used.
-fn check_selection(manifest: &Manifest, selection: &SlotSet) -> Result<(), EngineError> {
+pub(crate) fn check_selection(manifest: &Manifest, selection: &SlotSet) -> Result<(), EngineError> {
     if let Some(slot) = selection.intersection(manifest.tombstones()).first() {
         return Err(EngineError::Withdrawn { slot });
     }

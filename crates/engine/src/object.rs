@@ -63,8 +63,22 @@ impl SelectedPart {
         Ok(Self { panel, reader, columns, datasets, positions, plan, digests: OnceCell::new() })
     }
 
+    pub(crate) fn reader(&self) -> &PartReader {
+        &self.reader
+    }
+
+    /// Slot and registered digest of every selected row, ascending.
+    pub(crate) fn datasets(&self) -> &[(u32, DatasetBodyDigest)] {
+        &self.datasets
+    }
+
+    /// Positions of these rows.
+    pub(crate) fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
     /// The body digests of all columns, which hash to the registered digests of the selected rows.
-    async fn digests(&self) -> Result<&PartDigests, StoreError> {
+    pub(crate) async fn digests(&self) -> Result<&PartDigests, StoreError> {
         let registered = || {
             let digests = self.datasets.iter().map(|(_, digest)| *digest);
             self.positions.iter().copied().zip(digests).collect::<Vec<_>>()

@@ -29,6 +29,9 @@ pub enum FilterError {
     /// A plane that the quantity does not have.
     #[error("selection {0} asks for a bit that its quantity does not have")]
     NoPlane(usize),
+    /// A plane over people who are not selected themselves, so that nothing says whether they are enough.
+    #[error("selection {0} is a bit of a quantity over people whom no other selection counts: count them too")]
+    PlaneOfUncounted(usize),
 }
 
 /// Selections of one cohort that are answered together.
@@ -68,6 +71,12 @@ impl Filter {
                 predicates.push(selection.people().clone());
             }
         }
+        for (place, selection) in selections.iter().enumerate() {
+            let counted = Selection::People(selection.people().clone());
+            if matches!(selection, Selection::TraitPlane { .. }) && !selections.contains(&counted) {
+                return Err(FilterError::PlaneOfUncounted(place));
+            }
+        }
         Ok(Self { schema: schema.digest(), selections, predicates, predicate_of })
     }
 
@@ -93,16 +102,12 @@ impl Filter {
 
     /// The name of the filter: what an order commits to (SPEC clause 19).
     pub fn digest(&self) -> Digest32 {
-        let mut writer = Sha3Writer::new(DST_FILTER);
-        for digest in self.selection_digests() {
-            writer.part(&digest.0);
-        }
-        writer.finish()
+        filter_digest(&self.selection_digests())
     }
 
-    /// SHA3-256 of each selection's canonical bytes.
+    /// The digest of each selection.
     pub fn selection_digests(&self) -> Vec<Digest32> {
-        self.selections.iter().map(|selection| sha3_256(DST_SELECTION, &[&selection.to_bytes()])).collect()
+        self.selections.iter().map(|selection| selection_digest(&selection.to_bytes())).collect()
     }
 
     /// The schema it is about.
@@ -115,7 +120,7 @@ impl Filter {
         &self.selections
     }
 
-    /// The different predicates, each evaluated once and released with its matched number.
+    /// The different predicates, each evaluated once.
     pub fn predicates(&self) -> &[Predicate] {
         &self.predicates
     }
@@ -141,6 +146,20 @@ impl Filter {
             rounds: costs.iter().map(|cost| cost.rounds).max().unwrap_or(0) + u32::from(planes > 0),
         }
     }
+}
+
+/// The name of a selection, from its canonical bytes (SPEC clause 19).
+pub fn selection_digest(bytes: &[u8]) -> Digest32 {
+    sha3_256(DST_SELECTION, &[bytes])
+}
+
+/// The name of a filter, from those of its selections.
+pub fn filter_digest(selections: &[Digest32]) -> Digest32 {
+    let mut writer = Sha3Writer::new(DST_FILTER);
+    for digest in selections {
+        writer.part(&digest.0);
+    }
+    writer.finish()
 }
 
 #[cfg(test)]
@@ -189,6 +208,9 @@ mod tests {
         assert_eq!(Filter::from_bytes(&vec![[0u8; 3]; 33], &schema), Err(FilterError::Count(33)));
         assert_eq!(Filter::from_bytes(&[[3u8; 40]], &schema), Err(FilterError::Bytes(0)));
         let other = AttributeSchema::parse_json(&SCHEMA.replace("\"1\"", "\"2\"")).expect("a schema");
+        let bmi = schema.find_named("bmi").expect("an attribute");
+        let planes = Selection::trait_planes(women.people(), bmi, &schema);
+        assert_eq!(Filter::try_new(planes, &schema), Err(FilterError::PlaneOfUncounted(0)));
         assert_eq!(Filter::try_new(vec![women], &other), Err(FilterError::OtherSchema(0)));
     }
 }

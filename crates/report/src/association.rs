@@ -3,8 +3,8 @@
 use crate::error::ReportError;
 use locus_genomics::{Panel, VariantIndex};
 use locus_statistics::{
-    CaseControl, ConfidenceLevel, TraitScale, TraitSums, allelic_odds_ratio, allelic_test, dominant_test,
-    genomic_inflation, genotypic_test, linear_regression, recessive_test, trend_test,
+    CaseControl, ClassCounts, ConfidenceLevel, TraitScale, TraitSums, allelic_odds_ratio, allelic_test, dominant_test,
+    genomic_inflation, genotypic_test, linear_regression, mantel_haenszel, recessive_test, trend_test,
 };
 
 /// Which test.
@@ -20,6 +20,8 @@ pub enum Method {
     Recessive,
     /// Pearson's test of genotypes, two degrees of freedom.
     Genotypic,
+    /// Cochran-Mantel-Haenszel test of alleles over strata.
+    Stratified,
     /// Linear regression of a quantitative trait.
     Linear,
 }
@@ -33,6 +35,7 @@ impl Method {
             Self::Dominant => "DOM",
             Self::Recessive => "REC",
             Self::Genotypic => "GENO",
+            Self::Stratified => "CMH",
             Self::Linear => "ADD",
         }
     }
@@ -45,6 +48,7 @@ impl Method {
             Self::Dominant => "chi-squared test, dominant model",
             Self::Recessive => "chi-squared test, recessive model",
             Self::Genotypic => "chi-squared test of genotypes, two degrees of freedom",
+            Self::Stratified => "Cochran-Mantel-Haenszel test of alleles over strata",
             Self::Linear => "linear regression on the number of alternate alleles",
         }
     }
@@ -140,7 +144,8 @@ impl AssociationTable {
 }
 
 /// Tests `variants` of `panel`, whose counts are `counts`, by `method`; effects are allelic odds
-/// ratios whatever the test. For [`Method::Linear`] use [`trait_table`]: here it is the trend test.
+/// ratios whatever the test. For [`Method::Linear`] use [`trait_table`], for [`Method::Stratified`]
+/// [`stratified_table`]: here they are the trend and the allelic test.
 ///
 /// # Errors
 /// [`ReportError::Length`], [`ReportError::NoVariant`].
@@ -152,7 +157,7 @@ pub fn case_control_table(
 ) -> Result<AssociationTable, ReportError> {
     let rows = rows_of(panel, variants, counts.len())?;
     let test = match method {
-        Method::Allelic => allelic_test,
+        Method::Allelic | Method::Stratified => allelic_test,
         Method::Trend | Method::Linear => trend_test,
         Method::Dominant => dominant_test,
         Method::Recessive => recessive_test,
@@ -174,9 +179,65 @@ pub fn case_control_table(
         row.p_value = outcome.map(|outcome| outcome.p_value);
         Ok(row)
     });
-    let method = if method == Method::Linear { Method::Trend } else { method };
+    let method = match method {
+        Method::Linear => Method::Trend,
+        Method::Stratified => Method::Allelic,
+        method => method,
+    };
     let rows = rows.collect::<Result<_, ReportError>>()?;
     Ok(AssociationTable { method, effect_kind: EffectKind::OddsRatio, rows })
+}
+
+/// Tests `variants` of `panel` within strata: `counts` has, for each variant, cases and controls of every
+/// stratum. Effects are common odds ratios (Mantel and Haenszel), frequencies those of all strata together.
+///
+/// # Errors
+/// [`ReportError::Length`], [`ReportError::NoVariant`].
+pub fn stratified_table(
+    panel: &Panel,
+    variants: &[VariantIndex],
+    counts: &[Vec<CaseControl>],
+) -> Result<AssociationTable, ReportError> {
+    let rows = rows_of(panel, variants, counts.len())?;
+    let rows = rows.zip(counts).map(|(row, strata)| {
+        let mut row = row?;
+        let outcome = mantel_haenszel(strata);
+        let (cases, controls) =
+            (all_strata(strata, |stratum| &stratum.cases), all_strata(strata, |stratum| &stratum.controls));
+        let everybody = AlleleSums { alt: cases.alt + controls.alt, called: cases.called + controls.called };
+        row.called = everybody.called;
+        row.frequency = everybody.frequency();
+        row.group_frequencies = cases.frequency().zip(controls.frequency());
+        row.effect = outcome.and_then(|outcome| outcome.odds_ratio).and_then(|odds| {
+            let interval = odds.interval(ConfidenceLevel::USUAL)?;
+            Some(Effect { estimate: odds.ratio, standard_error: odds.log_standard_error?, interval })
+        });
+        row.statistic = outcome.map(|outcome| outcome.test.statistic);
+        row.p_value = outcome.map(|outcome| outcome.test.p_value);
+        Ok(row)
+    });
+    let rows = rows.collect::<Result<_, ReportError>>()?;
+    Ok(AssociationTable { method: Method::Stratified, effect_kind: EffectKind::OddsRatio, rows })
+}
+
+/// Alternate alleles and people called, over strata.
+struct AlleleSums {
+    alt: f64,
+    called: f64,
+}
+
+impl AlleleSums {
+    fn frequency(&self) -> Option<f64> {
+        (self.called > 0.0).then(|| self.alt / (2.0 * self.called))
+    }
+}
+
+fn all_strata(strata: &[CaseControl], group: fn(&CaseControl) -> &ClassCounts) -> AlleleSums {
+    let add = |sums: AlleleSums, stratum: &CaseControl| AlleleSums {
+        alt: sums.alt + group(stratum).alt_alleles(),
+        called: sums.called + group(stratum).called(),
+    };
+    strata.iter().fold(AlleleSums { alt: 0.0, called: 0.0 }, add)
 }
 
 /// Regresses a trait, whose sums on the scale's units are `sums`, on `variants` of `panel`.

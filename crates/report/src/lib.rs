@@ -9,7 +9,9 @@ mod plot;
 mod ssf;
 mod study;
 
-pub use association::{AssociationRow, AssociationTable, Effect, EffectKind, Method, case_control_table, trait_table};
+pub use association::{
+    AssociationRow, AssociationTable, Effect, EffectKind, Method, case_control_table, stratified_table, trait_table,
+};
 pub use columns::write_parquet;
 pub use error::ReportError;
 pub use html::write_html;

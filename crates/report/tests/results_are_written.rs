@@ -290,3 +290,26 @@ fn a_trait_table_has_slopes_and_sorts_by_p() {
     write_ssf(&table, &mut bytes).expect("memory is writable");
     assert!(String::from_utf8(bytes).expect("text").lines().next().expect("a header").contains("\tbeta\t"));
 }
+
+#[test]
+fn strata_are_tested_together_and_one_stratum_gives_its_own_odds_ratio() {
+    let panel = panel(4);
+    let variants: Vec<VariantIndex> = (0..12).map(VariantIndex).collect();
+    let counts = counts(12, CountNoise::NONE);
+    let alone = case_control_table(&panel, &variants, &counts, Method::Allelic).expect("one length");
+    let of_strata = |copies: usize| {
+        let strata: Vec<Vec<CaseControl>> = counts.iter().map(|groups| vec![*groups; copies]).collect();
+        stratified_table(&panel, &variants, &strata).expect("one length")
+    };
+    let (one, two) = (of_strata(1), of_strata(2));
+    assert_eq!((one.method.code(), two.rows[0].called), ("CMH", 2.0 * alone.rows[0].called));
+    for (stratified, unstratified) in one.rows.iter().chain(&two.rows).zip(alone.rows.iter().chain(&alone.rows)) {
+        assert_eq!(stratified.group_frequencies, unstratified.group_frequencies);
+        assert_eq!(stratified.effect.is_some(), unstratified.effect.is_some());
+        let ratio = |row: &AssociationRow| row.effect.map_or(0.0, |effect| effect.estimate);
+        assert!((ratio(stratified) - ratio(unstratified)).abs() < 1e-9);
+    }
+    // The hypergeometric variance has t - 1 where Pearson's test has t alleles.
+    let (stratified, pearson) = (one.rows[0].statistic.expect("tested"), alone.rows[0].statistic.expect("tested"));
+    assert!((stratified - pearson * 1999.0 / 2000.0).abs() < 1e-9, "{stratified} {pearson}");
+}

@@ -35,6 +35,7 @@ enum NoiseKind {
     DpHet,
     DpHomAlt,
     DpMissing,
+    DpMatched,
 }
 
 impl NoiseKind {
@@ -44,6 +45,7 @@ impl NoiseKind {
             NoiseKind::DpHet => 1,
             NoiseKind::DpHomAlt => 2,
             NoiseKind::DpMissing => 3,
+            NoiseKind::DpMatched => 4,
         }
     }
 }
@@ -91,6 +93,17 @@ pub fn derive_noise(
         Plane::Missing => (draw(NoiseKind::DpMissing, &distribution, requested), Vec::new()),
     };
     Ok(DerivedNoise { flooding, low_counter, high_counter })
+}
+
+/// Draws the noise that a keyholder adds to the matched number of a selection, under its own noise key and
+/// the tau of the selection's first block; 0 for exact counts.
+///
+/// # Errors
+/// [`RlweError::DpNoise`] when the variance is outside the sampler's range.
+pub fn derive_matched_noise(input: NoiseInput<'_>, share: ShareIndex) -> Result<i64, RlweError> {
+    let Some(dp_share) = input.dp_share else { return Ok(0) };
+    let distribution = DiscreteGaussian::try_new(dp_share).map_err(RlweError::DpNoise)?;
+    Ok(distribution.sample(&mut UniformWords::new(NoiseStream::new(input, share, Plane::Calls, NoiseKind::DpMatched))))
 }
 
 /// AES-256 in counter mode under SHA3-256(domain, noise key, tau, share, plane, kind).

@@ -59,7 +59,8 @@ pub fn commitment_digest(network: &NetworkId, message: &AnswerCommitment) -> Dig
         .part(&message.cohort_digest)
         .part(&message.cohort_size.to_le_bytes())
         .part(&message.answer_digest)
-        .part(&message.attributes_digest);
+        .part(&message.attributes_digest)
+        .part(&message.attempt.to_le_bytes());
     for block in &message.blocks {
         writer.part(&block.selection.to_le_bytes()).part(&block.block.to_le_bytes()).part(&block.tau);
         for commitment in &block.share_commitments {
@@ -133,13 +134,15 @@ mod tests {
             }],
             signature: vec![7; 65].into(),
             attributes_digest: vec![8; 32].into(),
+            attempt: 1,
         }
     }
 
     #[test]
     fn every_field_of_a_commitment_is_signed() {
         let digest = commitment_digest(&NETWORK, &commitment());
-        let changes: [fn(&mut AnswerCommitment); 9] = [
+        let changes: [fn(&mut AnswerCommitment); 10] = [
+            |message| message.attempt = 2,
             |message| message.attributes_digest = vec![9; 32].into(),
             |message| message.blocks[0].selection = 1,
             |message| message.keyholder = 2,

@@ -6,12 +6,14 @@
 
 use crate::{
     aggregator::Aggregator,
+    answers::place_of,
     error::AggregatorError,
     events::{Events, ReaderGone},
     question::{Answering, Asked, authorise, resolve},
     relay::{Agreed, Committee, Expected, Released, list_earnings},
-    sum::sum_answer,
+    sum::{block_answer, sum_answer},
 };
+use locus_commitment::Digest32;
 use locus_ledger::{OrderId, OrderState, Settlement};
 use locus_service::{ErrorCode, reason_of};
 use locus_wire::{
@@ -19,7 +21,7 @@ use locus_wire::{
     pb::{
         exchange::{SettleOrderRequest, settle_order_request::Signature},
         keyholder::Preparation,
-        query::{AnswerQueryRequest, AnswerSummary},
+        query::{AnswerQueryRequest, AnswerSummary, BlockAnswer},
     },
 };
 use std::{
@@ -81,7 +83,7 @@ async fn finish(aggregator: &Aggregator, asked: &Asked, events: &Events) -> Resu
         settlement: Some((&settlement).into()),
         signatures: signatures_of(&released),
         cohort: answering.proven.as_ref().map(|proven| (&proven.evidence).into()),
-        attributes_digest: Default::default(),
+        attributes_digest: agreed.attributes_digest(),
     };
     aggregator.answers.complete(&asked.order_id, aggregator.clock.now_unix_s(), &summary)?;
     tracing::info!(
@@ -109,17 +111,18 @@ async fn agree(
             Some(preparations) => preparations,
             None => {
                 // What no cohort can answer is refused here, with the reasons, before anybody signs.
-                asked.answering(aggregator, &asked.revoked_slots)?;
+                asked.answering(aggregator, &asked.revoked_slots, Digest32([0; 32]))?;
                 let preparations = committee.prepare(order, &asked.question).await?;
                 aggregator.answers.put_preparations(order, &preparations)?;
                 preparations
             }
         };
-        let answering = asked.answering(aggregator, &excluded_slots(&preparations))?;
-        let committing = committee.commit(&asked.question, &preparations, order, &answering);
-        let summing = sum_answer(aggregator, asked, &answering, events);
-        match tokio::try_join!(committing, summing) {
-            Ok((agreed, ())) => return Ok((agreed, answering)),
+        let agreed = match asked.filter {
+            Some(_) => evaluate(aggregator, committee, asked, &preparations, events).await,
+            None => sum_and_commit(aggregator, committee, asked, &preparations, events).await,
+        };
+        match agreed {
+            Ok(agreed) => return Ok(agreed),
             Err(error) if attempt < AGREEMENTS_MAX && changed_meanwhile(&error) => {
                 tracing::info!(order = %order, %error, "keyholders are asked to prepare anew");
             }
@@ -128,6 +131,40 @@ async fn agree(
     }
     // The loop ends by returning.
     Err(AggregatorError::Withdrawn)
+}
+
+/// The keyholders commit to their shares of a whole cohort while its ciphertexts are summed.
+async fn sum_and_commit(
+    aggregator: &Aggregator,
+    committee: &Committee,
+    asked: &Asked,
+    preparations: &[Preparation],
+    events: &Events,
+) -> Result<(Agreed, Answering), AggregatorError> {
+    let answering = asked.answering(aggregator, &excluded_slots(preparations), Digest32([0; 32]))?;
+    let committing = committee.commit(&asked.question, preparations, &asked.order_id, &answering);
+    let summing = sum_answer(aggregator, asked, &answering, events);
+    let (agreed, ()) = tokio::try_join!(committing, summing)?;
+    Ok((agreed, answering))
+}
+
+/// The keyholders evaluate a filter and commit to their parts of the counts, whose sums nobody sees here.
+async fn evaluate(
+    aggregator: &Aggregator,
+    committee: &Committee,
+    asked: &Asked,
+    preparations: &[Preparation],
+    events: &Events,
+) -> Result<(Agreed, Answering), AggregatorError> {
+    events.report("filtering", 0, 1);
+    let excluded = excluded_slots(preparations);
+    let answering = |attributes| asked.answering(aggregator, &excluded, attributes);
+    let (agreed, answering) = committee.evaluate(&asked.question, preparations, &asked.order_id, answering).await?;
+    let blocks: Vec<BlockAnswer> = answering.plan.blocks().iter().map(|block| block_answer(block, &[], &[])).collect();
+    aggregator.answers.begin_sums(&asked.order_id)?;
+    aggregator.answers.put_sums(&asked.order_id, &blocks)?;
+    events.report("filtering", 1, 1);
+    Ok((agreed, answering))
 }
 
 fn excluded_slots(preparations: &[Preparation]) -> BTreeSet<u64> {
@@ -261,7 +298,7 @@ async fn send(
     let mut next = Some(0);
     while let Some(from) = next {
         let Some(block) = aggregator.answers.block_from(order, from)? else { break };
-        next = block.block.checked_add(1);
+        next = place_of(block.selection, block.block).checked_add(1);
         if events.block(block).await.is_err() {
             return Ok(Err(ReaderGone));
         }

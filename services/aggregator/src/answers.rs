@@ -22,9 +22,9 @@ const CACHE_BYTES: usize = 16 << 20;
 const PREPARATIONS: TableDefinition<'_, &Bytes32, &[u8]> = TableDefinition::new("preparations");
 /// Order to the digest of the answer whose sums are complete.
 const SUMMED: TableDefinition<'_, &Bytes32, &Bytes32> = TableDefinition::new("summed");
-/// (Order, panel block) to the block's sums: a block answer without shares.
+/// (Order, [`place_of`] selection and panel block) to the block's sums: a block answer without shares.
 const SUMS: TableDefinition<'_, (&Bytes32, u32), &[u8]> = TableDefinition::new("sums");
-/// (Order, panel block, share) to the sealed partial decryption.
+/// (Order, the same place, share) to the sealed partial decryption.
 const SHARES: TableDefinition<'_, (&Bytes32, u32, u8), &[u8]> = TableDefinition::new("shares");
 /// Order to the cohort of its answer, in markets that settle on proven cohorts.
 const COHORTS: TableDefinition<'_, &Bytes32, &[u8]> = TableDefinition::new("cohorts");
@@ -125,7 +125,7 @@ impl Answers {
         self.write(|write| {
             let mut sums = write.open_table(SUMS)?;
             for block in blocks {
-                sums.insert((&order.0.0, block.block), block.encode_to_vec().as_slice())?;
+                sums.insert((&order.0.0, place_of(block.selection, block.block)), block.encode_to_vec().as_slice())?;
             }
             Ok(())
         })
@@ -146,7 +146,8 @@ impl Answers {
             for ReleasedShareFrom { share, number, keyholder } in shares {
                 let sealed =
                     SealedShare { share: share.share, keyholder: u32::from(*keyholder), sealed: share.sealed.clone() };
-                table.insert((&order.0.0, share.block, *number), sealed.encode_to_vec().as_slice())?;
+                let place = place_of(share.selection, share.block);
+                table.insert((&order.0.0, place, *number), sealed.encode_to_vec().as_slice())?;
             }
             Ok(())
         })
@@ -174,17 +175,18 @@ impl Answers {
         summary.map(Some).map_err(|_| AggregatorError::DamagedRecord("summary"))
     }
 
-    /// The first block from `block` on, with its shares; `None` past the last.
-    pub(crate) fn block_from(&self, order: &OrderId, block: u32) -> Result<Option<BlockAnswer>, AggregatorError> {
+    /// The first block from `place` on, with its shares; `None` past the last.
+    pub(crate) fn block_from(&self, order: &OrderId, place: u32) -> Result<Option<BlockAnswer>, AggregatorError> {
         let read = self.0.begin_read().map_err(redb::Error::from)?;
         let sums = read.open_table(SUMS).map_err(redb::Error::from)?;
-        let blocks = (&order.0.0, block)..=(&order.0.0, u32::MAX);
+        let blocks = (&order.0.0, place)..=(&order.0.0, u32::MAX);
         let Some(entry) = sums.range(blocks).map_err(redb::Error::from)?.next() else { return Ok(None) };
         let (_, stored) = entry.map_err(redb::Error::from)?;
         let damaged = |_| AggregatorError::DamagedRecord("block answer");
         let mut answer = BlockAnswer::decode(stored.value()).map_err(damaged)?;
         let shares = read.open_table(SHARES).map_err(redb::Error::from)?;
-        for entry in shares.range(shares_of(order, answer.block..=answer.block)).map_err(redb::Error::from)? {
+        let place = place_of(answer.selection, answer.block);
+        for entry in shares.range(shares_of(order, place..=place)).map_err(redb::Error::from)? {
             let (_, sealed) = entry.map_err(redb::Error::from)?;
             answer.shares.push(SealedShare::decode(sealed.value()).map_err(damaged)?);
         }
@@ -237,6 +239,15 @@ pub(crate) struct ReleasedShareFrom {
     pub(crate) keyholder: u8,
 }
 
+/// Panel blocks that places have room for: 2^24 blocks have more variants than a genome.
+const BLOCK_BITS: u32 = 24;
+const _: () = assert!(locus_phenotype::FILTER_SELECTIONS_MAX < 1 << (u32::BITS - BLOCK_BITS));
+
+/// Where a block of a selection stands in the order of an answer.
+pub(crate) fn place_of(selection: u32, block: u32) -> u32 {
+    selection << BLOCK_BITS | block
+}
+
 fn shares_of(order: &OrderId, blocks: RangeInclusive<u32>) -> RangeInclusive<(&Bytes32, u32, u8)> {
     (&order.0.0, *blocks.start(), 0)..=(&order.0.0, *blocks.end(), u8::MAX)
 }
@@ -258,7 +269,7 @@ mod tests {
 
     fn block(number: u32) -> BlockAnswer {
         let plane = PlaneAnswer { plane: 0, body_sum: vec![7; 8].into() };
-        BlockAnswer { block: number, tau: vec![9; 32].into(), planes: vec![plane], shares: Vec::new() }
+        BlockAnswer { block: number, tau: vec![9; 32].into(), planes: vec![plane], shares: Vec::new(), selection: 0 }
     }
 
     fn share(block: u32, number: u8) -> ReleasedShareFrom {

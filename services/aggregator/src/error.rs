@@ -30,8 +30,10 @@ pub enum AggregatorError {
         /// Most allowed.
         max: usize,
     },
-    /// A kind of question that this version does not answer.
-    #[error("only counts over whole cohorts are answered: choose that query class and no predicate")]
+    /// Class and filter of the question do not fit.
+    #[error(
+        "counts of whole cohorts have no filter, filtered counts one selection, associations 2 to 32: choose another class"
+    )]
     QueryClass,
     /// The panel is not on the chain.
     #[error("panel {0} is not final on the chain: check its digest, or retry when it is published")]
@@ -99,6 +101,12 @@ pub enum AggregatorError {
     /// A keyholder that took part cannot be reached any more.
     #[error("keyholder {0} took part in this answer and cannot be reached now: retry when it is back")]
     KeyholderGone(KeyholderIndex),
+    /// A filtered question with a keyholder down.
+    #[error("filtered questions need all three keyholders, and keyholder {0} is down: retry when it is back")]
+    NeedsAllKeyholders(KeyholderIndex),
+    /// The keyholders take too long over a filter.
+    #[error("the keyholders have not evaluated the filter within {0} seconds: retry")]
+    EvaluationTooSlow(u64),
     /// A keyholder's message is not what the protocol demands. Nothing was released.
     #[error("keyholder {keyholder} sent {what}: nothing is released; its operator must look at it")]
     KeyholderMessage {
@@ -229,7 +237,10 @@ impl ServiceError for AggregatorError {
                 _ => ErrorCode::Internal,
             },
             Self::Keyholder { status, .. } | Self::Exchange(status) => ErrorCode::of_status(status),
-            Self::TooFewKeyholders { .. } | Self::KeyholderGone(_) => ErrorCode::Unavailable,
+            Self::TooFewKeyholders { .. } | Self::KeyholderGone(_) | Self::NeedsAllKeyholders(_) => {
+                ErrorCode::Unavailable
+            }
+            Self::EvaluationTooSlow(_) => ErrorCode::Timeout,
             Self::Engine(error) if error.is_stale() => ErrorCode::Conflict,
             Self::Engine(EngineError::Interrupted) => ErrorCode::Unavailable,
             Self::Chain(error) if error.untrustworthy => ErrorCode::Internal,
@@ -267,6 +278,8 @@ impl ServiceError for AggregatorError {
             Self::Keyholder { .. } => "KEYHOLDER_REFUSED",
             Self::TooFewKeyholders { .. } => "TOO_FEW_KEYHOLDERS",
             Self::KeyholderGone(_) => "KEYHOLDER_GONE",
+            Self::NeedsAllKeyholders(_) => "NEEDS_ALL_KEYHOLDERS",
+            Self::EvaluationTooSlow(_) => "EVALUATION_TOO_SLOW",
             Self::KeyholderMessage { .. } => "KEYHOLDER_MESSAGE",
             Self::Disagreement { .. } => "KEYHOLDERS_DISAGREE",
             Self::NoCommittee(_) => "NO_COMMITTEE",

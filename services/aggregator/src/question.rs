@@ -6,10 +6,11 @@ use crate::{
     events::Events,
     prove::ProvenAnswer,
 };
-use locus_cohort::{AnswerPlan, Cohort, Eligible, eligible};
+use locus_cohort::{AnswerPlan, Cohort, Eligible, FilterShape, eligible};
 use locus_commitment::{Address, Digest32};
 use locus_genomics::VariantSelection;
 use locus_ledger::{ChainView, OrderId, OrderRecord, OrderState, QueryClass, RequestTerms, answer_request_hash};
+use locus_phenotype::{FILTER_SELECTIONS_MAX, filter_digest, selection_digest};
 use locus_service::SignedRequest;
 use locus_sharing::seal::SealingPublicKey;
 use locus_wire::{
@@ -28,6 +29,8 @@ pub(crate) struct Asked {
     pub(crate) record: OrderRecord,
     pub(crate) panel: PublishedPanel,
     pub(crate) selection: VariantSelection,
+    /// Digests of the filter's selections; `None` for counts of the whole cohort.
+    pub(crate) filter: Option<Vec<Digest32>>,
     pub(crate) eligible: Eligible,
     /// Slots of members that were revoked before the question came, whom keyholders will leave out.
     pub(crate) revoked_slots: BTreeSet<u64>,
@@ -56,6 +59,25 @@ pub(crate) fn selection_of(
         return Err(AggregatorError::SelectionTooLong { got, max });
     }
     Ok(parse_selection(message, panel.digest, panel.variant_count)?)
+}
+
+/// Digests of the selections that a question of this class has: none for counts of whole cohorts, one for
+/// filtered counts, several for associations. What the selections say is for the keyholders to check, who
+/// have the attributes.
+pub(crate) fn filter_of(
+    query_class: QueryClass,
+    filter: Option<&genomics::CohortFilter>,
+) -> Result<Option<Vec<Digest32>>, AggregatorError> {
+    let selections = filter.map_or(0, |filter| filter.selections.len());
+    let fits = match query_class {
+        QueryClass::Counts => filter.is_none(),
+        QueryClass::FilteredCounts => selections == 1,
+        QueryClass::Association => (2..=FILTER_SELECTIONS_MAX).contains(&selections),
+    };
+    if !fits {
+        return Err(AggregatorError::QueryClass);
+    }
+    Ok(filter.map(|filter| filter.selections.iter().map(|bytes| selection_digest(bytes)).collect()))
 }
 
 /// An order that is final, asked for by its researcher.
@@ -96,8 +118,9 @@ pub(crate) fn resolve(
     if recipient.digest() != order.hpke_key_digest {
         return Err(AggregatorError::OrderMismatch("key to seal the answer to"));
     }
-    if order.query_class != QueryClass::Counts || order.predicate_digest != Digest32([0; 32]) {
-        return Err(AggregatorError::QueryClass);
+    let filter = filter_of(order.query_class, request.filter.as_ref())?;
+    if filter.as_deref().map_or(Digest32([0; 32]), filter_digest) != order.predicate_digest {
+        return Err(AggregatorError::OrderMismatch("filter"));
     }
     check_answerable(aggregator, &record)?;
     let resolved = eligible(&aggregator.market(&view), &order, &selection, record.block, record.time_unix_s);
@@ -108,7 +131,7 @@ pub(crate) fn resolve(
         hpke_public_key: request.hpke_public_key.clone(),
         filter: request.filter.clone(),
     };
-    Ok(Asked { order_id, record, panel, selection, eligible: resolved, revoked_slots, question })
+    Ok(Asked { order_id, record, panel, selection, filter, eligible: resolved, revoked_slots, question })
 }
 
 /// Only the order's researcher is answered, once for every signed request.
@@ -161,18 +184,21 @@ fn check_answerable(aggregator: &Aggregator, record: &OrderRecord) -> Result<(),
 
 impl Asked {
     /// The cohort without `excluded_slots`, and the plan of its answer; refused when a floor, the
-    /// price or a privacy rule stands in the way.
+    /// price or a privacy rule stands in the way. `attributes` names what the keyholders know of the cohort,
+    /// and matters to filtered answers only.
     pub(crate) fn answering(
         &self,
         aggregator: &Aggregator,
         excluded_slots: &BTreeSet<u64>,
+        attributes: Digest32,
     ) -> Result<Answering, AggregatorError> {
         let order = &self.record.order;
         let refused = |refusal| AggregatorError::Cohort { refusal, excluded: self.eligible.excluded.clone() };
         let cohort = Cohort::try_new(&self.eligible, excluded_slots).map_err(refused)?;
         let network = aggregator.ledger.contracts().network;
-        let plan =
-            AnswerPlan::try_new(network, self.panel.for_plan(), &self.selection, order.tier, order.rho, &cohort, None)?;
+        let filter = self.filter.clone().map(|selections| FilterShape { selections, attributes });
+        let (panel, selection) = (self.panel.for_plan(), &self.selection);
+        let plan = AnswerPlan::try_new(network, panel, selection, order.tier, order.rho, &cohort, filter.as_ref())?;
         cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
         Ok(Answering { cohort, plan, proven: None })
     }

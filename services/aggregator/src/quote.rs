@@ -3,12 +3,12 @@
 use crate::{
     aggregator::{Aggregator, PublishedPanel},
     error::AggregatorError,
-    question::selection_of,
+    question::{filter_of, selection_of},
 };
-use locus_cohort::{AnswerPlan, Cohort, ExclusionReason, eligible};
+use locus_cohort::{AnswerPlan, Cohort, ExclusionReason, FilterShape, eligible};
 use locus_commitment::Digest32;
 use locus_genomics::PanelDigest;
-use locus_ledger::{Amount, ChainView, Order, QueryClass};
+use locus_ledger::{Amount, ChainView, Order};
 use locus_privacy::{
     NetworkParameters, Rho,
     report::{NoisyQuote, Quote, QuotePrecision, QuoteRequest, Usefulness, sigma},
@@ -47,13 +47,17 @@ fn quote_on(
     let refused = |refusal| AggregatorError::Cohort { refusal, excluded: resolved.excluded.clone() };
     let cohort = Cohort::try_new(&resolved, &revoked).map_err(refused)?;
     let network = aggregator.ledger.contracts().network;
-    let plan = AnswerPlan::try_new(network, panel.for_plan(), &selection, order.tier, order.rho, &cohort, None)?;
+    // Noise and cost do not depend on whose attributes are which.
+    let filter = filter_of(order.query_class, request.filter.as_ref())?;
+    let filter = filter.map(|selections| FilterShape { selections, attributes: Digest32([0; 32]) });
+    let plan =
+        AnswerPlan::try_new(network, panel.for_plan(), &selection, order.tier, order.rho, &cohort, filter.as_ref())?;
     cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
     let figures = Quote::compute(
         &QuoteRequest {
             tier: order.tier,
             cohort_size: cohort.size(),
-            variants: plan.variant_count(),
+            variants: plan.released_count(),
             blocks: u32::try_from(plan.blocks().len()).unwrap_or(u32::MAX),
             has_missing_plane: !panel.shape.complete_calls(),
             rho: order.rho,
@@ -73,9 +77,6 @@ fn hypothetical_order(
     selection_digest: Digest32,
 ) -> Result<Order, AggregatorError> {
     let query_class = parse_query_class("query_class", request.query_class)?;
-    if query_class != QueryClass::Counts {
-        return Err(AggregatorError::QueryClass);
-    }
     let tier = parse_tier("tier", request.tier)?;
     Ok(Order {
         researcher: field::address("researcher", &request.researcher)?,
@@ -138,20 +139,24 @@ fn respond(
         sigma_total,
         allele_frequency_se,
         membership_auc,
-        warnings: warnings(figures, parameters),
+        warnings: warnings(figures, parameters, plan.is_filtered()),
         excluded: left_out.entries(),
-        rounds: 0,
-        keyholder_bytes: 0,
     })
 }
 
-fn warnings(figures: &Quote, parameters: &NetworkParameters) -> Vec<String> {
+fn warnings(figures: &Quote, parameters: &NetworkParameters, is_filtered: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     match &figures.precision {
         QuotePrecision::Noisy(noisy) => warnings.extend(useless(noisy)),
         QuotePrecision::Exact { membership_auc } => warnings.push(format!(
             "exact counts are not differentially private: someone who knows a person's genome can tell membership with an AUC of {membership_auc:.2}"
         )),
+    }
+    if is_filtered {
+        warnings.push(
+            "people without attributes of the schema are left out when the order is answered; too few that match end it"
+                .to_owned(),
+        );
     }
     warnings.push(
         "people whose privacy budget is spent are left out when the order is answered; cohort and price can then be smaller"

@@ -4,6 +4,7 @@
 //! everything that passes, so that an answer on which anybody disagrees ends here, before a single
 //! share is released, with the name of who contradicts whom.
 
+mod evaluate;
 mod payouts;
 mod release;
 #[cfg(test)]
@@ -64,6 +65,11 @@ impl Agreed {
     /// Whether some shares lack their cross-check.
     pub(crate) fn is_degraded(&self) -> bool {
         self.participants.len() < KeyholderIndex::ALL.len()
+    }
+
+    /// Which attributes of whom a filtered answer is of; empty for others.
+    pub(crate) fn attributes_digest(&self) -> bytes::Bytes {
+        self.commitments.first().map(|commitment| commitment.attributes_digest.clone()).unwrap_or_default()
     }
 
     /// The keyholder that takes no part.
@@ -194,15 +200,27 @@ impl Committee {
         let response = present(member.index, patience, client.commit_answer(request)).await?;
         let wrong = |what| AggregatorError::KeyholderMessage { keyholder: member.index, what };
         let commitment = response.commitment.ok_or(wrong("no commitment"))?;
+        self.check_signed(member, order, &commitment)?;
+        check_own(&commitment, answering).map_err(wrong)?;
+        Ok(commitment)
+    }
+
+    /// A commitment must be its keyholder's, for this order.
+    fn check_signed(
+        &self,
+        member: &Member,
+        order: &OrderId,
+        commitment: &pb::AnswerCommitment,
+    ) -> Result<(), AggregatorError> {
+        let wrong = |what| AggregatorError::KeyholderMessage { keyholder: member.index, what };
         if commitment.keyholder != u32::from(member.index.get()) || commitment.order_id.as_ref() != order.0.0 {
             return Err(wrong("a commitment of another keyholder or order"));
         }
-        let digest = relay::commitment_digest(&self.contracts.network, &commitment);
+        let digest = relay::commitment_digest(&self.contracts.network, commitment);
         if recover(&digest, &commitment.signature) != Ok(member.signer) {
             return Err(wrong("a commitment without its signature"));
         }
-        check_own(&commitment, answering).map_err(wrong)?;
-        Ok(commitment)
+        Ok(())
     }
 }
 
@@ -216,11 +234,12 @@ fn check_own(commitment: &pb::AnswerCommitment, answering: &Answering) -> Result
         return Err("a commitment to another answer");
     }
     let blocks = answering.plan.blocks();
+    let shares = if answering.plan.is_filtered() { 1 } else { 2 };
     let of_plan = commitment.blocks.len() == blocks.len()
         && commitment.blocks.iter().zip(blocks).all(|(theirs, ours)| {
-            theirs.block == ours.block.0
+            (theirs.selection, theirs.block) == (ours.selection, ours.block.0)
                 && theirs.tau.as_ref() == ours.tau.0.0
-                && theirs.share_commitments.len() == 2
+                && theirs.share_commitments.len() == shares
                 && theirs.share_commitments.iter().all(|commitment| commitment.len() == 32)
         });
     if of_plan { Ok(()) } else { Err("a commitment to other blocks") }

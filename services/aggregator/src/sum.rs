@@ -94,7 +94,7 @@ fn is_worth_waiting(error: &EngineError) -> bool {
 }
 
 /// The sums of one block at its released slots.
-fn block_answer(block: &BlockPlan, planes: &[Plane], sums: &[Box<BodySum>]) -> BlockAnswer {
+pub(crate) fn block_answer(block: &BlockPlan, planes: &[Plane], sums: &[Box<BodySum>]) -> BlockAnswer {
     let planes = planes.iter().zip(sums).map(|(plane, sums)| {
         // A sum has a counter for every slot.
         let released = block.released_slots().filter_map(|slot| sums.words.get(slot.index()));

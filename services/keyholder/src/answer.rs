@@ -5,23 +5,26 @@
 
 mod compute;
 mod evidence;
+mod filtered;
 mod question;
 mod release;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{AnswerRecord, ExactAnswer, ExactPerson, MemberCharge, StoredAnswer, UseRecord},
+    store::{AnswerRecord, DatasetKey, ExactAnswer, ExactPerson, MemberCharge, Outcome, StoredAnswer, UseRecord},
 };
-use locus_cohort::{AnswerPlan, Cohort, Member};
+use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, attributes_digest};
 use locus_commitment::{Digest32, PersonTag, sha3_256};
 use locus_ledger::{OrderId, OrderState};
 use locus_privacy::{ChargeName, ChargeRequest, Rho, RhoCost, Tier};
 use locus_sharing::KeyholderIndex;
 use locus_wire::{pb::keyholder as pb, relay};
-use question::Asked;
+use question::{Asked, AskedFilter};
+pub(crate) use rounds::Courier;
 use std::collections::BTreeSet;
 
 const DST_SURCHARGE: &str = "locus/keyholder/surcharge/v1";
@@ -30,14 +33,22 @@ impl Keyholder {
     /// First step: says which eligible slots this keyholder leaves out.
     pub(crate) async fn prepare(&self, question: &pb::Question) -> Result<pb::Preparation, KeyholderError> {
         let asked = self.ask(question).await?;
+        // A filtered answer that is not settled may be computed again, under another attempt: its parts add up
+        // only with those of the same attempt.
+        let is_over = asked.filter.is_none() || asked.record.state != OrderState::Open;
         if let Some(stored) = self.store().preparation(&asked.order_id.0)?
+            && is_over
             && self.store().answer(&asked.order_id.0)?.is_some()
         {
             return Ok(stored);
         }
         self.check_answerable(&asked)?;
         let excluded = self.exclusions(&asked)?;
-        self.sign_preparation(&asked.order_id, asked.record.order.tier, excluded)
+        let attempt = match asked.filter {
+            Some(_) => self.store().next_attempt(&asked.order_id.0)?,
+            None => 0,
+        };
+        self.sign_preparation(&asked.order_id, asked.record.order.tier, excluded, attempt)
     }
 
     /// Signs a preparation and keeps it.
@@ -46,6 +57,7 @@ impl Keyholder {
         order: &OrderId,
         tier: Tier,
         excluded: BTreeSet<u64>,
+        attempt: u64,
     ) -> Result<pb::Preparation, KeyholderError> {
         let exact_history = match tier {
             Tier::Exact => self.store().exact_history()?.0.to_vec().into(),
@@ -59,7 +71,7 @@ impl Keyholder {
             signature: Default::default(),
             seen: self.store().peer_sequences()?.into_iter().map(ledger_length).collect(),
             exact_history,
-            attempt: 0,
+            attempt,
         };
         preparation.signature = self.sign(&relay::preparation_digest(&self.network(), &preparation))?;
         self.store().put_preparation(&order.0, &preparation)?;
@@ -76,48 +88,63 @@ impl Keyholder {
         if let Some(commitment) = self.store().answer(&asked.order_id.0)?.and_then(|answer| answer.commitment) {
             return Ok(commitment);
         }
+        if asked.filter.is_some() {
+            return Err(KeyholderError::OrderMismatch("way to ask: filtered questions are evaluated, and the call"));
+        }
         self.check_answerable(&asked)?;
         let (participants, excluded) = self.check_preparations(&asked.order_id, preparations).await?;
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
         let plan = self.plan(&asked, &cohort)?;
-        let order = asked.record.order;
-        cohort.check(&plan, self.parameters(), order.max_price)?;
+        cohort.check(&plan, self.parameters(), asked.record.order.max_price)?;
         self.check_nobody_revoked(&asked, &cohort)?;
         let mut answer = self.compute(&asked, &cohort, &plan, &participants).await?;
         if self.settles_on_cohorts() {
             answer.slots = cohort.members().iter().map(|member| member.slot).collect();
         }
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
+        let agreement = Agreement { preparations, participants: &participants, excluded: &excluded };
+        self.charge(&asked, &cohort, &plan, &agreement, Outcome::Answer(&answer))?;
+        Ok(commitment)
+    }
+
+    /// Charges everybody in the cohort, with what the charge is for, all or nothing.
+    fn charge(
+        &self,
+        asked: &Asked,
+        cohort: &Cohort,
+        plan: &AnswerPlan,
+        agreement: &Agreement<'_>,
+        outcome: Outcome<'_>,
+    ) -> Result<(), KeyholderError> {
+        let order = asked.record.order;
         let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
-        let exact_people = if order.tier == Tier::Exact { exact_people(&cohort) } else { Vec::new() };
+        let exact_people = if order.tier == Tier::Exact { exact_people(cohort) } else { Vec::new() };
         let history = match order.tier {
-            Tier::Exact => agreed_history(preparations)?,
+            Tier::Exact => agreed_history(agreement.preparations)?,
             Tier::Open | Tier::Vetted => None,
         };
         let now = self.now_unix_s();
-        let charge = charge_request(&plan, now);
-        let surcharge = (participants.len() < KeyholderIndex::ALL.len()).then(|| surcharge_of(&charge));
-        self.store().commit_answer(
-            &AnswerRecord {
-                order: asked.order_id.0,
-                charge,
-                surcharge,
-                members: &charges,
-                exact: ExactAnswer { people: &exact_people, history },
-                question: asked.question_key,
-                excluded_slots: &excluded,
-                use_record: UseRecord {
-                    order: asked.order_id.0.0.to_vec().into(),
-                    researcher: order.researcher.0.to_vec().into(),
-                    purpose: order.purpose,
-                    at_unix_s: now,
-                    variant_count: plan.variant_count(),
-                },
-                answer: &answer,
+        let charge = charge_request(plan, now);
+        let is_degraded = agreement.participants.len() < KeyholderIndex::ALL.len();
+        let surcharge = is_degraded.then(|| surcharge_of(&charge));
+        let record = AnswerRecord {
+            order: asked.order_id.0,
+            charge,
+            surcharge,
+            members: &charges,
+            exact: ExactAnswer { people: &exact_people, history },
+            question: asked.question_key,
+            excluded_slots: agreement.excluded,
+            use_record: UseRecord {
+                order: asked.order_id.0.0.to_vec().into(),
+                researcher: order.researcher.0.to_vec().into(),
+                purpose: order.purpose,
+                at_unix_s: now,
+                variant_count: plan.variant_count(),
             },
-            self.parameters(),
-        )?;
-        Ok(commitment)
+            outcome,
+        };
+        Ok(self.store().commit_answer(&record, self.parameters())?)
     }
 
     /// Open, before its deadline, within the privacy caps of its tier.
@@ -133,7 +160,31 @@ impl Keyholder {
 
     fn plan(&self, asked: &Asked, cohort: &Cohort) -> Result<AnswerPlan, KeyholderError> {
         let order = &asked.record.order;
-        Ok(AnswerPlan::try_new(self.network(), asked.panel, &asked.selection, order.tier, order.rho, cohort, None)?)
+        let shape = self.filter_shape(asked, cohort)?;
+        let network = self.network();
+        let (panel, selection) = (asked.panel, &asked.selection);
+        Ok(AnswerPlan::try_new(network, panel, selection, order.tier, order.rho, cohort, shape.as_ref())?)
+    }
+
+    /// What the plan needs to know of the filter, if there is one. All members must have attributes.
+    fn filter_shape(&self, asked: &Asked, cohort: &Cohort) -> Result<Option<FilterShape>, KeyholderError> {
+        let Some(AskedFilter { filter, .. }) = &asked.filter else { return Ok(None) };
+        let keys: Vec<DatasetKey> = cohort.members().iter().map(key_of).collect();
+        let commitments = self.store().attribute_commitments(&keys, &filter.schema())?;
+        let commitments = commitments.into_iter().map(|commitment| commitment.map(|commitment| commitment.0));
+        let commitments: Option<Vec<Digest32>> = commitments.collect();
+        let attributes = attributes_digest(cohort, commitments.ok_or(KeyholderError::UnknownSchema)?);
+        Ok(Some(FilterShape { selections: filter.selection_digests(), attributes }))
+    }
+
+    /// Members of the eligible set whose attributes are not known here.
+    fn without_attributes(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
+        let Some(AskedFilter { filter, .. }) = &asked.filter else { return Ok(BTreeSet::new()) };
+        let members = &asked.eligible.members;
+        let keys: Vec<DatasetKey> = members.iter().map(key_of).collect();
+        let commitments = self.store().attribute_commitments(&keys, &filter.schema())?;
+        let unknown = members.iter().zip(commitments).filter(|(_, commitment)| commitment.is_none());
+        Ok(unknown.map(|(member, _)| member.slot).collect())
     }
 
     /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or of people
@@ -143,6 +194,7 @@ impl Keyholder {
     /// nothing and returns the same bytes.
     fn exclusions(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
         let mut excluded = asked.eligible.revoked_slots(&self.view(), asked.record.block);
+        excluded.extend(self.without_attributes(asked)?);
         if asked.record.order.tier == Tier::Exact {
             self.leave_out_of_exact(asked, &mut excluded)?;
         }
@@ -236,6 +288,17 @@ impl Keyholder {
         }
         Ok(())
     }
+}
+
+/// What the keyholders of an answer agreed on.
+struct Agreement<'a> {
+    preparations: &'a [pb::Preparation],
+    participants: &'a [u32],
+    excluded: &'a BTreeSet<u64>,
+}
+
+fn key_of(member: &Member) -> DatasetKey {
+    DatasetKey { dataset: member.dataset, version: member.version }
 }
 
 fn ledger_length((keyholder, charge_sequence): (u32, u64)) -> pb::LedgerLength {

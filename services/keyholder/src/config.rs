@@ -4,6 +4,7 @@ use crate::kek::KeyEncryptionKey;
 use crate::start::{KeyholderKeys, read_deployment};
 use locus_service::{Findings, FrontConfig, ObserveConfig, Role, ServiceConfig};
 use locus_sharing::KeyholderIndex;
+use locus_store::open_store;
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -29,6 +30,13 @@ pub struct KeyholderConfig {
     pub chain_url: String,
     /// The deployment's description, as written by the deployment.
     pub deployment_file: PathBuf,
+    /// Where the market's ciphertexts are, as the archive has it; read only. Without it this keyholder answers no
+    /// filtered questions.
+    #[serde(default)]
+    pub store_url: Option<String>,
+    /// Options of the store's back end, for example `region`.
+    #[serde(default)]
+    pub store_options: BTreeMap<String, String>,
     /// URLs of the other keyholders, by index.
     pub peers: BTreeMap<String, String>,
     /// Whether to serve reflection; only for development.
@@ -59,6 +67,9 @@ impl ServiceConfig for KeyholderConfig {
         }
         findings.url("chain_url", &self.chain_url, &["http", "https"]);
         findings.check("deployment_file", read_deployment(&self.deployment_file).map(drop));
+        if let Some(url) = &self.store_url {
+            findings.check("store_url", open_store(url, self.store_options.clone()).map(drop));
+        }
         let others: Vec<String> = KeyholderIndex::ALL
             .into_iter()
             .filter(|other| Some(*other) != index)

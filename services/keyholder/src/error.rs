@@ -106,6 +106,42 @@ pub(crate) enum KeyholderError {
     /// The cohort on the chain is not the one of the answer.
     #[error("the cohort to settle on {0}: prove the cohort of this answer")]
     OtherCohort(&'static str),
+    /// No attributes of the schema are known.
+    #[error("nobody has attributes of this schema: list the schemas in use")]
+    UnknownSchema,
+    /// The filter is not one.
+    #[error(transparent)]
+    Filter(#[from] locus_phenotype::FilterError),
+    /// The filter would need messages that are too long.
+    #[error("a round of this filter needs {bytes} bytes, more than {bytes_max}: ask with a simpler filter")]
+    RoundTooLong {
+        /// Bytes that a keyholder would send.
+        bytes: usize,
+        /// Most that it sends.
+        bytes_max: usize,
+    },
+    /// Too few people match.
+    #[error("too few people match selection {0} of the filter: ask about more people")]
+    TooFewMatch(usize),
+    /// A message of another keyholder does not fit.
+    #[error("round {round}: the message of keyholder {from} {what}")]
+    Round {
+        /// Number of the round.
+        round: u32,
+        /// Whose message.
+        from: u8,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The stream ended in the middle.
+    #[error("the evaluation was cut off in round {0}: ask again")]
+    CutOff(u32),
+    /// The keyholder reads no ciphertexts.
+    #[error("this keyholder has no object store configured, so it answers no filtered questions")]
+    NoObjectStore,
+    /// The ciphertexts cannot be read.
+    #[error("ciphertexts: {0}")]
+    Engine(#[from] locus_engine::EngineError),
     /// A step is missing.
     #[error("{0} must come first")]
     StepMissing(&'static str),
@@ -153,8 +189,15 @@ impl ServiceError for KeyholderError {
             Self::NotFinal(_) => ErrorCode::NotFound,
             Self::Disagreement(_)
             | Self::Store(
-                StoreError::ExactHistoryMoved | StoreError::AttemptUsed { .. } | StoreError::AttemptGone(_),
+                StoreError::ExactHistoryMoved
+                | StoreError::AttemptUsed { .. }
+                | StoreError::AttemptGone(_)
+                | StoreError::EvaluationUsed(_),
             ) => ErrorCode::Conflict,
+            Self::CutOff(_) => ErrorCode::Unavailable,
+            Self::Engine(error) if error.is_stale() => ErrorCode::Unavailable,
+            Self::Engine(_) => ErrorCode::Internal,
+            Self::Filter(_) | Self::RoundTooLong { .. } | Self::Round { .. } => ErrorCode::BadRequest,
             Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
             Self::Store(StoreError::Duplicate { .. }) => ErrorCode::AlreadyExists,
             Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_) | StoreError::OldRevision { .. }) => {
@@ -191,6 +234,15 @@ impl ServiceError for KeyholderError {
             Self::PayoutRoot(_) => "PAYOUT_ROOT",
             Self::OtherCohort(_) => "OTHER_COHORT",
             Self::NoNoiseKeys => "NOISE_KEYS_MISSING",
+            Self::UnknownSchema => "UNKNOWN_SCHEMA",
+            Self::Filter(_) => "FILTER_REFUSED",
+            Self::RoundTooLong { .. } => "FILTER_TOO_LARGE",
+            Self::TooFewMatch(_) => "TOO_FEW_MATCH",
+            Self::Round { .. } => "ROUND_REFUSED",
+            Self::CutOff(_) => "CUT_OFF",
+            Self::Store(StoreError::EvaluationUsed(_)) => "ATTEMPT_USED",
+            Self::NoObjectStore => "NO_OBJECT_STORE",
+            Self::Engine(_) => "CIPHERTEXTS",
             Self::StepMissing(_) => "STEP_MISSING",
             Self::NotRevoked(_) => "NOT_REVOKED",
             Self::NotRegistrant => "NOT_REGISTRANT",

@@ -1,6 +1,7 @@
 //! The gRPC face of a keyholder: messages in, messages out, no decisions.
 
 use crate::{
+    answer::Courier,
     enrol::{Batch, PeerValues},
     error::KeyholderError,
     keyholder::Keyholder,
@@ -12,6 +13,8 @@ use locus_wire::pb::keyholder::{
     attest_datasets_request::Part as AttestPart,
     check_attributes_request::Part as AttributePart,
     check_datasets_request::Part as CheckPart,
+    evaluate_answer_request::Part as EvaluatePart,
+    evaluate_answer_response::Part as EvaluatedPart,
     import_payouts_request::Part as ImportPart,
     keyholder_service_server::{KeyholderService, KeyholderServiceServer},
     release_answer_response::Part as ReleasePart,
@@ -32,6 +35,45 @@ pub(crate) fn service(keyholder: Keyholder) -> KeyholderServiceServer<Grpc> {
 }
 
 pub(crate) struct Grpc(Keyholder);
+
+/// Evaluates a filter while pieces of messages pass through the caller's streams.
+async fn evaluate(
+    keyholder: &Keyholder,
+    start: &pb::CommitAnswerRequest,
+    mut stream: Streaming<pb::EvaluateAnswerRequest>,
+    sender: &mpsc::Sender<Result<pb::EvaluateAnswerResponse, Status>>,
+) -> Result<pb::AnswerCommitment, KeyholderError> {
+    let (arriving, incoming) = mpsc::channel(RESPONSES_MAX);
+    let (outgoing, mut leaving) = mpsc::channel(RESPONSES_MAX);
+    let receive = async {
+        while let Ok(Some(message)) = stream.message().await {
+            let Some(EvaluatePart::Piece(piece)) = message.part else { break };
+            if arriving.send(piece).await.is_err() {
+                break;
+            }
+        }
+        // What waits for more learns that there is none.
+        drop(arriving);
+    };
+    let send = async {
+        while let Some(piece) = leaving.recv().await {
+            let message = pb::EvaluateAnswerResponse { part: Some(EvaluatedPart::Piece(piece)) };
+            if sender.send(Ok(message)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let carrying = async { tokio::join!(receive, send) };
+    let evaluating = keyholder.evaluate(start, Courier { outgoing, incoming });
+    tokio::pin!(carrying, evaluating);
+    let commitment = tokio::select! {
+        commitment = &mut evaluating => commitment?,
+        _ = &mut carrying => evaluating.await?,
+    };
+    let order = start.question.as_ref().map_or_else(String::new, |question| hex::encode(&question.order_id));
+    keyholder.record("answer_committed", &[("order", &order)])?;
+    Ok(commitment)
+}
 
 fn status(error: KeyholderError) -> Status {
     to_status(&error)
@@ -141,9 +183,22 @@ impl KeyholderService for Grpc {
 
     async fn evaluate_answer(
         &self,
-        _: Request<Streaming<pb::EvaluateAnswerRequest>>,
+        request: Request<Streaming<pb::EvaluateAnswerRequest>>,
     ) -> Result<Response<Self::EvaluateAnswerStream>, Status> {
-        Err(Status::unimplemented("to come"))
+        let mut stream = request.into_inner();
+        let Some(EvaluatePart::Start(start)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the start must come first")));
+        };
+        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        let keyholder = self.0.clone();
+        spawn_for_request(async move {
+            let result = evaluate(&keyholder, &start, stream, &sender).await;
+            let last = result
+                .map(|commitment| pb::EvaluateAnswerResponse { part: Some(EvaluatedPart::Commitment(commitment)) });
+            // A receiver that is gone begins another attempt.
+            let _ = sender.send(last.map_err(status)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn check_attributes(

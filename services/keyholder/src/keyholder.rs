@@ -15,6 +15,9 @@ pub(crate) fn system_rng() -> impl rand_core::CryptoRng {
     rand_core::UnwrapErr(getrandom::SysRng)
 }
 
+/// Where the storage keeps the key of the noise that is no other keyholder's.
+pub(crate) const OWN_NOISE_KEY: u8 = 0;
+
 /// Handle to a keyholder; clones share everything.
 #[derive(Clone)]
 pub(crate) struct Keyholder(Arc<Inner>);
@@ -30,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) audit: AuditLog,
     pub(crate) ledger: Ledger,
     pub(crate) view: ViewFollower,
+    /// Where ciphertexts are read, for filtered questions.
+    pub(crate) objects: Option<locus_store::Store>,
     pub(crate) clock: Clock,
     /// Checks proofs of encryption; `None` where the operator has no key.
     pub(crate) encryption_verifier: Option<EncryptionVerifier>,
@@ -68,6 +73,10 @@ impl Keyholder {
 
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    pub(crate) fn objects(&self) -> Result<&locus_store::Store, KeyholderError> {
+        self.0.objects.as_ref().ok_or(KeyholderError::NoObjectStore)
     }
 
     pub(crate) fn encryption_verifier(&self) -> Option<&EncryptionVerifier> {
@@ -187,6 +196,13 @@ impl Keyholder {
         let signer = signer.ok_or(KeyholderError::Committee(number))?;
         self.verify(signer, digest, signature, "keyholder").await?;
         Ok(index)
+    }
+
+    /// The key of the noise that this keyholder alone adds to filtered answers.
+    pub(crate) fn own_noise_key(&self) -> Result<NoiseKey, KeyholderError> {
+        let key = self.store().noise_key(OWN_NOISE_KEY)?.ok_or(KeyholderError::NoNoiseKeys)?;
+        let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| crate::store::StoreError::Damaged("noise key"))?;
+        Ok(NoiseKey::from_bytes(*key))
     }
 
     /// The noise key of a share this keyholder holds.

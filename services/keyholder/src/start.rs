@@ -5,8 +5,8 @@ use crate::{
     config::KeyholderConfig,
     grpc,
     kek::{KeyEncryptionKey, KeyFileError, read_key, write_key},
-    keyholder::{Inner, Keyholder, system_rng},
-    store::{Store, StoreError},
+    keyholder::{Inner, Keyholder, OWN_NOISE_KEY, system_rng},
+    store::{Store as KeyholderStore, StoreError},
 };
 use locus_ledger::{AccountError, AccountKey, Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
 use locus_proofs::{NetworkKeys, ProofsError, Statement, encryption::EncryptionVerifier};
@@ -14,7 +14,8 @@ use locus_service::{
     AuditError, AuditLog, Clock, Connector, Front, FrontError, Listen, Metrics, Readiness, Role, Running, SeenError,
     SeenRequests, ServeError, ServerHandle,
 };
-use locus_sharing::{KeyholderIndex, SharingError, seal::SealingPrivateKey};
+use locus_sharing::{KeyholderIndex, NoiseKey, SharingError, seal::SealingPrivateKey};
+use locus_store::{Store, open_store};
 use std::{
     collections::BTreeMap,
     fs,
@@ -66,6 +67,9 @@ pub enum StartError {
     /// The storage cannot be opened.
     #[error("{0}")]
     Store(String),
+    /// The ciphertexts cannot be reached.
+    #[error(transparent)]
+    Objects(#[from] locus_store::StoreError),
     /// The record of signed requests cannot be opened.
     #[error(transparent)]
     Requests(#[from] SeenError),
@@ -179,6 +183,8 @@ pub struct KeyholderDeps {
     pub chain: Chain,
     /// The market.
     pub contracts: Contracts,
+    /// Where the market's ciphertexts are; without it no filtered question is answered.
+    pub objects: Option<Store>,
     /// Where time comes from.
     pub clock: Clock,
 }
@@ -190,7 +196,10 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
     let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), parameters.values().test_network);
     let encryption_key = proof_keys.circuit_key(Statement::Encryption)?;
     let view = ViewFollower::start(ledger.clone(), CHAIN_PERIOD);
-    let store = Store::open_under(&deps.data_dir, deps.kek)?;
+    let store = KeyholderStore::open_under(&deps.data_dir, deps.kek)?;
+    if store.noise_key(OWN_NOISE_KEY)?.is_none() {
+        store.put_noise_key(OWN_NOISE_KEY, NoiseKey::generate(&mut system_rng()).as_bytes())?;
+    }
     let audit = AuditLog::open(&deps.data_dir.join(AUDIT_FILE), deps.clock.clone())?;
     let requests = SeenRequests::open(&deps.data_dir.join(REQUESTS_FILE))?;
     tracing::info!(keyholder = deps.index.get(), datasets = store.dataset_count()?, "keyholder storage opened");
@@ -206,6 +215,7 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
         settles_on_cohorts: ledger.settles_on_cohorts().await?,
         ledger,
         view,
+        objects: deps.objects,
         clock: deps.clock,
         encryption_verifier: encryption_key.map(|key| EncryptionVerifier::new(key.verifying_key)),
     });
@@ -299,6 +309,7 @@ pub async fn start(config: KeyholderConfig, metrics: Metrics) -> Result<Keyholde
     let front = config.front.open(role, config.listen, metrics)?.with_reflection(config.reflection);
     let contracts = read_deployment(&config.deployment_file)?;
     let kek = config.kek_file.as_deref().map(KeyEncryptionKey::read).transpose()?;
+    let objects = config.store_url.as_deref().map(|url| open_store(url, config.store_options.clone()));
     let deps = KeyholderDeps {
         index,
         keys: KeyholderKeys::load(&config.data_dir, kek.as_ref())?,
@@ -307,6 +318,7 @@ pub async fn start(config: KeyholderConfig, metrics: Metrics) -> Result<Keyholde
         proof_keys_dir: config.proof_keys_dir.clone(),
         chain: Chain::http(&config.chain_url, None)?,
         contracts,
+        objects: objects.transpose()?,
         clock: Clock::system(),
     };
     let mut peers = BTreeMap::new();

@@ -15,7 +15,7 @@ mod vault;
 
 pub(crate) use answers::{Payee, StoredAnswer};
 pub(crate) use attributes::{AttributeAttempt, AttributeStage, PendingEntry};
-pub(crate) use charges::{AnswerRecord, MemberCharge, UseRecord};
+pub(crate) use charges::{AnswerRecord, MemberCharge, Outcome, UseRecord};
 pub(crate) use datasets::{DatasetKey, PendingDataset};
 pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
@@ -84,6 +84,9 @@ pub(crate) enum StoreError {
     /// Another exact answer came in between.
     #[error("another exact answer was given since the preparation: prepare again")]
     ExactHistoryMoved,
+    /// The attempt at a filter was made before.
+    #[error("attempt {0} at this filter was made already: prepare again")]
+    EvaluationUsed(u64),
     /// A privacy rule refuses.
     #[error(transparent)]
     Privacy(#[from] locus_privacy::PrivacyError),

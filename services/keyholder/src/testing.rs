@@ -175,6 +175,7 @@ impl Committee {
             store: Store::open(dir).expect("the storage opens"),
             requests: locus_service::SeenRequests::open(&dir.join("requests.redb")).expect("the record opens"),
             audit: locus_service::AuditLog::open(&dir.join("audit.log"), Clock::system()).expect("the log opens"),
+            objects: None,
             view: ViewFollower::start(ledger.clone(), Duration::from_secs(3_600)),
             ledger,
             clock: Clock::system(),

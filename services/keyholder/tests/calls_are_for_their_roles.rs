@@ -70,6 +70,7 @@ async fn scene(with_tls: bool, rates: RateConfig) -> Scene {
         proof_keys_dir: None,
         chain: Chain::embedded(chain, None),
         contracts,
+        objects: None,
         clock: Clock::system(),
     };
     let authority = Authority::create(&dir.path().join("tls"), DOMAIN, now()).expect("an authority");

@@ -2,18 +2,23 @@
 
 mod attributes;
 mod operator;
+mod research;
 
 pub(crate) use attributes::{AttributeFormatArg, AttributesAddArgs, AttributesCommand};
 pub(crate) use operator::{
     DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand, TlsCommand, TlsInitArgs, TlsIssueArgs,
 };
+pub(crate) use research::{
+    AssociationArgs, CohortArgs, CountsArgs, FetchArgs, FilterArgs, QueryCommand, QuestionArgs, QuoteArgs, SchemaArgs,
+    StudyArgs, TestArg,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use locus_client::disclosure::Claim;
 use locus_commitment::Address;
-use locus_genomics::{Assembly, Condition, Declarations, DuoTerm, PanelDigest, PurposeCode};
+use locus_genomics::{Assembly, Condition, DuoTerm, PanelDigest};
 use locus_ledger::{Amount, parse_address};
-use locus_privacy::{Rho, Tier};
+use locus_privacy::Tier;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Sell answers about genomes, never the genomes: enrol, buy, verify, withdraw.
@@ -338,74 +343,6 @@ pub(crate) struct OffersArgs {
     pub(crate) panel: Option<String>,
 }
 
-/// A question.
-#[derive(Debug, Args)]
-pub(crate) struct QuestionArgs {
-    /// Panel file, or digest or name of a published panel
-    #[arg(long)]
-    pub(crate) panel: String,
-    /// `all`, ids such as 1:69428:T:G separated by commas, or a file of ids
-    #[arg(long, value_name = "IDS|FILE|all", default_value = "all")]
-    pub(crate) variants: String,
-    /// What the answer is for: a name such as biomedical, or a DUO term such as GRU or HMB
-    #[arg(long, value_name = "DUO")]
-    pub(crate) purpose: PurposeCode,
-    /// What you sign beside the purpose, such as ethics-approval
-    #[arg(long, value_name = "NAMES", default_value = "")]
-    pub(crate) declare: Declarations,
-    /// Disease studied, such as MONDO:0005148
-    #[arg(long, value_name = "TERM")]
-    pub(crate) condition: Option<Condition>,
-    /// Privacy tier
-    #[arg(long)]
-    pub(crate) tier: TierArg,
-    /// Privacy loss to buy, in zCDP: more is more exact; not for the exact tier
-    #[arg(long, value_name = "RHO", required_if_eq_any([("tier", "open"), ("tier", "vetted")]))]
-    pub(crate) rho: Option<Rho>,
-}
-
-/// `locus quote`.
-#[derive(Debug, Args)]
-pub(crate) struct QuoteArgs {
-    #[command(flatten)]
-    pub(crate) question: QuestionArgs,
-}
-
-/// `locus query`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum QueryCommand {
-    /// Buy genotype and allele counts
-    Counts(CountsArgs),
-    /// Fetch the answer to an order again, or for the first time after an interruption; costs nothing
-    Fetch(FetchArgs),
-}
-
-/// `locus query counts`.
-#[derive(Debug, Args)]
-pub(crate) struct CountsArgs {
-    #[command(flatten)]
-    pub(crate) question: QuestionArgs,
-    /// Most tokens to pay; the rest comes back
-    #[arg(long, value_name = "TOKENS")]
-    pub(crate) max_price: Amount,
-    /// Where to write the table; the answer with its proofs goes beside it as .answer
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-}
-
-/// `locus query fetch`.
-#[derive(Debug, Args)]
-pub(crate) struct FetchArgs {
-    /// The order, 64 digits
-    pub(crate) order: String,
-    /// Panel file, or digest or name of a published panel
-    #[arg(long)]
-    pub(crate) panel: String,
-    /// Where to write the table; the answer with its proofs goes beside it as .answer
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-}
-
 /// `locus statement`.
 #[derive(Debug, Args)]
 pub(crate) struct StatementArgs {
@@ -660,15 +597,6 @@ mod tests {
             seen += 1;
         }
         assert!(seen >= 10, "only {seen} lines of the README begin with locus");
-    }
-
-    #[test]
-    fn noisy_tiers_need_rho_and_the_exact_tier_does_not() {
-        use clap::error::ErrorKind::MissingRequiredArgument;
-        let question = "locus quote --panel p --purpose HMB --tier";
-        assert_eq!(parses(&format!("{question} open")).err(), Some(MissingRequiredArgument));
-        parses(&format!("{question} open --rho 0.01")).expect("complete");
-        parses(&format!("{question} exact")).expect("complete");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod attributes;
 mod deploy;
 mod disclosure;
 mod enroll;
+mod filter;
 mod keys;
 mod money;
 mod offers;
@@ -14,6 +15,7 @@ mod panel;
 mod proofs;
 mod question;
 mod roots;
+mod study;
 mod tls;
 mod up;
 

@@ -7,7 +7,7 @@ use crate::{
 use locus_client::{
     ClientError, FileError, KeystoreError,
     enrol::{AttributeError, EnrolError},
-    research::AnswerError,
+    research::{AnswerError, AssociationError},
 };
 use locus_genomics::{DataUseError, PanelDecodeError, PanelTextError, SelectionError};
 use locus_intake::IntakeError;
@@ -82,6 +82,9 @@ pub enum CommandError {
     /// Several panels of one name.
     #[error("several published panels are called {0}: give the digest, see `locus panel list`")]
     AmbiguousPanel(String),
+    /// Nobody has attributes.
+    #[error("no dataset of this market has attributes yet: ask about whole cohorts with `locus query counts`")]
+    NoSchema,
     /// The quote is above the limit.
     #[error(
         "the answer costs {price} tokens, more than --max-price {max_price}: nothing was paid; raise it or ask about fewer people"
@@ -143,7 +146,7 @@ macro_rules! through_client {
     };
 }
 
-through_client!(KeystoreError, FileError, EnrolError, AttributeError, AnswerError);
+through_client!(KeystoreError, FileError, EnrolError, AttributeError, AnswerError, AssociationError);
 
 impl From<PanelTextError> for CommandError {
     fn from(error: PanelTextError) -> Self {

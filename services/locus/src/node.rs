@@ -242,7 +242,8 @@ impl Node {
         let folders = KeyholderIndex::ALL.map(|index| deployment::keyholder_folder(&data_dir, index));
         let listen = config.listen.map(|listen| listen.keyholders);
         let keyholders =
-            start_keyholders(&chain, contracts, keys, &folders, listen, config.reflection, &config.clock).await?;
+            start_keyholders(&chain, contracts, keys, &folders, listen, config.reflection, &store, &config.clock)
+                .await?;
         let keyholder_connectors = keyholders.each_ref().map(KeyholderHandle::connector);
 
         let exchange_deps = ExchangeDeps {
@@ -406,6 +407,7 @@ async fn start_keyholders(
     folders: &[PathBuf; 3],
     listen: Option<[SocketAddr; 3]>,
     reflection: bool,
+    store: &Store,
     clock: &Clock,
 ) -> Result<[KeyholderHandle; 3], NodeError> {
     let [first_keys, second_keys, third_keys] = keys;
@@ -420,6 +422,7 @@ async fn start_keyholders(
             proof_keys_dir: None,
             chain: Chain::embedded(chain.clone(), None),
             contracts,
+            objects: Some(store.clone()),
             clock: clock.clone(),
         };
         let listen = listen.map_or(Listen::InProcess, |addresses| Listen::Tcp(addresses[index.position()]));

@@ -14,7 +14,7 @@ use locus_wire::{convert::field, pb::query as pb};
 use std::path::Path;
 use tonic::{Code, Status};
 
-/// Most panel blocks of one answer.
+/// Most panel blocks of one answer, for each selection of its filter.
 const BLOCKS_MAX: usize = 1 << 11;
 
 /// Fetches the answer to a placed order and keeps it in `answer_file`. Asking again costs nothing:
@@ -86,11 +86,13 @@ async fn stream_answer(
 ) -> Result<pb::AnswerRecord, Status> {
     use pb::answer_query_response::Event;
     let mut record = placed.record.clone();
+    let selections = record.filter.as_ref().map_or(1, |filter| filter.selections.len());
+    let blocks_max = BLOCKS_MAX.saturating_mul(selections);
     let mut stream = services.query.clone().answer_query(request).await?.into_inner();
     while let Some(message) = stream.message().await? {
         match message.event {
             Some(Event::Progress(event)) => progress.report(Stage::of_answer(&event.stage), event.done, event.total),
-            Some(Event::Block(block)) if record.blocks.len() < BLOCKS_MAX => record.blocks.push(block),
+            Some(Event::Block(block)) if record.blocks.len() < blocks_max => record.blocks.push(block),
             Some(Event::Block(_)) => return Err(Status::data_loss("the answer has more panel blocks than any panel")),
             Some(Event::Summary(summary)) => {
                 record.summary = Some(summary);

@@ -1,9 +1,16 @@
 //! Checking an answer against what was ordered, and opening it.
 
+mod filtered;
+
 use crate::{
     error::ClientError,
     network::Network,
-    research::{opening::verify_cohort_sums, table::VariantCounts},
+    research::{
+        filter::{self, AskedFilter},
+        opened::OpenedAnswer,
+        opening::verify_cohort_sums,
+        table::VariantCounts,
+    },
     service::name,
 };
 use locus_cohort::{
@@ -11,10 +18,10 @@ use locus_cohort::{
     sealed_share_associated_data, settlement_signing_hash, share_digest, vouched_share,
 };
 use locus_commitment::NetworkId;
-use locus_genomics::{Panel, Plane, VariantIndex, VariantSelection};
+use locus_genomics::{Panel, Plane, Slot, VariantIndex, VariantSelection};
 use locus_ledger::{Amount, CohortEvidence, Order, OrderId, Settlement};
-use locus_privacy::{CohortDigest, Rho, RhoCost, SigmaSquared, Tier};
-use locus_rlwe::{CounterRange, PartialDecryption, combine, released_count};
+use locus_privacy::CohortDigest;
+use locus_rlwe::{CombinedPlane, CounterRange, PartialDecryption, SignedCounts, combine, released_count};
 use locus_sharing::{
     KeyholderIndex, ShareIndex, release_plan,
     seal::{SealBinding, SealedBox, SealingPrivateKey, open},
@@ -99,6 +106,14 @@ pub enum AnswerError {
         "the sums of the cohort's ciphertexts {0}: fetch them again, and if they stay so, report it to the market's operators"
     )]
     CohortSums(&'static str),
+    /// The keyholders contradict each other about how many people a selection has.
+    #[error(
+        "the keyholders state different numbers of people for selection {selection} of the filter: one of them has altered the answer, report it to the market's operators"
+    )]
+    Matched {
+        /// Place of the selection in the filter.
+        selection: u32,
+    },
     /// The blocks are not those of the question.
     #[error(
         "panel block {block} of the answer does not have the parts that the question asks for: fetch the answer again"
@@ -117,6 +132,7 @@ pub struct VerifiedAnswer {
     order: Order,
     settlement: Settlement,
     selection: VariantSelection,
+    filter: Option<AskedFilter>,
     plan: AnswerPlan,
     signed_by: Vec<KeyholderIndex>,
     degraded: bool,
@@ -150,6 +166,11 @@ impl VerifiedAnswer {
         &self.selection
     }
 
+    /// Who of the cohort was counted; `None` for everybody.
+    pub fn filter(&self) -> Option<&AskedFilter> {
+        self.filter.as_ref()
+    }
+
     /// Noise, offset and privacy loss of the answer.
     pub fn plan(&self) -> &AnswerPlan {
         &self.plan
@@ -165,7 +186,8 @@ impl VerifiedAnswer {
         self.evidence.as_ref()
     }
 
-    /// Whether the answer comes with the sums that open the commitment of that cohort.
+    /// Whether the answer comes with the sums that open the commitment of that cohort. Nobody sees the sums
+    /// that a filtered answer is made of, so it never does.
     pub fn is_cohort_opened(&self) -> bool {
         self.cohort_opened
     }
@@ -173,56 +195,6 @@ impl VerifiedAnswer {
     /// Whether a keyholder was missing, so that two shares lack the comparison between holders.
     pub fn is_degraded(&self) -> bool {
         self.degraded
-    }
-}
-
-/// An opened answer.
-#[derive(Debug, Clone)]
-pub struct OpenedAnswer {
-    tier: Tier,
-    rho: Rho,
-    cost: RhoCost,
-    cohort_size: u32,
-    dp_total: Option<SigmaSquared>,
-    rows: Vec<VariantCounts>,
-}
-
-impl OpenedAnswer {
-    /// Counts of every variant asked for, in panel order.
-    pub fn rows(&self) -> &[VariantCounts] {
-        &self.rows
-    }
-
-    /// People counted.
-    pub fn cohort_size(&self) -> u32 {
-        self.cohort_size
-    }
-
-    /// The privacy tier.
-    pub fn tier(&self) -> Tier {
-        self.tier
-    }
-
-    /// Privacy loss bought; zero in the exact tier.
-    pub fn rho(&self) -> Rho {
-        self.rho
-    }
-
-    /// What the answer cost every person in the cohort.
-    pub fn cost(&self) -> RhoCost {
-        self.cost
-    }
-
-    /// Variance of the noise in every counter; `None` for exact counts.
-    pub fn dp_total(&self) -> Option<SigmaSquared> {
-        self.dp_total
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(tier: Tier, rho: Rho, cohort_size: u32, rows: Vec<VariantCounts>) -> Self {
-        let variants = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        let dp_total = SigmaSquared::total(variants, rho).ok();
-        Self { tier, rho, cost: RhoCost { dp: rho, flooding: Rho::ZERO }, cohort_size, dp_total, rows }
     }
 }
 
@@ -247,27 +219,33 @@ pub fn verify_answer(
         return Err(AnswerError::TooFewSignatures { valid: signed_by.len() }.into());
     }
     let shape = PanelShape { digest: panel.digest(), complete_calls: panel.complete_calls() };
-    let (order, selection) = (ordered.order, ordered.selection);
+    let Ordered { order_id, order, selection, filter } = ordered;
+    let asked_of = filter
+        .as_ref()
+        .map(|asked| Ok(asked.shape(field::digest("summary.attributes_digest", &summary.attributes_digest)?)));
+    let asked_of = asked_of.transpose().map_err(malformed)?;
     let cohort = NamedCohort { digest: CohortDigest(settlement.cohort_digest), size: settlement.cohort_size };
-    let plan = AnswerPlan::of_named(network.id(), shape, &selection, order.tier, order.rho, cohort, None)
+    let plan = AnswerPlan::of_named(network.id(), shape, &selection, order.tier, order.rho, cohort, asked_of.as_ref())
         .map_err(AnswerError::Plan)?;
     if plan.digest().0 != settlement.answer_digest {
         return Err(AnswerError::OtherQuestion.into());
     }
     let cohort_opened = match &evidence {
-        Some(evidence) if !record.cohort_sums.is_empty() => {
+        Some(evidence) if filter.is_none() && !record.cohort_sums.is_empty() => {
             verify_cohort_sums(record, &plan, panel, evidence)?;
             true
         }
         _ => false,
     };
-    let degraded = summary.degraded || signed_by.len() < KEYHOLDERS || !is_released_by_all(record);
+    let degraded =
+        summary.degraded || signed_by.len() < KEYHOLDERS || (filter.is_none() && !is_released_by_all(record));
     Ok(VerifiedAnswer {
         network: network.id(),
-        order_id: ordered.order_id,
+        order_id,
         order,
         settlement,
         selection,
+        filter,
         plan,
         signed_by,
         degraded,
@@ -277,7 +255,8 @@ pub fn verify_answer(
 }
 
 /// Verifies an answer, opens its shares with the researcher's key and decodes the counts. The check
-/// slots prove that the ciphertext sum and the key shares are of the same cohort.
+/// slots prove that the ciphertext sum and the key shares are of the same cohort, and that the parts of a
+/// filtered answer are of the same evaluation.
 ///
 /// # Errors
 /// As [`verify_answer`]; [`ClientError::Sharing`] when a share does not open, [`ClientError::Rlwe`]
@@ -299,9 +278,13 @@ pub fn open_answer(
         return Err(AnswerError::Parts { block }.into());
     }
     let range = CounterRange::try_new(verified.settlement.cohort_size, u64::from(plan.offset()))?;
-    let mut rows = Vec::with_capacity(usize::try_from(plan.variant_count()).unwrap_or(0));
-    for (block, answer) in plan.blocks().iter().zip(&record.blocks) {
-        open_block(&verified, block, answer, key, range, &mut rows)?;
+    let (mut rows, mut selections) = (Vec::new(), Vec::new());
+    if plan.is_filtered() {
+        selections = filtered::open_selections(&verified, record, key, range)?;
+    } else {
+        for (block, answer) in plan.blocks().iter().zip(&record.blocks) {
+            rows.extend(open_block(&verified, block, answer, key, range)?);
+        }
     }
     let opened = OpenedAnswer {
         tier: plan.tier(),
@@ -310,6 +293,7 @@ pub fn open_answer(
         cohort_size: verified.settlement.cohort_size,
         dp_total: plan.dp_total(),
         rows,
+        selections,
     };
     Ok((verified, opened))
 }
@@ -323,9 +307,10 @@ pub(crate) struct Ordered {
     pub(crate) order_id: OrderId,
     pub(crate) order: Order,
     pub(crate) selection: VariantSelection,
+    pub(crate) filter: Option<AskedFilter>,
 }
 
-/// Checks that a record's order is one of this market about this panel and selection.
+/// Checks that a record's order is one of this market about this panel, selection and filter.
 pub(crate) fn verify_order(
     record: &pb::AnswerRecord,
     panel: &Panel,
@@ -347,7 +332,12 @@ pub(crate) fn verify_order(
     if locus_ledger::order_id(&order) != order_id {
         return Err(AnswerError::OtherOrder("order id").into());
     }
-    Ok(Ordered { order_id, order, selection })
+    let filter = AskedFilter::of_record(record).map_err(malformed)?;
+    if filter::predicate_digest(filter.as_ref()) != order.predicate_digest {
+        return Err(AnswerError::OtherOrder("filter").into());
+    }
+    filter::check_class(order.query_class, filter.as_ref())?;
+    Ok(Ordered { order_id, order, selection, filter })
 }
 
 fn parse_order(record: &pb::AnswerRecord) -> Result<(NetworkId, OrderId, Order), FieldError> {
@@ -423,8 +413,7 @@ fn open_block(
     answer: &pb::BlockAnswer,
     key: &SealingPrivateKey,
     range: CounterRange,
-    rows: &mut Vec<VariantCounts>,
-) -> Result<(), ClientError> {
+) -> Result<Vec<VariantCounts>, ClientError> {
     let planes = verified.plan.planes();
     let wrong_parts = || ClientError::from(AnswerError::Parts { block: block.block.0 });
     let plane_codes = answer.planes.iter().map(|plane| plane.plane);
@@ -450,31 +439,44 @@ fn open_block(
         parse_share(verified, block, two, second)?,
         parse_share(verified, block, three, third)?,
     ];
-    let mut calls = Vec::new();
-    let mut missing = None;
+    let mut sums = Vec::with_capacity(planes.len());
     for (place, (plane, message)) in planes.iter().zip(&answer.planes).enumerate() {
         let (words, rest) = message.body_sum.as_chunks::<8>();
         if !rest.is_empty() {
             return Err(wrong_parts());
         }
         let sum: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let combined = combine(*plane, &block.slots, &sum, opened.each_ref().map(|partials| &partials[place]))?;
+        let partials = opened.each_ref().map(|partials| &partials[place]);
+        sums.push((*plane, combine(*plane, &block.slots, &sum, partials)?));
+    }
+    variant_rows(block, sums, i64::from(range.cohort_size()), range)
+}
+
+/// Decodes the planes of a block into counts of `individuals` people.
+fn variant_rows(
+    block: &BlockPlan,
+    planes: Vec<(Plane, CombinedPlane)>,
+    individuals: i64,
+    range: CounterRange,
+) -> Result<Vec<VariantCounts>, ClientError> {
+    let mut calls = Vec::new();
+    let mut missing: Option<Vec<i64>> = None;
+    for (plane, combined) in planes {
         match plane {
             Plane::Calls => calls = combined.decode_calls(range)?,
             Plane::Missing => missing = Some(combined.decode_missing(range)?),
         }
     }
-    for (place, (slot, counts)) in block.slots.slots().zip(calls).enumerate() {
-        let index = VariantIndex::at(block.block, slot).ok_or_else(wrong_parts)?;
-        rows.push(VariantCounts {
-            index,
-            individuals: range.cohort_size(),
+    let row = |(place, (slot, counts)): (usize, (Slot, SignedCounts))| {
+        Ok(VariantCounts {
+            index: VariantIndex::at(block.block, slot).ok_or(AnswerError::Parts { block: block.block.0 })?,
+            individuals,
             het: counts.het,
             hom_alt: counts.hom_alt,
-            missing: missing.as_ref().and_then(|counts: &Vec<i64>| counts.get(place).copied()).unwrap_or(0),
-        });
-    }
-    Ok(())
+            missing: missing.as_ref().and_then(|counts| counts.get(place).copied()).unwrap_or(0),
+        })
+    };
+    block.slots.slots().zip(calls).enumerate().map(row).collect()
 }
 
 /// Compares every share with what its other holder has computed for it.
@@ -506,10 +508,22 @@ fn open_share(
     message: &pb::SealedShare,
     key: &SealingPrivateKey,
 ) -> Result<Zeroizing<Vec<u8>>, ClientError> {
-    let associated_data = sealed_share_associated_data(&verified.order_id, &block.tau, share.get());
+    let expected = 8 * released_count(&block.slots) * verified.plan.planes().len() + SHARE_DIGEST_BYTES;
+    open_sealed(verified, block, share.get(), message, key, expected)
+}
+
+/// The payload that is sealed under (order, tau, `number`), of `expected` bytes.
+fn open_sealed(
+    verified: &VerifiedAnswer,
+    block: &BlockPlan,
+    number: u8,
+    message: &pb::SealedShare,
+    key: &SealingPrivateKey,
+    expected: usize,
+) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+    let associated_data = sealed_share_associated_data(&verified.order_id, &block.tau, number);
     let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
     let payload = open(key, binding, &SealedBox::parse(message.sealed.to_vec())?)?;
-    let expected = 8 * released_count(&block.slots) * verified.plan.planes().len() + SHARE_DIGEST_BYTES;
     if payload.len() == expected { Ok(payload) } else { Err(AnswerError::Parts { block: block.block.0 }.into()) }
 }
 

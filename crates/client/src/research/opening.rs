@@ -25,7 +25,8 @@ use std::path::Path;
 const SLOTS: usize = 4096;
 
 /// Fetches what the ciphertexts of the cohort of an answer add up to, on the whole panel (48 KiB for each panel
-/// block and plane), and keeps it with the answer. Does nothing where orders do not settle on proven cohorts.
+/// block and plane), and keeps it with the answer. Does nothing where orders do not settle on proven cohorts,
+/// and for filtered answers, whose sums are none of these.
 ///
 /// # Errors
 /// [`ClientError::Call`], [`ClientError::File`].
@@ -36,7 +37,8 @@ pub async fn fetch_cohort_sums(
     answer_file: &Path,
     progress: &dyn Progress,
 ) -> Result<(), ClientError> {
-    if record.summary.as_ref().is_some_and(|summary| summary.cohort.is_some()) {
+    let is_proven = record.summary.as_ref().is_some_and(|summary| summary.cohort.is_some());
+    if is_proven && record.filter.is_none() {
         record.cohort_sums = stream_sums(services, panel, record.order_id.clone(), progress).await?;
         save_record(record, answer_file)?;
     }

@@ -6,7 +6,11 @@ use crate::{
     error::ClientError,
     keystore::Keystore,
     network::Network,
-    research::{AnswerError, Question, file, open},
+    research::{
+        AnswerError, Question, file,
+        filter::{self, AskedFilter},
+        open,
+    },
     service::{CallError, Services, name, retrying},
 };
 use locus_commitment::Digest32;
@@ -46,7 +50,7 @@ fn order_file(folder: &Path, order_id: OrderId) -> PathBuf {
 /// fetched after a crash), and puts both on the chain.
 ///
 /// # Errors
-/// [`ClientError::TooPoor`] when the account holds less than the maximum price, and
+/// [`ClientError::QueryClass`], [`ClientError::TooPoor`] when the account holds less than the maximum price, and
 /// [`ClientError::Call`] with the contract's reason.
 pub async fn place_order(
     services: &Services,
@@ -57,11 +61,11 @@ pub async fn place_order(
     folder: &Path,
     now_unix_s: u64,
 ) -> Result<PlacedOrder, ClientError> {
+    let order = order_of(network, keystore, question, terms, now_unix_s)?;
     let state = account_state(services, keystore.address()).await?;
     if state.balance < terms.max_price {
         return Err(ClientError::TooPoor { held: state.balance, needed: terms.max_price });
     }
-    let order = order_of(network, keystore, question, terms, now_unix_s)?;
     let contracts = network.contracts();
     let id = order_id(&order);
     let record = pb::AnswerRecord {
@@ -72,8 +76,8 @@ pub async fn place_order(
         blocks: Vec::new(),
         summary: None,
         cohort_sums: Vec::new(),
-        filter: None,
-        schema_json: String::new(),
+        filter: question.filter.as_ref().map(AskedFilter::to_pb),
+        schema_json: question.filter.as_ref().map(|asked| asked.schema().to_json()).unwrap_or_default(),
     };
     file::save_record(&record, &order_file(folder, id))?;
     let permit = PermitTerms {
@@ -102,6 +106,7 @@ fn order_of(
     terms: &OrderTerms,
     now_unix_s: u64,
 ) -> Result<Order, ClientError> {
+    filter::check_class(question.query_class, question.filter.as_ref())?;
     let longest_s = network.parameters().values().order_lifetime_max_s;
     // A block may be a little older than this clock, and the contract compares with the block.
     let lifetime_s = terms.lifetime_s.unwrap_or(longest_s).min(longest_s.saturating_sub(CLOCK_SKEW_S));
@@ -109,7 +114,7 @@ fn order_of(
         researcher: keystore.address(),
         panel: question.selection.panel(),
         selection_digest: Digest32(question.selection.digest()),
-        predicate_digest: Digest32([0; 32]),
+        predicate_digest: filter::predicate_digest(question.filter.as_ref()),
         query_class: question.query_class,
         purpose: question.purpose.to_bits(),
         condition_digest: question.condition_digest(),

@@ -3,7 +3,10 @@
 use crate::{
     error::ClientError,
     network::Network,
-    research::Question,
+    research::{
+        Question,
+        filter::{self, AskedFilter, FilterCost},
+    },
     service::{Services, name, retrying},
 };
 use locus_commitment::Address;
@@ -11,7 +14,7 @@ use locus_genomics::Panel;
 use locus_ledger::Amount;
 use locus_privacy::{
     PrivacyError,
-    report::{self, QuotePrecision, QuoteRequest},
+    report::{self, QuotePrecision, QuoteRequest, Usefulness},
 };
 use locus_wire::{
     convert::{FieldError, field, query_class_to_pb, selection_to_pb, tier_to_pb},
@@ -28,8 +31,11 @@ pub struct Quote {
     pub price: Amount,
     /// Variants asked for.
     pub variant_count: u32,
-    /// Noise, errors and privacy loss.
+    /// Noise, errors and privacy loss. Errors on frequencies of a filtered question are those of a
+    /// selection that everybody matches; they grow as the people become fewer.
     pub figures: report::Quote,
+    /// What the evaluation of the filter takes, if there is one.
+    pub filter: Option<FilterCost>,
     /// Sentences of the aggregator for the researcher.
     pub warnings: Vec<String>,
     /// Datasets left out, by reason.
@@ -67,6 +73,7 @@ pub async fn quote(
     researcher: Address,
     question: &Question,
 ) -> Result<Quote, ClientError> {
+    filter::check_class(question.query_class, question.filter.as_ref())?;
     let request = pb::QuoteQueryRequest {
         researcher: researcher.0.to_vec().into(),
         panel_digest: panel.digest().0.to_vec().into(),
@@ -76,7 +83,7 @@ pub async fn quote(
         condition_digest: question.condition_digest().0.to_vec().into(),
         tier: tier_to_pb(question.tier).into(),
         rho_nano: question.rho.as_nano(),
-        filter: None,
+        filter: question.filter.as_ref().map(AskedFilter::to_pb),
     };
     let call = || {
         let (mut query, request) = (services.query.clone(), request.clone());
@@ -92,6 +99,7 @@ pub async fn quote(
         price,
         variant_count: question.selection.count(),
         figures,
+        filter: question.filter.as_ref().map(|asked| asked.cost(cohort_size)),
         warnings: message.warnings,
         excluded: excluded.collect(),
     })
@@ -109,13 +117,65 @@ fn figures(
     cohort_size: u32,
 ) -> Result<report::Quote, PrivacyError> {
     let blocks = u32::try_from(question.selection.blocks().len()).unwrap_or(u32::MAX);
+    let variants = question.selection.count();
+    let selections = question.filter.as_ref().map_or(1, |asked| asked.cost(cohort_size).selections);
     let request = QuoteRequest {
         tier: question.tier,
         cohort_size,
-        variants: question.selection.count(),
-        blocks,
+        variants: question.filter.as_ref().map_or(variants, |asked| asked.released_count(variants)),
+        blocks: blocks.saturating_mul(selections),
         has_missing_plane: !panel.complete_calls(),
         rho: question.rho,
     };
-    report::Quote::compute(&request, network.parameters())
+    let mut figures = report::Quote::compute(&request, network.parameters())?;
+    if question.filter.is_some() {
+        variants_of_released(&mut figures, selections);
+    }
+    Ok(figures)
+}
+
+/// Says in variants asked for what the figures say in variants released: for every selection of the filter
+/// each of those asked for, and a matched number.
+fn variants_of_released(figures: &mut report::Quote, selections: u32) {
+    if let QuotePrecision::Noisy(noisy) = &mut figures.precision
+        && let Usefulness::Useless { variants_max, .. } = &mut noisy.usefulness
+    {
+        *variants_max = (*variants_max / selections.max(1)).saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use locus_genomics::{Declarations, Purpose, PurposeCode, VariantSelection};
+    use locus_phenotype::{Predicate, Selection};
+    use locus_privacy::{Rho, SigmaSquared, Tier};
+    use std::sync::Arc;
+
+    #[test]
+    fn figures_of_a_filtered_question_count_everything_released() {
+        let panel = testing::panel(20, false);
+        let schema = Arc::new(testing::attribute_schema());
+        let people = |text| Selection::People(Predicate::parse(text, &schema).expect("a predicate"));
+        let filter = AskedFilter::try_new(vec![people("smoker"), people("not smoker")], schema.clone());
+        let filter = Some(filter.expect("a filter"));
+        let (tier, rho) = (Tier::Open, Rho::from_nano(10_000_000));
+        let question = Question {
+            selection: VariantSelection::all(&panel),
+            query_class: locus_ledger::QueryClass::Association,
+            purpose: Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE },
+            condition: None,
+            tier,
+            rho,
+            filter,
+        };
+        let figures = figures(&testing::network(), &panel, &question, 500).expect("figures");
+        let QuotePrecision::Noisy(noisy) = figures.precision else { panic!("there is noise") };
+        // Two selections of 20 variants and a matched number each.
+        assert_eq!(noisy.total, SigmaSquared::total(42, rho).expect("in range"));
+        // 0.01 * 500^2 / 125 = 20 could be released: nine variants and a matched number for each of two.
+        let Usefulness::Useless { variants_max, .. } = noisy.usefulness else { panic!("it is useless") };
+        assert_eq!(variants_max, 9);
+    }
 }

@@ -1,6 +1,6 @@
 //! Counts as people and programs read them.
 
-use super::OpenedAnswer;
+use super::{OpenedAnswer, SelectionCounts};
 use locus_genomics::{Panel, VariantIndex};
 use locus_privacy::{SigmaSquared, report};
 use serde::Serialize;
@@ -10,6 +10,8 @@ use std::io::{self, Write};
 const COLUMNS: &str = "id\tchrom\tpos\tref\talt\thom_ref\thet\thom_alt\tmissing\tac\tan\taf";
 /// Columns of tables with dp noise.
 const NOISE_COLUMNS: &str = "\tse\trho";
+/// Column of tables of several selections.
+const SELECTION_COLUMN: &str = "\tselection";
 /// What stands for a frequency when nothing was called.
 const NOT_AVAILABLE: &str = "NA";
 
@@ -19,8 +21,8 @@ const NOT_AVAILABLE: &str = "NA";
 pub struct VariantCounts {
     /// The variant.
     pub index: VariantIndex,
-    /// People in the cohort.
-    pub individuals: u32,
+    /// People counted: the cohort, or those whom a filter selects, with noise.
+    pub individuals: i64,
     /// Heterozygous people.
     pub het: i64,
     /// Homozygous alternate people.
@@ -32,7 +34,7 @@ pub struct VariantCounts {
 impl VariantCounts {
     /// People without an alternate allele: the rest of the cohort.
     pub fn hom_ref(&self) -> i64 {
-        i64::from(self.individuals) - self.het - self.hom_alt - self.missing
+        self.individuals - self.het - self.hom_alt - self.missing
     }
 
     /// AC: alternate alleles, het + 2 hom_alt.
@@ -42,7 +44,7 @@ impl VariantCounts {
 
     /// AN: alleles called, 2 (individuals - missing).
     pub fn allele_number(&self) -> i64 {
-        2 * (i64::from(self.individuals) - self.missing)
+        2 * (self.individuals - self.missing)
     }
 
     /// AF = AC / AN, not confined to 0..=1, or `None` when no allele was called.
@@ -53,25 +55,56 @@ impl VariantCounts {
 
     /// Standard error of AF from noise of variance `total` in every counter.
     ///
-    /// AC carries variance (1 + 4) sigma^2. On a panel with a missing plane AN carries 4 sigma^2, and
-    /// to first order the ratio has variance (5 + 4 AF^2) sigma^2 / AN^2.
-    pub fn allele_frequency_se(&self, total: SigmaSquared, has_missing_plane: bool) -> Option<f64> {
+    /// AC carries variance (1 + 4) sigma^2. AN carries 4 sigma^2 for each of its numbers that is noisy:
+    /// people missing on a panel with a missing plane, and people selected by a filter. To first order the
+    /// ratio has variance (5 + 4 k AF^2) sigma^2 / AN^2, with k these numbers.
+    pub fn allele_frequency_se(&self, total: SigmaSquared, called: NoisyCalled) -> Option<f64> {
         let frequency = self.allele_frequency()?;
-        let denominator_part = if has_missing_plane { 4.0 * frequency * frequency } else { 0.0 };
+        let noises = f64::from(u8::from(called.missing) + u8::from(called.individuals));
+        let denominator_part = 4.0 * noises * frequency * frequency;
         Some(report::sigma(total) * (5.0 + denominator_part).sqrt() / self.allele_number() as f64)
+    }
+}
+
+/// Which of the numbers that AN is made of carry noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoisyCalled {
+    /// People without a call: on panels with a missing plane.
+    pub missing: bool,
+    /// People counted: in filtered answers.
+    pub individuals: bool,
+}
+
+impl NoisyCalled {
+    fn of(answer: &OpenedAnswer, panel: &Panel) -> Self {
+        Self { missing: !panel.complete_calls(), individuals: !answer.selections().is_empty() }
+    }
+}
+
+/// The tables of an answer: one of the whole cohort, or one for each selection of a filter, which is named
+/// when there are several.
+fn tables(answer: &OpenedAnswer) -> Vec<(Option<&str>, &[VariantCounts])> {
+    match answer.selections() {
+        [] => vec![(None, answer.rows())],
+        [single] => vec![(None, &single.rows)],
+        several => several.iter().map(|SelectionCounts { text, rows, .. }| (Some(text.as_str()), &rows[..])).collect(),
     }
 }
 
 /// Writes the table: a line of column names, then a line a variant in panel order, tab-separated.
 /// With dp noise two columns follow: `se`, the standard error that the noise adds to `af`, and
-/// `rho`, the privacy loss of the whole answer.
+/// `rho`, the privacy loss of the whole answer. With several selections one table follows the other, and
+/// the last column, `selection`, is the predicate.
 ///
 /// # Errors
 /// Whatever `out` refuses.
 pub fn write_tsv(answer: &OpenedAnswer, panel: &Panel, out: &mut impl Write) -> io::Result<()> {
     let noise_columns = if answer.dp_total().is_some() { NOISE_COLUMNS } else { "" };
-    writeln!(out, "{COLUMNS}{noise_columns}")?;
-    for counts in answer.rows() {
+    let called = NoisyCalled::of(answer, panel);
+    let tables = tables(answer);
+    let selection_column = if tables.iter().any(|(text, _)| text.is_some()) { SELECTION_COLUMN } else { "" };
+    writeln!(out, "{COLUMNS}{noise_columns}{selection_column}")?;
+    for (text, counts) in tables.iter().flat_map(|(text, rows)| rows.iter().map(move |counts| (text, counts))) {
         // An opened answer holds variants of its panel only.
         let Some(variant) = panel.variant(counts.index) else { continue };
         let (chrom, position) = (variant.chrom(), variant.position());
@@ -80,8 +113,11 @@ pub fn write_tsv(answer: &OpenedAnswer, panel: &Panel, out: &mut impl Write) -> 
         write!(out, "{}\t{}\t{}\t", counts.het, counts.hom_alt, counts.missing)?;
         write!(out, "{}\t{}\t{}", counts.allele_count(), counts.allele_number(), fixed(counts.allele_frequency()))?;
         if let Some(total) = answer.dp_total() {
-            let error = counts.allele_frequency_se(total, !panel.complete_calls());
+            let error = counts.allele_frequency_se(total, called);
             write!(out, "\t{}\t{}", fixed(error), answer.rho())?;
+        }
+        if let Some(text) = text {
+            write!(out, "\t{text}")?;
         }
         writeln!(out)?;
     }
@@ -93,7 +129,9 @@ pub fn write_tsv(answer: &OpenedAnswer, panel: &Panel, out: &mut impl Write) -> 
 /// # Errors
 /// Whatever `out` refuses.
 pub fn write_json_lines(answer: &OpenedAnswer, panel: &Panel, out: &mut impl Write) -> io::Result<()> {
-    for counts in answer.rows() {
+    let called = NoisyCalled::of(answer, panel);
+    let tables = tables(answer);
+    for (text, counts) in tables.iter().flat_map(|(text, rows)| rows.iter().map(move |counts| (text, counts))) {
         let Some(variant) = panel.variant(counts.index) else { continue };
         let total = answer.dp_total();
         let row = JsonRow {
@@ -109,8 +147,9 @@ pub fn write_json_lines(answer: &OpenedAnswer, panel: &Panel, out: &mut impl Wri
             ac: counts.allele_count(),
             an: counts.allele_number(),
             af: counts.allele_frequency(),
-            se: total.and_then(|total| counts.allele_frequency_se(total, !panel.complete_calls())),
+            se: total.and_then(|total| counts.allele_frequency_se(total, called)),
             rho: total.map(|_| answer.rho().to_string()),
+            selection: *text,
         };
         serde_json::to_writer(&mut *out, &row)?;
         writeln!(out)?;
@@ -137,6 +176,8 @@ struct JsonRow<'a> {
     se: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rho: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selection: Option<&'a str>,
 }
 
 fn fixed(value: Option<f64>) -> String {
@@ -147,9 +188,12 @@ fn fixed(value: Option<f64>) -> String {
 mod tests {
     use super::*;
     use crate::testing;
+    use locus_phenotype::{Predicate, Selection};
     use locus_privacy::{Rho, Tier};
 
-    fn row(index: u32, individuals: u32, het: i64, hom_alt: i64, missing: i64) -> VariantCounts {
+    const CLEAR: NoisyCalled = NoisyCalled { missing: false, individuals: false };
+
+    fn row(index: u32, individuals: i64, het: i64, hom_alt: i64, missing: i64) -> VariantCounts {
         VariantCounts { index: VariantIndex(index), individuals, het, hom_alt, missing }
     }
 
@@ -190,11 +234,40 @@ id\tchrom\tpos\tref\talt\thom_ref\thet\thom_alt\tmissing\tac\tan\taf\tse\trho
     #[test]
     fn the_error_of_a_table_without_missing_calls_is_the_one_quoted() {
         let total = SigmaSquared::try_new(10_000, 1).expect("positive");
-        let shown = row(0, 2504, 900, 50, 0).allele_frequency_se(total, false).expect("called");
+        let shown = row(0, 2504, 900, 50, 0).allele_frequency_se(total, CLEAR).expect("called");
         let quoted = report::allele_frequency_standard_error(total, 2504);
         assert!((shown - quoted).abs() < 1e-12, "{shown} {quoted}");
-        let with_missing = row(0, 2504, 900, 50, 0).allele_frequency_se(total, true).expect("called");
-        assert!(with_missing > shown);
+        let noisy = |missing, individuals| {
+            row(0, 2504, 900, 50, 0).allele_frequency_se(total, NoisyCalled { missing, individuals }).expect("called")
+        };
+        assert!(noisy(true, false) > shown && noisy(true, true) > noisy(false, true));
+        // AF 1000 / 5008, and the number of people too is known to one standard deviation only.
+        let frequency: f64 = 1000.0 / 5008.0;
+        let expected = 100.0 * (5.0 + 4.0 * frequency * frequency).sqrt() / 5008.0;
+        assert!((noisy(false, true) - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn several_selections_are_told_apart_by_the_last_column() {
+        let panel = testing::panel(1, true);
+        let schema = testing::attribute_schema();
+        let counts = |text: &str, matched: i64| SelectionCounts {
+            selection: Selection::People(Predicate::parse(text, &schema).expect("a predicate")),
+            text: text.to_owned(),
+            matched,
+            rows: vec![row(0, matched, 3, 1, 0)],
+        };
+        let mut answer = OpenedAnswer::for_tests(Tier::Exact, Rho::ZERO, 100, Vec::new());
+        answer.selections = vec![counts("smoker", 10)];
+        let single = table(&answer, &panel);
+        assert_eq!(single.lines().nth(1), Some("1:1:A:C\t1\t1\tA\tC\t6\t3\t1\t0\t5\t20\t0.250000"));
+        answer.selections.push(counts("NOT smoker", 20));
+        let both = table(&answer, &panel);
+        assert!(both.starts_with(&format!("{COLUMNS}\tselection\n")), "{both}");
+        assert!(both.lines().nth(2).is_some_and(|line| line.ends_with("\t0.125000\tNOT smoker")), "{both}");
+        let mut text = Vec::new();
+        write_json_lines(&answer, &panel, &mut text).expect("written to memory");
+        assert!(String::from_utf8(text).expect("text").contains("\"selection\":\"NOT smoker\""));
     }
 
     #[test]

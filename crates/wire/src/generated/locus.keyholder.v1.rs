@@ -256,6 +256,9 @@ pub struct AnswerCommitment {
     /// 32 bytes in filtered answers: which attributes of whom were asked (see the cohort specification).
     #[prost(bytes = "bytes", tag = "8")]
     pub attributes_digest: ::prost::bytes::Bytes,
+    /// In filtered answers: the attempt whose parts these are. Parts of different attempts do not add up.
+    #[prost(uint64, tag = "9")]
+    pub attempt: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommitAnswerResponse {

@@ -49,12 +49,6 @@ pub struct QuoteQueryResponse {
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "10")]
     pub excluded: ::prost::alloc::vec::Vec<quote_query_response::Excluded>,
-    /// Of filtered questions: messages that the keyholders exchange one after the other, and the bytes of
-    /// all of them together.
-    #[prost(uint32, tag = "11")]
-    pub rounds: u32,
-    #[prost(uint64, tag = "12")]
-    pub keyholder_bytes: u64,
 }
 /// Nested message and enum types in `QuoteQueryResponse`.
 pub mod quote_query_response {

@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::try_join_all;
-use locus_cohort::{AnswerPlan, SHARE_DIGEST_BYTES};
+use locus_cohort::{AnswerPlan, MATCHED_NUMBER_BYTES, SHARE_DIGEST_BYTES};
 use locus_ledger::{OrderId, Settlement, recover};
 use locus_sharing::{
     KeyholderIndex, ShareIndex, release_plan,
@@ -70,7 +70,7 @@ impl Committee {
         expected: Expected,
         answers: &Answers,
     ) -> Result<Released, AggregatorError> {
-        let releasers = assignments(agreed);
+        let releasers = if answering.plan.is_filtered() { own_parts() } else { assignments(agreed) };
         let calls = self.members.iter().filter(|member| agreed.participants.contains(&member.index)).map(|member| {
             let shares = releasers.get(&member.index).cloned().unwrap_or_default();
             let job = ReleaseJob { committee: self, member, order, agreed, answering, expected, answers };
@@ -96,6 +96,11 @@ impl Committee {
         let signatures = signed.into_iter().map(|(keyholder, _, signature)| (keyholder, signature)).collect();
         Ok(Released { settlement: Some(settlement), signatures, behind })
     }
+}
+
+/// In a filtered answer each keyholder releases its own part, which goes by its number.
+fn own_parts() -> BTreeMap<KeyholderIndex, BTreeSet<ShareIndex>> {
+    KeyholderIndex::ALL.into_iter().zip(ShareIndex::ALL).map(|(keyholder, part)| (keyholder, [part].into())).collect()
 }
 
 /// Which shares each participant releases.
@@ -176,9 +181,9 @@ impl ReleaseJob<'_> {
     fn accept_share(
         &self,
         share: pb::ReleasedShare,
-        missing: &mut BTreeMap<(u32, u32), usize>,
+        missing: &mut BTreeMap<(u32, u32, u32), usize>,
     ) -> Result<ReleasedShareFrom, AggregatorError> {
-        let bytes = missing.remove(&(share.block, share.share));
+        let bytes = missing.remove(&(share.selection, share.block, share.share));
         let bytes = bytes.ok_or_else(|| self.wrong("a share that it was not asked for"))?;
         let number = u8::try_from(share.share).map_err(|_| self.wrong("a share that it was not asked for"))?;
         if share.sealed.len() != bytes {
@@ -210,14 +215,15 @@ impl ReleaseJob<'_> {
     }
 }
 
-/// (Block, share) of everything to be released, with its sealed length: the partial decryptions of
-/// all planes, 8 bytes for each released slot, and a digest.
-fn missing_shares(plan: &AnswerPlan, shares: &BTreeSet<ShareIndex>) -> BTreeMap<(u32, u32), usize> {
+/// (Selection, block, share) of everything to be released, with its sealed length: 8 bytes for each released
+/// slot of every plane, and the digest of another share; in a filtered answer the matched number instead.
+fn missing_shares(plan: &AnswerPlan, shares: &BTreeSet<ShareIndex>) -> BTreeMap<(u32, u32, u32), usize> {
     let mut missing = BTreeMap::new();
+    let rest = if plan.is_filtered() { MATCHED_NUMBER_BYTES } else { SHARE_DIGEST_BYTES };
     for block in plan.blocks() {
-        let payload_bytes = 8 * block.released_slots().count() * plan.planes().len() + SHARE_DIGEST_BYTES;
+        let payload_bytes = 8 * block.released_slots().count() * plan.planes().len() + rest;
         for share in shares {
-            let place = (block.block.0, u32::from(share.get()));
+            let place = (block.selection, block.block.0, u32::from(share.get()));
             missing.insert(place, ENCAPSULATION_BYTES + TAG_BYTES + payload_bytes);
         }
     }

@@ -1,6 +1,6 @@
 //! The heavy part of an answer: summing key shares and multiplying by the mask.
 
-use super::{question::Asked, stored_answer, united_commitment};
+use super::{key_of, question::Asked, stored_answer, united_commitment};
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
@@ -74,6 +74,7 @@ impl Keyholder {
             blocks: blocks.collect(),
             signature: Default::default(),
             attributes_digest: Default::default(),
+            attempt: 0,
         };
         commitment.signature = self.sign(&relay::commitment_digest(&self.network(), &commitment))?;
         let mut shares = Vec::with_capacity(plan.blocks().len() * answers.len());
@@ -180,8 +181,4 @@ impl ShareJob {
         let seed = seed.ok_or(crate::store::StoreError::Damaged("seed"))?;
         Ok(KeySeed::from_bytes(*seed))
     }
-}
-
-fn key_of(member: &Member) -> DatasetKey {
-    DatasetKey { dataset: member.dataset, version: member.version }
 }

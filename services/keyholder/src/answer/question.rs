@@ -1,17 +1,25 @@
 //! What is asked: the request checked against the order on the chain.
 
-use crate::{error::KeyholderError, keyholder::Keyholder};
+use crate::{error::KeyholderError, keyholder::Keyholder, store::StoreError};
 use locus_cohort::{Eligible, Market, PanelShape, eligible};
 use locus_commitment::{Digest32, Sha3Writer};
-use locus_genomics::VariantSelection;
+use locus_genomics::{VARIANTS_PER_PANEL_BLOCK, VariantSelection};
 use locus_ledger::{Order, OrderId, OrderRecord, QueryClass};
+use locus_phenotype::{AttributeSchema, Filter, SchemaDigest};
 use locus_sharing::seal::SealingPublicKey;
 use locus_wire::{
     convert::{self, field},
-    pb::keyholder as pb,
+    pb::{genomics::CohortFilter, keyholder as pb},
 };
 
 const DST_QUESTION_KEY: &str = "locus/keyholder/question-key/v1";
+
+/// A filter that fits its order, and the attributes it is about.
+#[derive(Clone)]
+pub(crate) struct AskedFilter {
+    pub(super) filter: Filter,
+    pub(super) schema: AttributeSchema,
+}
 
 /// A question whose every part fits its order.
 pub(crate) struct Asked {
@@ -20,6 +28,9 @@ pub(crate) struct Asked {
     pub(super) selection: VariantSelection,
     pub(super) recipient: SealingPublicKey,
     pub(super) panel: PanelShape,
+    pub(super) block_count: u32,
+    /// Who of the cohort is counted; `None` for everybody.
+    pub(super) filter: Option<AskedFilter>,
     pub(super) eligible: Eligible,
     /// Names the question without its cohort.
     pub(super) question_key: Digest32,
@@ -44,16 +55,14 @@ impl Keyholder {
         if recipient.digest() != order.hpke_key_digest {
             return Err(KeyholderError::OrderMismatch("key that the answer is sealed to"));
         }
-        if order.query_class != QueryClass::Counts || order.predicate_digest != Digest32([0; 32]) {
-            return Err(KeyholderError::OrderMismatch(
-                "query class: this keyholder answers counts of whole cohorts, which",
-            ));
-        }
+        let filter = self.asked_filter(&order, question.filter.as_ref())?;
         let (parameters, settles_on_cohorts) = (self.parameters(), self.settles_on_cohorts());
         let market = Market { view: &view, parameters, settles_on_cohorts };
         let resolved = eligible(&market, &order, &selection, record.block, record.time_unix_s);
         Ok(Asked {
             order_id,
+            filter,
+            block_count: panel.variant_count.div_ceil(VARIANTS_PER_PANEL_BLOCK),
             panel: PanelShape { digest: order.panel, complete_calls: panel.complete_calls },
             question_key: question_key(&order),
             record,
@@ -61,6 +70,35 @@ impl Keyholder {
             recipient,
             eligible: resolved,
         })
+    }
+}
+
+impl Keyholder {
+    /// The filter of the order: none for counts of whole cohorts, one selection for filtered counts, several
+    /// for associations.
+    fn asked_filter(
+        &self,
+        order: &Order,
+        filter: Option<&CohortFilter>,
+    ) -> Result<Option<AskedFilter>, KeyholderError> {
+        let mismatch = || KeyholderError::OrderMismatch("filter");
+        let Some(message) = filter else {
+            let is_whole = order.query_class == QueryClass::Counts && order.predicate_digest == Digest32([0; 32]);
+            return if is_whole { Ok(None) } else { Err(mismatch()) };
+        };
+        let digest = SchemaDigest(field::digest("schema_digest", &message.schema_digest)?);
+        let json = self.store().schema_json(&digest)?.ok_or(KeyholderError::UnknownSchema)?;
+        let schema = AttributeSchema::parse_json(&json).map_err(|_| StoreError::Damaged("schema"))?;
+        let filter = Filter::from_bytes(&message.selections, &schema)?;
+        let fits = match order.query_class {
+            QueryClass::Counts => false,
+            QueryClass::FilteredCounts => filter.selections().len() == 1,
+            QueryClass::Association => filter.selections().len() > 1,
+        };
+        if !fits || filter.digest() != order.predicate_digest {
+            return Err(mismatch());
+        }
+        Ok(Some(AskedFilter { filter, schema }))
     }
 }
 

@@ -69,6 +69,9 @@ impl Keyholder {
         stored: &StoredAnswer,
         present: &BTreeSet<KeyholderIndex>,
     ) -> Result<Vec<pb::ReleasedShare>, KeyholderError> {
+        if stored.commitment.as_ref().is_some_and(is_filtered) {
+            return Ok(stored.shares.clone());
+        }
         let mut absent = KeyholderIndex::ALL.into_iter().filter(|keyholder| !present.contains(keyholder));
         let down = absent.next();
         if absent.next().is_some() {
@@ -131,6 +134,11 @@ impl Keyholder {
     }
 }
 
+/// Whether the commitment is to a part of filtered counts.
+fn is_filtered(commitment: &pb::AnswerCommitment) -> bool {
+    !commitment.attributes_digest.is_empty()
+}
+
 fn check_agreement(
     own_index: KeyholderIndex,
     own: &pb::AnswerCommitment,
@@ -148,9 +156,18 @@ fn check_agreement(
     if theirs.answer_digest != own.answer_digest || theirs.blocks.len() != own.blocks.len() {
         return disagree("question");
     }
+    if theirs.attributes_digest != own.attributes_digest || theirs.attempt != own.attempt {
+        return disagree("attempt at the filter");
+    }
+    let commitments = if is_filtered(own) { 1 } else { 2 };
     for (mine, theirs) in own.blocks.iter().zip(&theirs.blocks) {
-        if theirs.block != mine.block || theirs.tau != mine.tau || theirs.share_commitments.len() != 2 {
+        let is_same = (theirs.selection, theirs.block, &theirs.tau) == (mine.selection, mine.block, &mine.tau);
+        if !is_same || theirs.share_commitments.len() != commitments {
             return disagree("question");
+        }
+        if is_filtered(own) {
+            // Nobody else can compute a keyholder's part.
+            continue;
         }
         for (share, commitment) in shares_of(peer).into_iter().zip(&theirs.share_commitments) {
             let place = shares_of(own_index).into_iter().position(|held| held == share);

@@ -27,14 +27,14 @@ fn charge(keyholder: &Keyholder, number: u8) {
         question: Digest32([number; 32]),
         excluded_slots: &BTreeSet::new(),
         use_record: UseRecord::default(),
-        answer: &StoredAnswer::default(),
+        outcome: Outcome::Answer(&StoredAnswer::default()),
     };
     keyholder.store().commit_answer(&record, &NetworkParameters::standard()).expect("it commits");
 }
 
 /// The first step of an order at all `keyholders`.
 fn prepare(keyholders: &[&Keyholder], number: u8) -> Vec<pb::Preparation> {
-    let sign = |keyholder: &&Keyholder| keyholder.sign_preparation(&order(number), Tier::Open, BTreeSet::new());
+    let sign = |keyholder: &&Keyholder| keyholder.sign_preparation(&order(number), Tier::Open, BTreeSet::new(), 0);
     keyholders.iter().map(|keyholder| sign(keyholder).expect("it signs")).collect()
 }
 
@@ -120,7 +120,7 @@ async fn a_keyholder_restored_from_an_old_copy_refuses_to_answer() {
 /// All steps of an exact answer over these people of batch 1, by keyholders of which one is absent
 /// unless there are three. Fails when one of them refuses.
 fn answer_exactly(keyholders: &[&Keyholder], number: u8, people: &[u16]) -> Result<(), KeyholderError> {
-    let sign = |keyholder: &&Keyholder| keyholder.sign_preparation(&order(number), Tier::Exact, BTreeSet::new());
+    let sign = |keyholder: &&Keyholder| keyholder.sign_preparation(&order(number), Tier::Exact, BTreeSet::new(), 0);
     let preparations: Vec<_> = keyholders.iter().map(|keyholder| sign(keyholder).expect("it signs")).collect();
     keyholders
         .iter()
@@ -154,7 +154,7 @@ fn commit_exactly(
         question: Digest32([number; 32]),
         excluded_slots: &BTreeSet::new(),
         use_record: UseRecord::default(),
-        answer: &StoredAnswer::default(),
+        outcome: Outcome::Answer(&StoredAnswer::default()),
     };
     Ok(keyholder.store().commit_answer(&record, &NetworkParameters::standard())?)
 }

@@ -1,7 +1,10 @@
 //! A keyholder that was down while others settled.
 
 use super::*;
-use crate::{store::AnswerRecord, testing::Committee};
+use crate::{
+    store::{AnswerRecord, Outcome},
+    testing::Committee,
+};
 use locus_commitment::Digest32;
 use locus_ledger::{Amount, OrderId};
 use locus_privacy::{ChargeName, ChargeRequest, NetworkParameters, Rho, RhoCost, Tier};
@@ -76,7 +79,7 @@ fn answer(keyholder: &Keyholder, order: OrderId, earner: Address) {
         question: Digest32([1; 32]),
         excluded_slots: &BTreeSet::new(),
         use_record: Default::default(),
-        answer: &StoredAnswer { payees: vec![payee], price: PRICE.to_string(), ..Default::default() },
+        outcome: Outcome::Answer(&StoredAnswer { payees: vec![payee], price: PRICE.to_string(), ..Default::default() }),
     };
     keyholder.store().commit_answer(&record, &NetworkParameters::standard()).expect("it commits");
 }

@@ -1,6 +1,6 @@
 //! Answers: computed once, stored before anything leaves, replayed for ever.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, charges::Outcome};
 use locus_commitment::Digest32;
 use locus_wire::pb::keyholder::{AnswerCommitment, Preparation, ReleasedShare};
 use prost::Message as _;
@@ -11,12 +11,17 @@ use std::collections::BTreeMap;
 const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 /// Order id to the encoded preparation that was signed for it.
 const PREPARATIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("preparations");
+/// Order id to the first attempt at evaluating its filter that was not made.
+const ATTEMPTS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("attempts");
+/// Attempts are counted from 1.
+const FIRST_ATTEMPT: u64 = 1;
 /// Keyholder to the longest charge log it has shown.
 const PEER_SEQUENCES: TableDefinition<u32, u64> = TableDefinition::new("peer_sequences");
 
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(ANSWERS)?;
     transaction.open_table(PREPARATIONS)?;
+    transaction.open_table(ATTEMPTS)?;
     transaction.open_table(PEER_SEQUENCES)?;
     Ok(())
 }
@@ -63,16 +68,42 @@ impl Store {
         StoredAnswer::decode(bytes.value()).map(Some).map_err(|_| StoreError::Damaged("answer"))
     }
 
-    /// Stores an answer inside the transaction that charges for it. The first one stays.
-    pub(super) fn put_answer(
+    /// Stores what a charge is for inside the transaction that makes it. The first answer stays; an attempt
+    /// that was made is refused.
+    pub(super) fn put_outcome(
         transaction: &WriteTransaction,
         order: &Digest32,
-        answer: &StoredAnswer,
+        outcome: Outcome<'_>,
     ) -> Result<(), StoreError> {
-        let mut table = transaction.open_table(ANSWERS)?;
-        if table.get(&order.0)?.is_none() {
-            table.insert(&order.0, answer.encode_to_vec().as_slice())?;
+        match outcome {
+            Outcome::Answer(answer) => {
+                let mut table = transaction.open_table(ANSWERS)?;
+                if table.get(&order.0)?.is_none() {
+                    table.insert(&order.0, answer.encode_to_vec().as_slice())?;
+                }
+            }
+            Outcome::Attempt(attempt) => {
+                let mut table = transaction.open_table(ATTEMPTS)?;
+                let next = table.get(&order.0)?.map_or(FIRST_ATTEMPT, |next| next.value());
+                let after = attempt.checked_add(1).filter(|_| attempt >= next);
+                table.insert(&order.0, after.ok_or(StoreError::EvaluationUsed(attempt))?)?;
+            }
         }
+        Ok(())
+    }
+
+    /// The first attempt at an order that was not made here.
+    pub(crate) fn next_attempt(&self, order: &Digest32) -> Result<u64, StoreError> {
+        let table = self.database.begin_read()?.open_table(ATTEMPTS)?;
+        Ok(table.get(&order.0)?.map_or(FIRST_ATTEMPT, |next| next.value()))
+    }
+
+    /// Stores this keyholder's part of a filtered answer, in place of that of an earlier attempt: parts of
+    /// different attempts do not add up.
+    pub(crate) fn put_filtered_answer(&self, order: &Digest32, answer: &StoredAnswer) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(ANSWERS)?.insert(&order.0, answer.encode_to_vec().as_slice())?;
+        transaction.commit()?;
         Ok(())
     }
 

@@ -70,22 +70,40 @@ pub(crate) struct AnswerRecord<'a> {
     pub(crate) excluded_slots: &'a BTreeSet<u64>,
     /// What the members' statements will say.
     pub(crate) use_record: UseRecord,
-    /// The answer.
-    pub(crate) answer: &'a StoredAnswer,
+    /// What is stored beside the charge.
+    pub(crate) outcome: Outcome<'a>,
+}
+
+/// What a charge is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome<'a> {
+    /// An answer that was computed.
+    Answer(&'a StoredAnswer),
+    /// An attempt to compute one with the other keyholders.
+    Attempt(u64),
 }
 
 impl Store {
     /// Charges everyone and stores the answer, all or nothing, durable when this returns. An order
     /// that was answered before is left as it is.
+    ///
+    /// In filtered answers the charge comes first, with the attempt it is for; a later attempt at the same
+    /// question charges nothing more. The answer then follows by [`put_filtered_answer`](Self::put_filtered_answer).
     pub(crate) fn commit_answer(
         &self,
         record: &AnswerRecord<'_>,
         parameters: &NetworkParameters,
     ) -> Result<(), StoreError> {
-        if self.answer(&record.order)?.is_some() {
+        if matches!(record.outcome, Outcome::Answer(_)) && self.answer(&record.order)?.is_some() {
             return Ok(());
         }
+        let is_charged = self.uses(&record.charge.name)?.iter().any(|made| made.order == record.use_record.order);
         let transaction = self.database.begin_write()?;
+        if is_charged {
+            Self::put_outcome(&transaction, &record.order, record.outcome)?;
+            transaction.commit()?;
+            return Ok(());
+        }
         let mut newly_charged = false;
         {
             let mut budgets = transaction.open_table(BUDGETS)?;
@@ -114,7 +132,7 @@ impl Store {
             let slots: Vec<u8> = record.excluded_slots.iter().flat_map(|slot| slot.to_le_bytes()).collect();
             transaction.open_table(EXCLUSIONS)?.insert(&record.question.0, slots.as_slice())?;
         }
-        Self::put_answer(&transaction, &record.order, record.answer)?;
+        Self::put_outcome(&transaction, &record.order, record.outcome)?;
         transaction.commit()?;
         tracing::info!(order = %record.order, members = record.members.len(), newly_charged, "answer committed");
         Ok(())

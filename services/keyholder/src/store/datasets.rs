@@ -14,7 +14,7 @@ const SEEDS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("seeds");
 const PENDING: TableDefinition<(&[u8; 32], u32), &[u8]> = TableDefinition::new("pending");
 /// (kind, commitment) to the dataset that uses it; never removed.
 const COMMITMENTS: TableDefinition<&[u8; 33], &[u8; 36]> = TableDefinition::new("commitments");
-/// Wrapped noise keys by share.
+/// Wrapped noise keys by share; 0 for the one that is no other keyholder's.
 const NOISE_KEYS: TableDefinition<u8, &[u8]> = TableDefinition::new("noise_keys");
 
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
@@ -271,7 +271,7 @@ fn rewrap_noise_keys(
     next: &vault::WrappingKey,
 ) -> Result<(), StoreError> {
     let mut table = transaction.open_table(NOISE_KEYS)?;
-    for share in 1..=3u8 {
+    for share in 0..=3u8 {
         let wrapped = table.get(share)?.map(|value| value.value().to_vec());
         if let Some(wrapped) = wrapped {
             let secret = current.unwrap_record(&[share], &wrapped)?;

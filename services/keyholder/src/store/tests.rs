@@ -69,7 +69,7 @@ fn commit(store: &Store, order: u8, members: &[MemberCharge], charge: ChargeRequ
             question: Digest32([0x77; 32]),
             excluded_slots: &BTreeSet::from([9]),
             use_record: UseRecord::default(),
-            answer: &answer,
+            outcome: Outcome::Answer(&answer),
         },
         &NetworkParameters::standard(),
     )
@@ -269,7 +269,7 @@ fn commit_exact(store: &Store, order: u8, batch: u64, people: impl IntoIterator<
             question: Digest32([1; 32]),
             excluded_slots: &BTreeSet::new(),
             use_record: UseRecord::default(),
-            answer: &StoredAnswer::default(),
+            outcome: Outcome::Answer(&StoredAnswer::default()),
         },
         &NetworkParameters::standard(),
     )

@@ -1,20 +1,22 @@
 //! `locus query` and `locus verify`.
 
-use super::question;
+use super::{filter::Asked, question, study};
 use crate::{
-    cli::{CountsArgs, FetchArgs, QueryCommand, VerifyArgs},
+    cli::{CohortArgs, CountsArgs, FetchArgs, QueryCommand, VerifyArgs},
     context::{Context, now_unix_s, parse_order, read_panel, write_in_one_step},
     error::CommandError,
     progress::Bars,
 };
 use locus_client::{
-    KeystoreError, Network, Services,
+    Keystore, KeystoreError, Network, Services,
     research::{
-        OpenedAnswer, OrderTerms, PlacedOrder, VerifiedAnswer, fetch_answer, fetch_cohort_sums, load_order,
-        load_record, open_answer, place_order, quote as ask_for_quote, verify_answer, write_json_lines, write_tsv,
+        OpenedAnswer, OrderTerms, PlacedOrder, Question, StudyKind, VerifiedAnswer, fetch_answer, fetch_cohort_sums,
+        load_order, load_record, open_answer, place_order, quote as ask_for_quote, verify_answer, write_json_lines,
+        write_tsv,
     },
 };
 use locus_genomics::{Panel, PanelDigest};
+use locus_ledger::{Amount, QueryClass};
 use locus_privacy::{Tier, report::sigma};
 use locus_wire::pb::query::AnswerRecord;
 use serde_json::{Value, json};
@@ -26,59 +28,103 @@ use std::{
 pub(super) async fn query(command: QueryCommand, context: &Context) -> Result<(), CommandError> {
     match command {
         QueryCommand::Counts(args) => counts(args, context).await,
+        QueryCommand::Cohort(args) => cohort(args, context).await,
+        QueryCommand::Association(args) => study::association(&args, context).await,
         QueryCommand::Fetch(args) => fetch(args, context).await,
     }
 }
 
-/// Asks for the price, orders, fetches, opens, writes.
-async fn counts(args: CountsArgs, context: &Context) -> Result<(), CommandError> {
-    check_out(&args.out)?;
-    let keystore = context.keystore()?;
-    let services = context.services()?;
-    let network = context.network(&services).await?;
-    let panel = context.panel(&args.question.panel, &services).await?;
-    let asked = question::parse(&args.question, &panel)?;
-    let quote = ask_for_quote(&services, &network, &panel, keystore.address(), &asked).await?;
-    if quote.price > args.max_price {
-        return Err(CommandError::TooExpensive { price: quote.price, max_price: args.max_price });
+/// A market with what a purchase on one panel needs.
+pub(super) struct Market {
+    pub(super) keystore: Keystore,
+    pub(super) services: Services,
+    pub(super) network: Network,
+    pub(super) panel: Panel,
+}
+
+impl Market {
+    pub(super) async fn open(panel: &str, context: &Context) -> Result<Self, CommandError> {
+        let keystore = context.keystore()?;
+        let services = context.services()?;
+        let network = context.network(&services).await?;
+        let panel = context.panel(panel, &services).await?;
+        Ok(Self { keystore, services, network, panel })
     }
-    quote.warnings.iter().for_each(|warning| context.output.note(&format!("warning: {warning}")));
-    let terms = OrderTerms { max_price: args.max_price, lifetime_s: None };
+
+    /// Fetches, verifies and opens the answer to a placed order; also says where it is kept.
+    pub(super) async fn fetch(
+        &self,
+        placed: &PlacedOrder,
+        context: &Context,
+    ) -> Result<(PathBuf, VerifiedAnswer, OpenedAnswer), CommandError> {
+        let kept = context.folder.answer_file(placed.order_id);
+        let bars = Bars::new(context.output);
+        let mut record = fetch_answer(&self.services, &self.keystore, placed, &kept, bars.as_ref()).await?;
+        fetch_cohort_sums(&self.services, &self.panel, &mut record, &kept, bars.as_ref()).await?;
+        bars.clear();
+        let (verified, opened) = open_answer(&record, &self.panel, &self.network, self.keystore.sealing_key())?;
+        Ok((kept, verified, opened))
+    }
+}
+
+async fn counts(args: CountsArgs, context: &Context) -> Result<(), CommandError> {
+    check_out(&args.purchase.out)?;
+    let market = Market::open(&args.question.panel, context).await?;
+    let asked = question::parse(&args.question, &market.panel, None)?;
+    let placed = place(&market, &asked, args.purchase.max_price, context).await?;
+    finish(&market, &placed, &args.purchase.out, context).await
+}
+
+async fn cohort(args: CohortArgs, context: &Context) -> Result<(), CommandError> {
+    check_out(&args.purchase.out)?;
+    let market = Market::open(&args.question.panel, context).await?;
+    let filter = Asked::People(&args.people).filter(&args.schema, &market.services).await?;
+    let asked = question::parse(&args.question, &market.panel, filter)?;
+    let placed = place(&market, &asked, args.purchase.max_price, context).await?;
+    finish(&market, &placed, &args.purchase.out, context).await
+}
+
+/// Asks for the price, shows it, and orders.
+pub(super) async fn place(
+    market: &Market,
+    asked: &Question,
+    max_price: Amount,
+    context: &Context,
+) -> Result<PlacedOrder, CommandError> {
+    let Market { keystore, services, network, panel } = market;
+    let quote = ask_for_quote(services, network, panel, keystore.address(), asked).await?;
+    if quote.price > max_price {
+        return Err(CommandError::TooExpensive { price: quote.price, max_price });
+    }
+    match &asked.filter {
+        Some(_) => context.output.note(question::words(&quote).trim_end()),
+        None => quote.warnings.iter().for_each(|warning| context.output.note(&format!("warning: {warning}"))),
+    }
+    let terms = OrderTerms { max_price, lifetime_s: None };
     let orders = context.folder.orders();
-    let placed = place_order(&services, &network, &keystore, &asked, &terms, &orders, now_unix_s()).await?;
+    let placed = place_order(services, network, keystore, asked, &terms, &orders, now_unix_s()).await?;
     context.output.note(&format!(
         "order {} is placed; if this stops, fetch its answer with `locus query fetch`",
         placed.order_id
     ));
-    finish(&services, &network, &panel, &placed, &args.out, context).await
+    Ok(placed)
 }
 
 async fn fetch(args: FetchArgs, context: &Context) -> Result<(), CommandError> {
+    let market = Market::open(&args.panel, context).await?;
+    let order = parse_order(&args.order)?;
+    let placed = load_order(&context.folder.orders(), order, &market.panel, &market.network)?;
+    if placed.order.query_class == QueryClass::Association {
+        return study::finish(&market, &placed, &args.study, &args.out, context).await;
+    }
     check_out(&args.out)?;
-    let services = context.services()?;
-    let network = context.network(&services).await?;
-    let panel = context.panel(&args.panel, &services).await?;
-    let placed = load_order(&context.folder.orders(), parse_order(&args.order)?, &panel, &network)?;
-    finish(&services, &network, &panel, &placed, &args.out, context).await
+    finish(&market, &placed, &args.out, context).await
 }
 
 /// Fetches the answer to a placed order and writes the table and the answer file beside it.
-async fn finish(
-    services: &Services,
-    network: &Network,
-    panel: &Panel,
-    placed: &PlacedOrder,
-    out: &Path,
-    context: &Context,
-) -> Result<(), CommandError> {
-    let keystore = context.keystore()?;
-    let kept = context.folder.answer_file(placed.order_id);
-    let bars = Bars::new(context.output);
-    let mut record = fetch_answer(services, &keystore, placed, &kept, bars.as_ref()).await?;
-    fetch_cohort_sums(services, panel, &mut record, &kept, bars.as_ref()).await?;
-    bars.clear();
-    let (verified, opened) = open_answer(&record, panel, network, keystore.sealing_key())?;
-    write_in_one_step(out, &table(&opened, panel, out)?)?;
+async fn finish(market: &Market, placed: &PlacedOrder, out: &Path, context: &Context) -> Result<(), CommandError> {
+    let (kept, verified, opened) = market.fetch(placed, context).await?;
+    write_in_one_step(out, &table(&opened, &market.panel, out)?)?;
     let answer_file = answer_file_beside(out);
     fs::copy(&kept, &answer_file).map_err(CommandError::file(&answer_file))?;
     let mut value = describe(&verified, Some(&opened));
@@ -172,7 +218,7 @@ fn compare_table(path: &Path, expected: &[u8]) -> Result<(), CommandError> {
     Err(CommandError::OtherTable { table: path.to_path_buf(), line })
 }
 
-fn describe(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> Value {
+pub(super) fn describe(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> Value {
     let settlement = verified.settlement();
     let signed_by: Vec<u8> = verified.signed_by().iter().map(|keyholder| keyholder.get()).collect();
     json!({
@@ -192,10 +238,36 @@ fn describe(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> Value {
             "day": evidence.choice.day,
             "ciphertexts_opened": verified.is_cohort_opened(),
         })),
+        "selections": selected(verified, opened).iter().map(|selected| json!({
+            "name": selected.name,
+            "predicate": selected.text,
+            "matched": selected.matched,
+        })).collect::<Vec<_>>(),
     })
 }
 
-fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> String {
+/// A selection of a filtered answer, as it is shown.
+struct Selected {
+    /// What it is in a study; `None` when it stands alone.
+    name: Option<String>,
+    text: String,
+    /// Known when the answer is opened.
+    matched: Option<i64>,
+}
+
+fn selected(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> Vec<Selected> {
+    let Some(asked) = verified.filter() else { return Vec::new() };
+    let kind = StudyKind::of(asked);
+    let counts = opened.map(OpenedAnswer::selections).unwrap_or_default();
+    let show = |(place, selection)| Selected {
+        name: kind.map(|kind| kind.name_of(place)),
+        text: asked.describe(selection),
+        matched: counts.get(place).map(|counts| counts.matched),
+    };
+    asked.filter().selections().iter().enumerate().map(show).collect()
+}
+
+pub(super) fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> String {
     let settlement = verified.settlement();
     let tier = verified.order().tier;
     let noise = match opened.and_then(OpenedAnswer::dp_total) {
@@ -210,11 +282,20 @@ fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) -> String {
         verified.selection().count(),
         settlement.price,
     );
+    for Selected { name, text: predicate, matched } in selected(verified, opened) {
+        let name = name.unwrap_or_else(|| "selected".to_owned());
+        let matched = matched.map_or_else(String::new, |matched| format!(": {matched} people"));
+        text += &format!("{name:<10} {predicate}{matched}\n");
+    }
+    if verified.filter().is_some() {
+        text += "sums       those of a filtered answer are not opened: nobody sees them\n";
+    }
     let signers: Vec<String> = verified.signed_by().iter().map(ToString::to_string).collect();
     text += &format!("signed by  keyholders {}\n", signers.join(", "));
     if let Some(evidence) = verified.cohort() {
         let opened = match verified.is_cohort_opened() {
             true => "its ciphertexts add up to what it commits to",
+            false if verified.filter().is_some() => "its ciphertexts are not summed in the open",
             false => "the sums of its ciphertexts are not kept with the answer",
         };
         text += &format!("cohort     proven under registry root {}; {opened}\n", evidence.choice.sequence);

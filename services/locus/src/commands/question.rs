@@ -2,10 +2,11 @@
 
 use crate::{
     cli::{QuestionArgs, QuoteArgs},
+    commands::filter::Asked,
     context::Context,
     error::CommandError,
 };
-use locus_client::research::{Question, Quote, parse_variants, quote as ask_for_quote};
+use locus_client::research::{AskedFilter, Question, Quote, parse_variants, quote as ask_for_quote};
 use locus_genomics::{Panel, Purpose, PurposeCode, VariantSelection};
 use locus_ledger::QueryClass;
 use locus_privacy::{
@@ -15,8 +16,8 @@ use locus_privacy::{
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
-/// The question that the arguments ask of a panel.
-pub(super) fn parse(args: &QuestionArgs, panel: &Panel) -> Result<Question, CommandError> {
+/// The question that the arguments ask of a panel, about everybody or the people of a filter.
+pub(super) fn parse(args: &QuestionArgs, panel: &Panel, filter: Option<AskedFilter>) -> Result<Question, CommandError> {
     let tier = Tier::from(args.tier);
     let rho = match (tier, args.rho) {
         (Tier::Exact, Some(_)) => {
@@ -38,11 +39,12 @@ pub(super) fn parse(args: &QuestionArgs, panel: &Panel) -> Result<Question, Comm
     }
     Ok(Question {
         selection: selection(&args.variants, panel)?,
-        query_class: QueryClass::Counts,
+        query_class: filter.as_ref().map_or(QueryClass::Counts, AskedFilter::query_class),
         purpose: Purpose { code: args.purpose, declarations: args.declare },
         condition: args.condition.clone(),
         tier,
         rho,
+        filter,
     })
 }
 
@@ -65,7 +67,8 @@ pub(super) async fn quote(args: &QuoteArgs, context: &Context) -> Result<(), Com
     let services = context.services()?;
     let network = context.network(&services).await?;
     let panel = context.panel(&args.question.panel, &services).await?;
-    let question = parse(&args.question, &panel)?;
+    let filter = Asked::of(&args.filter).filter(&args.filter.schema, &services).await?;
+    let question = parse(&args.question, &panel, filter)?;
     let researcher = context.keystore()?.address();
     let quote = ask_for_quote(&services, &network, &panel, researcher, &question).await?;
     context.output.result(&describe(&quote), || words(&quote))
@@ -83,6 +86,11 @@ pub(crate) fn describe(quote: &Quote) -> Value {
         "warnings": quote.warnings,
         "excluded": quote.excluded.iter().map(|(reason, count)| json!({ "reason": reason, "count": count })).collect::<Vec<_>>(),
     });
+    if let Some(cost) = &quote.filter {
+        value["selections"] = json!(cost.selections);
+        value["rounds"] = json!(cost.rounds);
+        value["keyholder_bytes"] = json!(cost.keyholder_bytes);
+    }
     match &quote.figures.precision {
         QuotePrecision::Noisy(noisy) => {
             value["sigma"] = json!(sigma(noisy.total));
@@ -98,15 +106,23 @@ pub(crate) fn describe(quote: &Quote) -> Value {
 }
 
 /// A quote for people.
-fn words(quote: &Quote) -> String {
+pub(super) fn words(quote: &Quote) -> String {
     let mut text = format!(
         "people     {}\nvariants   {}\nprice      {} tokens\n",
         quote.cohort_size, quote.variant_count, quote.price
     );
+    if let Some(cost) = &quote.filter {
+        text += &format!(
+            "filter     {} selections; the keyholders exchange {} rounds, {} bytes\n",
+            cost.selections, cost.rounds, cost.keyholder_bytes
+        );
+    }
+    let of_whom =
+        if quote.filter.is_some() { " if everybody is selected, ten times as much if a tenth is" } else { "" };
     match &quote.figures.precision {
         QuotePrecision::Noisy(noisy) => {
             text += &format!(
-                "noise      standard deviation {:.1} on every count\nerror      {:.4} on an allele frequency\n",
+                "noise      standard deviation {:.1} on every count\nerror      {:.4} on an allele frequency{of_whom}\n",
                 sigma(noisy.total),
                 noisy.allele_frequency_standard_error
             );

@@ -2,23 +2,22 @@ use super::*;
 use crate::{
     enrol::UploadJob,
     progress::NoProgress,
-    research::{Question, file::save_record},
+    research::{
+        Question,
+        file::save_record,
+        scripted::{RESEARCHER_SEED, sign},
+    },
     testing::{self, TestCohort},
 };
 use bytes::Bytes;
 use locus_commitment::{DatasetContext, Digest32};
 use locus_genomics::{Declarations, PanelBlockIndex, Purpose, PurposeCode};
 use locus_ledger::{QueryClass, order_id};
-use locus_privacy::report;
+use locus_privacy::{Rho, Tier, report};
 use locus_rlwe::{Mask, NoiseInput, RlweError, ShareSum, partial_decryption, select_released};
 use locus_sharing::{NoiseKey, SharingError, seal::seal};
-use locus_wire::{
-    convert::{SettlementSignature, selection_to_pb},
-    pb::archive::upload_datasets_request::Part,
-};
+use locus_wire::{convert::selection_to_pb, pb::archive::upload_datasets_request::Part};
 use std::collections::BTreeMap;
-
-const RESEARCHER_SEED: [u8; 32] = [51; 32];
 
 /// An answer to a question about a whole test cohort, made as archive, aggregator and keyholders do.
 struct Answered {
@@ -35,6 +34,7 @@ fn question(cohort: &TestCohort, indices: &[u32], tier: Tier, rho: Rho) -> Quest
         condition: None,
         tier,
         rho,
+        filter: None,
     }
 }
 
@@ -130,17 +130,6 @@ impl Answered {
     }
 }
 
-fn sign(settlement: &Settlement, by: &[u8]) -> Vec<locus_wire::pb::exchange::settle_order_request::Signature> {
-    let hash = testing::network_info().contracts.settlement_signing_hash(settlement);
-    by.iter()
-        .map(|&keyholder| {
-            let key = &testing::keyholder_accounts()[usize::from(keyholder) - 1];
-            let signature = key.sign_digest(&hash).expect("signed").to_bytes().to_vec();
-            (&SettlementSignature { keyholder, signature }).into()
-        })
-        .collect()
-}
-
 fn answer_block(
     job: &UploadJob,
     plan: &AnswerPlan,
@@ -175,6 +164,7 @@ fn answer_block(
         tau: block.tau.0.0.to_vec().into(),
         planes: plan.planes().iter().map(plane).collect(),
         shares: shares.into(),
+        selection: block.selection,
     }
 }
 

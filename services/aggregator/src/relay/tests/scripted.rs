@@ -115,6 +115,7 @@ impl Script {
             blocks: blocks.collect(),
             signature: Default::default(),
             attributes_digest: Default::default(),
+            attempt: 0,
         };
         match self.lie {
             Lie::CommitsToAnotherCohort => commitment.cohort_size += 1,

@@ -66,6 +66,7 @@ pub(super) fn ask(selection: VariantSelection, tier: Tier) -> Question {
         condition: None,
         tier,
         rho: if tier == Tier::Exact { Rho::ZERO } else { RHO },
+        filter: None,
     }
 }
 

@@ -1,0 +1,168 @@
+//! Predicates of the command line, with the attributes that they are about.
+
+use crate::{
+    cli::{FilterArgs, SchemaArgs},
+    context::parse_digest,
+    error::CommandError,
+};
+use locus_client::{
+    Services,
+    research::{AskedFilter, case_control_filter, get_schema, list_schemas},
+};
+use locus_phenotype::{AttributeIndex, AttributeSchema, Curie, Predicate, SchemaDigest, Selection};
+use std::{fs, path::Path, sync::Arc};
+
+/// Largest schema file.
+const SCHEMA_BYTES_MAX: u64 = 4 << 20;
+
+/// Who a question is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asked<'a> {
+    /// Everybody in the cohort.
+    Everybody,
+    /// People of whom a predicate is true.
+    People(&'a str),
+    /// Cases and controls, within strata of an attribute if one is named.
+    Groups { cases: &'a str, controls: &'a str, strata: Option<&'a str> },
+}
+
+impl<'a> Asked<'a> {
+    /// Whom the options of a quote name.
+    pub(super) fn of(args: &'a FilterArgs) -> Self {
+        match (&args.people, &args.cases, &args.controls) {
+            (Some(people), _, _) => Self::People(people),
+            (None, Some(cases), Some(controls)) => Self::Groups { cases, controls, strata: args.strata.as_deref() },
+            _ => Self::Everybody,
+        }
+    }
+
+    /// The filter, its schema fetched where there is one.
+    pub(super) async fn filter(
+        self,
+        schema: &SchemaArgs,
+        services: &Services,
+    ) -> Result<Option<AskedFilter>, CommandError> {
+        if matches!(self, Self::Everybody) {
+            return Ok(None);
+        }
+        let schema = Arc::new(schema_of(schema, services).await?);
+        self.in_schema(schema)
+    }
+
+    fn in_schema(self, schema: Arc<AttributeSchema>) -> Result<Option<AskedFilter>, CommandError> {
+        Ok(match self {
+            Self::Everybody => None,
+            Self::People(text) => {
+                let people = Selection::People(predicate("--where", text, &schema)?);
+                let filter = AskedFilter::try_new(vec![people], schema);
+                Some(filter.map_err(|error| CommandError::Usage(error.to_string()))?)
+            }
+            Self::Groups { cases, controls, strata } => {
+                let (cases, controls) =
+                    (predicate("--cases", cases, &schema)?, predicate("--controls", controls, &schema)?);
+                let strata = strata.map(|name| attribute("--strata", name, &schema)).transpose()?;
+                let filter = case_control_filter(&cases, &controls, strata, schema);
+                Some(filter.map_err(|error| CommandError::Usage(error.to_string()))?)
+            }
+        })
+    }
+}
+
+/// A predicate; what is wrong is marked under its text.
+fn predicate(option: &str, text: &str, schema: &AttributeSchema) -> Result<Predicate, CommandError> {
+    Predicate::parse(text, schema).map_err(|error| CommandError::Usage(format!("{option}: {error}")))
+}
+
+/// An attribute by name or term.
+fn attribute(option: &str, name: &str, schema: &AttributeSchema) -> Result<AttributeIndex, CommandError> {
+    let term = || name.parse::<Curie>().ok().and_then(|term| schema.find_term(&term));
+    schema.find_named(name).or_else(term).ok_or_else(|| {
+        let known: Vec<String> = schema.attributes().map(|(_, attribute)| attribute.key.to_string()).collect();
+        CommandError::Usage(format!("{option}: the schema has no attribute {name}, it has {}", known.join(", ")))
+    })
+}
+
+/// The schema named, or the only one in use.
+async fn schema_of(args: &SchemaArgs, services: &Services) -> Result<AttributeSchema, CommandError> {
+    match &args.schema {
+        Some(text) if Path::new(text).is_file() => read_schema(Path::new(text)),
+        Some(text) => {
+            let refused = || format!("--schema {text} is neither a file nor a digest of 64 hexadecimal digits");
+            let digest = parse_digest(text).ok_or_else(|| CommandError::Usage(refused()))?;
+            Ok(get_schema(services, SchemaDigest(digest)).await?)
+        }
+        None => {
+            let listed = list_schemas(services).await?;
+            match &listed[..] {
+                [only] => Ok(get_schema(services, only.digest).await?),
+                [] => Err(CommandError::NoSchema),
+                several => {
+                    let names: Vec<String> = several
+                        .iter()
+                        .map(|schema| format!("  {} {} {}", schema.digest.0, schema.name, schema.version))
+                        .collect();
+                    Err(CommandError::Usage(format!(
+                        "several attribute schemas are in use, name one with --schema:\n{}",
+                        names.join("\n")
+                    )))
+                }
+            }
+        }
+    }
+}
+
+fn read_schema(path: &Path) -> Result<AttributeSchema, CommandError> {
+    let bytes = fs::metadata(path).map_err(CommandError::file(path))?.len();
+    if bytes > SCHEMA_BYTES_MAX {
+        return Err(CommandError::Usage(format!("{} has {bytes} bytes, more than any schema", path.display())));
+    }
+    let text = fs::read_to_string(path).map_err(CommandError::file(path))?;
+    AttributeSchema::parse_json(&text)
+        .map_err(|error| CommandError::Usage(format!("--schema {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &str = r#"{
+        "name": "test", "version": "1",
+        "attributes": [
+            {"kind": "category", "name": "sex", "values": ["M", "F"]},
+            {"kind": "bands", "name": "bmi", "edges": ["18.5", "30"], "unit": "kg/m2"},
+            {"kind": "term", "term": "HP:0000819"}
+        ]
+    }"#;
+
+    fn filter(asked: Asked<'_>) -> Result<Option<AskedFilter>, String> {
+        let schema = Arc::new(AttributeSchema::parse_json(SCHEMA).expect("a schema"));
+        asked.in_schema(schema).map_err(|error| {
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        })
+    }
+
+    #[test]
+    fn predicates_become_filters_of_one_or_more_selections() {
+        let count = |asked| filter(asked).expect("a filter").map_or(0, |filter| filter.filter().selections().len());
+        let groups = |strata| Asked::Groups { cases: "HP:0000819", controls: "not HP:0000819", strata };
+        assert_eq!(count(Asked::Everybody), 0);
+        assert_eq!(count(Asked::People("sex = 'F'")), 1);
+        assert_eq!(count(groups(None)), 2);
+        assert_eq!(count(groups(Some("sex"))), 4);
+        assert_eq!(count(groups(Some("bmi"))), 6);
+    }
+
+    #[test]
+    fn a_mistake_is_marked_and_the_nearest_predicate_offered() {
+        let error = filter(Asked::People("sex = 'F' and bmi >= 29")).expect_err("no edge");
+        assert!(error.starts_with("--where: ") && error.contains("nearest: sex = 'F' AND bmi >= 30"), "{error}");
+        assert!(error.ends_with("\n                ^^^^^^^^^"), "{error}");
+        let error = filter(Asked::Groups { cases: "sex = 'X'", controls: "sex = 'F'", strata: None });
+        assert!(error.is_err_and(|error| error.starts_with("--cases: sex has no value") && error.contains('^')));
+        let error = filter(Asked::Groups { cases: "sex = 'M'", controls: "sex = 'F'", strata: Some("age") });
+        assert!(error.is_err_and(|error| error.contains("it has sex, bmi, HP:0000819")));
+        let error = filter(Asked::Groups { cases: "sex = 'F'", controls: "bmi >= 30", strata: None });
+        assert!(error.is_err_and(|error| error.contains("a case and a control")));
+    }
+}
