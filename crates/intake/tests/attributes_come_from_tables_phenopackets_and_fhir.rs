@@ -85,6 +85,19 @@ fn dropped(intake: &AttributeIntake) -> Vec<(DropReason, u64, Vec<&str>)> {
 }
 
 #[test]
+fn a_table_without_a_mapping_has_columns_called_as_attributes() {
+    let mut case = Case::new();
+    case.mapping = AttributeMapping::default();
+    let intake = case.table("who\tsmoker\tHP:0000819\tshoes\nanna\tyes\tno\t38\nbert\tno\t\t44\n").expect("taken");
+    assert_eq!((intake.report.people, intake.report.used), (2, 3));
+    assert!(case.selects(&intake, "anna", "smoker AND NOT HP:0000819"));
+    assert!(case.selects(&intake, "bert", "NOT smoker"));
+    assert_eq!(dropped(&intake), [(DropReason::NotMapped, 1, vec!["shoes"])]);
+    let nothing = case.table("who\tshoes\nanna\t38\n");
+    assert!(nothing.is_err(), "no column is an attribute");
+}
+
+#[test]
 fn a_table_is_read_by_its_mapping() {
     let case = Case::new();
     let text = "#FID\tIID\tSEX\tT2D\tBMI\tLDL\tHEIGHT\n\

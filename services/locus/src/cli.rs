@@ -1,8 +1,10 @@
 //! The command line as it is parsed. Every command's work is in [`commands`](crate::commands).
 
+mod attributes;
 mod operator;
 mod research;
 
+pub(crate) use attributes::{AttributeFormatArg, AttributesAddArgs, AttributesCommand};
 pub(crate) use operator::{
     DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand, TlsCommand, TlsInitArgs, TlsIssueArgs,
 };
@@ -85,6 +87,9 @@ pub(crate) enum Command {
     Panel(PanelCommand),
     /// Encrypt genomes here, register them and put them on offer
     Enroll(EnrollArgs),
+    /// Attributes of the people that you enrolled, which filtered questions may ask about
+    #[command(subcommand)]
+    Attributes(AttributesCommand),
     /// Change price and terms of what you enrolled
     Offer(OfferArgs),
     /// List what is on offer
@@ -603,6 +608,17 @@ mod tests {
         parses(&format!("locus roots advance {} --operator-key k --block 7", of(&digest))).expect("complete");
         assert!(parses(&format!("locus roots show {}", of("ab12"))).is_err());
         assert!(parses(&format!("locus roots advance {}", of(&digest))).is_err(), "nobody pays");
+    }
+
+    #[test]
+    fn attributes_need_a_source_and_a_schema() {
+        parses("locus attributes add --from a.tsv --schema s.json").expect("complete");
+        parses("locus attributes add --from a.json b.json --format fhir --schema s.json --registration 3 --mapping m")
+            .expect("complete");
+        parses("locus attributes schemas").expect("complete");
+        parses("locus attributes schema 00ff --out s.json").expect("complete");
+        assert!(parses("locus attributes add --from a.tsv").is_err());
+        assert!(parses("locus attributes add --schema s.json").is_err());
     }
 
     #[test]

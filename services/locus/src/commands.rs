@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod answers;
+mod attributes;
 mod deploy;
 mod disclosure;
 mod enroll;
@@ -41,6 +42,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Keys(command) => keys::run(&command, context),
         Command::Panel(command) => panel::run(command, context).await,
         Command::Enroll(args) => enroll::run(args, context).await,
+        Command::Attributes(command) => attributes::run(command, context).await,
         Command::Offer(args) => offers::offer(&args, context).await,
         Command::Offers(args) => offers::list(&args, context).await,
         Command::Quote(args) => question::quote(&args, context).await,

@@ -6,7 +6,7 @@ use crate::{
 };
 use locus_client::{
     ClientError, FileError, KeystoreError,
-    enrol::EnrolError,
+    enrol::{AttributeError, EnrolError},
     research::{AnswerError, AssociationError},
 };
 use locus_genomics::{DataUseError, PanelDecodeError, PanelTextError, SelectionError};
@@ -113,6 +113,14 @@ pub enum CommandError {
         /// As given.
         sample: String,
     },
+    /// A file is no attribute schema.
+    #[error("{path} is not an attribute schema: {source}", path = path.display())]
+    SchemaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: locus_phenotype::SchemaError,
+    },
     /// The demo found something that is not as it must be.
     #[error("the demo failed: {0}")]
     Demo(String),
@@ -138,7 +146,7 @@ macro_rules! through_client {
     };
 }
 
-through_client!(KeystoreError, FileError, EnrolError, AnswerError, AssociationError);
+through_client!(KeystoreError, FileError, EnrolError, AttributeError, AnswerError, AssociationError);
 
 impl From<PanelTextError> for CommandError {
     fn from(error: PanelTextError) -> Self {

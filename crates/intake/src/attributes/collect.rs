@@ -69,9 +69,14 @@ impl<'a> Collector<'a> {
 
     /// The attribute that a mapping names.
     pub(super) fn mapped(&self, path: &Path, name: &str) -> Result<AttributeIndex, IntakeError> {
-        let key = name.parse().map_or_else(|_| AttributeKey::Named(name.to_ascii_lowercase()), AttributeKey::Term);
         let missing = || super::problem(path, FileProblem::Mapping(format!("names {name}, which the schema has not")));
-        self.schema.find(&key).ok_or_else(missing)
+        self.find(name).ok_or_else(missing)
+    }
+
+    /// The attribute of this name or term.
+    pub(super) fn find(&self, name: &str) -> Option<AttributeIndex> {
+        let key = name.parse().map_or_else(|_| AttributeKey::Named(name.to_ascii_lowercase()), AttributeKey::Term);
+        self.schema.find(&key)
     }
 
     /// States that a term is present or excluded, when the schema says anything about it.

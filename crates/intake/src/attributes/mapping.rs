@@ -4,7 +4,8 @@ use crate::error::{FileProblem, IntakeError};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
-/// How a source's own names become those of a schema. Ontology terms need no mapping.
+/// How a source's own names become those of a schema. Ontology terms need no mapping. A table without
+/// one names its people in the first column, and columns called as attributes are those attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttributeMapping {

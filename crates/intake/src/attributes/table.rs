@@ -11,7 +11,7 @@ use crate::{
     sample::{SampleError, SampleId},
 };
 use locus_phenotype::{AttributeIndex, AttributeKind};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// A column that is used.
 struct Column<'a> {
@@ -31,9 +31,14 @@ pub(super) fn read(path: &Path, mapping: &AttributeMapping, collector: &mut Coll
     let absent = |name: &str| {
         super::problem(path, FileProblem::Mapping(format!("names column {name:?}, which the table has not")))
     };
-    let person = find(&mapping.person).ok_or_else(|| absent(&mapping.person))?;
+    let own = columns_called_as_attributes(&names, mapping, collector);
+    let (person, mappings) = if own.is_empty() {
+        (find(&mapping.person).ok_or_else(|| absent(&mapping.person))?, &mapping.columns)
+    } else {
+        (0, &own)
+    };
     let mut columns = Vec::new();
-    for column in &mapping.columns {
+    for column in mappings {
         let place = find(&column.column).ok_or_else(|| absent(&column.column))?;
         columns.push(Column { place, mapping: column, index: collector.mapped(path, &column.attribute)? });
     }
@@ -67,6 +72,25 @@ pub(super) fn read(path: &Path, mapping: &AttributeMapping, collector: &mut Coll
         }
     }
     if is_empty { Err(super::problem(path, FileProblem::NoRecords)) } else { Ok(()) }
+}
+
+/// Of a table without a mapping, the columns after the first that have names of attributes.
+fn columns_called_as_attributes(
+    names: &[&str],
+    mapping: &AttributeMapping,
+    collector: &Collector<'_>,
+) -> Vec<ColumnMapping> {
+    if !mapping.person.is_empty() || !mapping.columns.is_empty() {
+        return Vec::new();
+    }
+    let called = names.iter().skip(1).filter(|name| collector.find(name).is_some());
+    let column = |name: &&str| ColumnMapping {
+        column: (*name).to_owned(),
+        attribute: (*name).to_owned(),
+        values: BTreeMap::new(),
+        unit: None,
+    };
+    called.map(column).collect()
 }
 
 fn state(collector: &mut Collector<'_>, sample: &SampleId, column: &Column<'_>, field: &str) {
