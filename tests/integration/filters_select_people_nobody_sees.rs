@@ -6,8 +6,8 @@ use locus_ledger::RegistrationId;
 use locus_phenotype::{AttributeSchema, Predicate};
 use locus_privacy::{Rho, Tier};
 use locus_tests::{
-    Bought, Market, People, about, biomedical, filter_of, first_variants, made_up_input, made_up_schema, selected_counts,
-    small_floors,
+    Bought, Market, People, about, biomedical, filter_of, first_variants, made_up_input, made_up_schema,
+    selected_counts, small_floors,
 };
 use std::sync::Arc;
 

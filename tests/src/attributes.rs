@@ -3,7 +3,8 @@
 use crate::{Market, Party, People, now_unix_s};
 use anyhow::{Context as _, Result};
 use locus_client::{
-    AttributeInput, AttributesAdded, NoProgress, add_attributes,
+    NoProgress,
+    enrol::{AttributeInput, AttributesAdded, add_attributes},
     research::{AskedFilter, Question},
 };
 use locus_genomics::{Genotype, VariantSelection};
