@@ -1,6 +1,7 @@
 //! What the whole-system tests share: a market in this process, with every service real and every
 //! call over gRPC, and people who use it.
 
+mod attributes;
 mod buying;
 mod cheats;
 mod leaks;
@@ -9,6 +10,7 @@ mod plink;
 mod stage;
 mod upload;
 
+pub use attributes::AttributeUpload;
 pub use buying::{Bought, ask, biomedical, first_variants, question_of};
 pub use cheats::{CheatingKeyholder, Lie, OtherAggregator};
 pub use leaks::{Finding, Needle, Scanner};
