@@ -80,7 +80,7 @@ impl Upload {
         let refused =
             enrol(&services, network, &party.keys, input, contributor, &options, &records, now, progress).await;
         ensure!(refused.is_err(), "the recorder takes nothing in");
-        let messages = std::mem::take(&mut *recorder.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let messages = std::mem::take(&mut *recorder.uploads.lock().unwrap_or_else(PoisonError::into_inner));
         Self::parse(messages)
     }
 
@@ -250,7 +250,7 @@ fn address(bytes: &[u8]) -> Result<Address> {
 
 impl Market {
     /// The services with another archive.
-    async fn services_with_archive(&self, archive: &Connector) -> Result<Services> {
+    pub(crate) async fn services_with_archive(&self, archive: &Connector) -> Result<Services> {
         let connectors = self.node.connectors();
         let [first, second, third] = &connectors.keyholders;
         Ok(Services::new(ServiceChannels {
@@ -264,7 +264,17 @@ impl Market {
 
 /// An archive that takes nothing in and remembers what was sent.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<pb::UploadDatasetsRequest>>>);
+pub(crate) struct Recorder {
+    uploads: Arc<Mutex<Vec<pb::UploadDatasetsRequest>>>,
+    attributes: Arc<Mutex<Vec<pb::EnrolAttributesRequest>>>,
+}
+
+impl Recorder {
+    /// The messages of the last enrolment of attributes.
+    pub(crate) fn take_attributes(&self) -> Vec<pb::EnrolAttributesRequest> {
+        std::mem::take(&mut *self.attributes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 fn only_uploads() -> Status {
     Status::unimplemented("only uploads are recorded")
@@ -300,7 +310,7 @@ impl archive_service_server::ArchiveService for Recorder {
         while let Some(message) = stream.message().await? {
             messages.push(message);
         }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = messages;
+        *self.uploads.lock().unwrap_or_else(PoisonError::into_inner) = messages;
         Err(Status::failed_precondition("recorded"))
     }
 
@@ -313,9 +323,15 @@ impl archive_service_server::ArchiveService for Recorder {
 
     async fn enrol_attributes(
         &self,
-        _: Request<Streaming<pb::EnrolAttributesRequest>>,
+        request: Request<Streaming<pb::EnrolAttributesRequest>>,
     ) -> Result<Response<Self::EnrolAttributesStream>, Status> {
-        Err(only_uploads())
+        let mut stream = request.into_inner();
+        let mut messages = Vec::new();
+        while let Some(message) = stream.message().await? {
+            messages.push(message);
+        }
+        *self.attributes.lock().unwrap_or_else(PoisonError::into_inner) = messages;
+        Err(Status::failed_precondition("recorded"))
     }
 
     async fn list_schemas(

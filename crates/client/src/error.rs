@@ -97,14 +97,6 @@ pub enum ClientError {
     /// Attributes cannot be given to a registration.
     #[error(transparent)]
     Attributes(#[from] crate::enrol::AttributeError),
-    /// The archive sent another schema.
-    #[error(
-        "the archive sent something else than attribute schema {wanted}: try again, or obtain the schema elsewhere"
-    )]
-    OtherSchema {
-        /// The digest of the schema asked for.
-        wanted: locus_commitment::Digest32,
-    },
     /// An answer does not hold what it must.
     #[error(transparent)]
     Answer(#[from] crate::research::AnswerError),

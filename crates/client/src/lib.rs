@@ -19,7 +19,6 @@ mod progress;
 pub mod proving;
 mod request;
 pub mod research;
-mod schema;
 mod service;
 mod statement;
 #[cfg(test)]
@@ -39,6 +38,5 @@ pub use offer::{
 };
 pub use panel::{ListedPanel, fetch_panel, list_panels, publish_panel};
 pub use progress::{NoProgress, Progress, Stage};
-pub use schema::{ListedSchema, get_schema, list_schemas};
 pub use service::{CallError, ServiceChannels, Services};
 pub use statement::{BudgetState, DatasetUse, Difference, Statement, statement};

@@ -9,6 +9,7 @@ mod opened;
 mod opening;
 mod order;
 mod quote;
+mod schema;
 #[cfg(test)]
 mod scripted;
 mod study;
@@ -25,6 +26,7 @@ pub use opened::{OpenedAnswer, SelectionCounts};
 pub use opening::fetch_cohort_sums;
 pub use order::{OrderTerms, PlacedOrder, load_order, place_order, refund_order};
 pub use quote::{Quote, quote};
+pub use schema::{ListedSchema, get_schema, list_schemas};
 pub use study::{StudyFacts, study_files, study_of};
 pub use table::{NoisyCalled, VariantCounts, write_json_lines, write_tsv};
 

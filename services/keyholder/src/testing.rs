@@ -2,27 +2,71 @@
 
 use crate::{
     keyholder::{Inner, Keyholder},
-    store::Store,
+    store::{DatasetKey, PendingDataset, Store},
 };
 use locus_commitment::{
-    Address, DatasetBodyDigest, DatasetCommitments, DatasetId, Digest32, GenotypeCommitment, PersonTag,
+    Address, DatasetBodyDigest, DatasetCommitments, DatasetContext, DatasetId, Digest32, GenotypeCommitment, PersonTag,
     ShareSetCommitment,
 };
 use locus_genomics::PanelDigest;
 use locus_ledger::{
     AccountKey, Amount, Chain, ChainConfig, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, EmbeddedChain,
-    Ledger, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, QueryClass, Registration, Settlement,
-    SettlementSignatures, SystemClock, ViewFollower, deploy, leaves_hash, order_id,
+    Ledger, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, QueryClass, RegisteredBatch, Registration,
+    RegistrationId, Settlement, SettlementSignatures, SystemClock, ViewFollower, deploy, leaves_hash, order_id,
 };
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use locus_service::Clock;
-use locus_sharing::{KeyholderIndex, seal::SealingPrivateKey};
+use locus_sharing::{
+    DatasetSecrets, DatasetSeeds, GenotypeDigest, KeyholderIndex, MasterSecret, seal::SealingPrivateKey,
+};
 use std::{path::Path, sync::Arc, time::Duration};
+use zeroize::Zeroizing;
 
 /// Everything here can be done until then.
 const DEADLINE_UNIX_S: u64 = 4_000_000_000;
 const PANEL: PanelDigest = PanelDigest([0xaa; 32]);
 const ADMIN: u8 = 9;
+
+/// A registration's datasets, with all that their contributor knows.
+pub(crate) struct People {
+    pub(crate) registration: RegistrationId,
+    pub(crate) master: MasterSecret,
+    pub(crate) contexts: Vec<DatasetContext>,
+    pub(crate) secrets: Vec<DatasetSecrets>,
+    pub(crate) registrant: AccountKey,
+}
+
+impl People {
+    /// Makes the datasets attested at a keyholder, as enrolment would.
+    pub(crate) fn attest_at(&self, keyholder: &Keyholder) {
+        let dataset = |(context, secrets): (&DatasetContext, &DatasetSecrets)| {
+            let seeds = DatasetSeeds::for_keyholder(secrets, keyholder.index());
+            let parts = seeds.0.iter().flat_map(|seed| [*seed.seed.as_bytes(), seed.blinding.0]);
+            PendingDataset {
+                key: DatasetKey::of(context),
+                person: PersonTag(context.dataset.0),
+                commitments: DatasetCommitments {
+                    bodies: DatasetBodyDigest(Digest32(context.dataset.0)),
+                    shares: secrets.share_set_commitment(context),
+                    genotypes: GenotypeCommitment(Digest32(context.dataset.0)),
+                },
+                seeds: Zeroizing::new(parts.flatten().collect()),
+                checks: Vec::new(),
+                ciphertext: None,
+            }
+        };
+        let datasets: Vec<PendingDataset> = self.contexts.iter().zip(&self.secrets).map(dataset).collect();
+        let name = Digest32([0x77; 32]);
+        keyholder.store().put_pending(&name, 0, &datasets).expect("they are kept");
+        let count = u32::try_from(datasets.len()).expect("a few");
+        keyholder.store().attest(&name, count).expect("they are attested");
+    }
+
+    /// The registrant's signature.
+    pub(crate) fn sign(&self, digest: &Digest32) -> Vec<u8> {
+        sign(&self.registrant, digest)
+    }
+}
 
 /// A deployed market without anybody in it.
 pub(crate) struct Committee {
@@ -93,16 +137,70 @@ impl Committee {
             deadline_unix_s: DEADLINE_UNIX_S,
             leaves_hash: leaves_hash(&[leaf]),
         };
-        let digest = self.contracts.registration_digest(&registration);
+        self.register_signed(&registrant, &registration, &[leaf]).await;
+        registrant.address()
+    }
+
+    /// Account number `number` registers `count` datasets, whose seeds it gives to nobody yet.
+    pub(crate) async fn register_people(&self, number: u8, count: u32) -> People {
+        let registrant = account(number);
+        let network = self.contracts.network;
+        let context = |ordinal| DatasetContext {
+            network,
+            registrant: registrant.address(),
+            dataset: DatasetId::derive(registrant.address(), 7, ordinal),
+            panel: PANEL,
+            version: 1,
+        };
+        let contexts: Vec<DatasetContext> = (0..count).map(context).collect();
+        let master = MasterSecret::from_bytes([number; 32]);
+        let derive = |context| DatasetSecrets::derive(&master, context, &GenotypeDigest::of_packed(&[number]));
+        let secrets: Vec<DatasetSecrets> = contexts.iter().map(derive).collect();
+        let leaf = |(context, secrets): (&DatasetContext, &DatasetSecrets)| DatasetLeaf {
+            dataset: context.dataset,
+            person: PersonTag(context.dataset.0),
+            commitments: DatasetCommitments {
+                bodies: DatasetBodyDigest(Digest32(context.dataset.0)),
+                shares: secrets.share_set_commitment(context),
+                genotypes: GenotypeCommitment(Digest32(context.dataset.0)),
+            },
+        };
+        let leaves: Vec<DatasetLeaf> = contexts.iter().zip(&secrets).map(leaf).collect();
+        let registration = Registration {
+            registrant: registrant.address(),
+            panel: PANEL,
+            version: 1,
+            batch_nonce: 7,
+            accreditor: None,
+            deadline_unix_s: DEADLINE_UNIX_S,
+            leaves_hash: leaves_hash(&leaves),
+        };
+        let registered = self.register_signed(&registrant, &registration, &leaves).await;
+        People { registration: registered.registration, master, contexts, secrets, registrant }
+    }
+
+    /// Revokes datasets of a registration.
+    pub(crate) async fn revoke(&self, people: &People, ordinals: &[u32]) {
+        let contracts = &self.contracts;
+        let digest = contracts.revocation_signing_hash(people.registration, ordinals, DEADLINE_UNIX_S);
+        let signature = sign(&people.registrant, &digest);
+        let revoked = self.ledger.revoke_datasets(people.registration, ordinals, DEADLINE_UNIX_S, &signature);
+        revoked.await.expect("they are revoked");
+    }
+
+    async fn register_signed(
+        &self,
+        registrant: &AccountKey,
+        registration: &Registration,
+        leaves: &[DatasetLeaf],
+    ) -> RegisteredBatch {
+        let digest = self.contracts.registration_digest(registration);
         let epoch = self.ledger.committee_epoch().await.expect("the registry answers");
         let attestation = self.contracts.attestation_signing_hash(&digest, epoch);
         let attestations = [1, 2, 3].map(|keyholder| sign(&account(keyholder), &attestation));
-        let signature = sign(&registrant, &self.contracts.registration_signing_hash(&registration));
-        self.ledger
-            .register_datasets(&registration, &[leaf], &signature, &[], &attestations)
-            .await
-            .expect("it is registered");
-        registrant.address()
+        let signature = sign(registrant, &self.contracts.registration_signing_hash(registration));
+        let registered = self.ledger.register_datasets(registration, leaves, &signature, &[], &attestations);
+        registered.await.expect("it is registered")
     }
 
     /// Puts an order for `price` base units on the chain.

@@ -22,8 +22,6 @@ impl Keyholder {
     /// # Errors
     /// [`KeyholderError::NoAttributes`] for a member without live attributes of this schema, and
     /// [`StoreError::SeedsMissing`].
-    // For the evaluation of filters, which is to come.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn attribute_rows(
         &self,
         panel: PanelDigest,

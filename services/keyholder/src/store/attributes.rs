@@ -304,8 +304,6 @@ impl Store {
     }
 
     /// The document of a schema that attributes here have.
-    // For the evaluation of filters, which is to come.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn schema_json(&self, digest: &SchemaDigest) -> Result<Option<String>, StoreError> {
         let table = self.database.begin_read()?.open_table(SCHEMAS)?;
         Ok(table.get(&digest.0.0)?.map(|json| json.value().to_owned()))

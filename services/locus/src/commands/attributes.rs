@@ -9,7 +9,7 @@ use crate::{
 use locus_client::{
     Keystore, Services,
     enrol::{AttributeInput, AttributesAdded, EnrolmentRecord, add_attributes},
-    get_schema, list_schemas,
+    research::{ListedSchema, get_schema, list_schemas},
 };
 use locus_intake::{AttributeIntake, AttributeMapping, AttributeReport, AttributeSource, read_attributes};
 use locus_ledger::RegistrationId;
@@ -201,12 +201,12 @@ fn print(
 
 async fn schemas(context: &Context) -> Result<(), CommandError> {
     let schemas = list_schemas(&context.services()?).await?;
-    let entry = |schema: &locus_client::ListedSchema| {
+    let entry = |schema: &ListedSchema| {
         json!({
             "digest": schema.digest.0.to_string(),
             "name": schema.name,
             "version": schema.version,
-            "registrations": schema.registrations.iter().map(|registration| registration.0).collect::<Vec<_>>(),
+            "registrations": schema.registrations,
         })
     };
     let value: Value = schemas.iter().map(entry).collect();
@@ -214,8 +214,8 @@ async fn schemas(context: &Context) -> Result<(), CommandError> {
         if schemas.is_empty() {
             return "nobody has attributes yet\n".to_owned();
         }
-        let line = |schema: &locus_client::ListedSchema| {
-            let registrations: Vec<String> = schema.registrations.iter().map(|number| number.0.to_string()).collect();
+        let line = |schema: &ListedSchema| {
+            let registrations: Vec<String> = schema.registrations.iter().map(ToString::to_string).collect();
             let (name, version) = (&schema.name, &schema.version);
             format!("{}  {name} {version}  registrations {}\n", schema.digest.0, registrations.join(", "))
         };

@@ -6,8 +6,8 @@ use crate::{
     error::CommandError,
 };
 use locus_client::{
-    Services, get_schema, list_schemas,
-    research::{AskedFilter, case_control_filter},
+    Services,
+    research::{AskedFilter, case_control_filter, get_schema, list_schemas},
 };
 use locus_phenotype::{AttributeIndex, AttributeSchema, Curie, Predicate, Selection};
 use std::sync::Arc;

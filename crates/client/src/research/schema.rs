@@ -1,13 +1,12 @@
-//! Attribute schemas in use.
+//! Which attributes the people of a market have.
 
 use crate::{
     error::ClientError,
     service::{Services, name, retrying},
 };
-use locus_ledger::RegistrationId;
 use locus_phenotype::{AttributeSchema, SchemaDigest};
 use locus_wire::{
-    convert::{SCHEMA_JSON_BYTES_MAX, field},
+    convert::{FieldError, field},
     pb::archive as pb,
 };
 
@@ -20,8 +19,8 @@ pub struct ListedSchema {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Registrations whose datasets have attributes of it, ascending.
-    pub registrations: Vec<RegistrationId>,
+    /// Registrations whose datasets have its attributes, ascending.
+    pub registrations: Vec<u64>,
 }
 
 /// The attribute schemas in use.
@@ -33,24 +32,23 @@ pub async fn list_schemas(services: &Services) -> Result<Vec<ListedSchema>, Clie
         let mut archive = services.archive.clone();
         async move { archive.list_schemas(pb::ListSchemasRequest {}).await }
     };
-    let message = retrying(name::ARCHIVE, call).await?;
     let parse = |schema: pb::list_schemas_response::Schema| {
-        let digest = field::digest("schemas.schema_digest", &schema.schema_digest);
         Ok(ListedSchema {
-            digest: SchemaDigest(digest.map_err(|error| ClientError::Malformed { service: name::ARCHIVE, error })?),
+            digest: SchemaDigest(field::digest("schemas.schema_digest", &schema.schema_digest)?),
             name: schema.name,
             version: schema.version,
-            registrations: schema.registrations.into_iter().map(RegistrationId).collect(),
+            registrations: schema.registrations,
         })
     };
-    message.schemas.into_iter().map(parse).collect()
+    let listed = retrying(name::ARCHIVE, call).await?.schemas.into_iter().map(parse);
+    listed.collect::<Result<_, FieldError>>().map_err(malformed)
 }
 
 /// Fetches a schema by digest and checks that it is that schema.
 ///
 /// # Errors
-/// [`ClientError::Call`] when the archive does not have it, [`ClientError::OtherSchema`] when what it
-/// sends has another digest.
+/// [`ClientError::Call`] when the archive does not have it, [`ClientError::Malformed`] when what it sends
+/// is another one.
 pub async fn get_schema(services: &Services, digest: SchemaDigest) -> Result<AttributeSchema, ClientError> {
     let request = pb::GetSchemaRequest { schema_digest: digest.0.0.to_vec().into() };
     let call = || {
@@ -58,12 +56,11 @@ pub async fn get_schema(services: &Services, digest: SchemaDigest) -> Result<Att
         async move { archive.get_schema(request).await }
     };
     let message = retrying(name::ARCHIVE, call).await?;
-    let other = ClientError::OtherSchema { wanted: digest.0 };
-    if message.schema_json.len() > SCHEMA_JSON_BYTES_MAX {
-        return Err(other);
-    }
-    match AttributeSchema::parse_json(&message.schema_json) {
-        Ok(schema) if schema.digest() == digest => Ok(schema),
-        _ => Err(other),
-    }
+    let refused = |reason: &dyn std::fmt::Display| malformed(FieldError::refused("schema_json", reason));
+    let schema = AttributeSchema::parse_json(&message.schema_json).map_err(|error| refused(&error))?;
+    if schema.digest() == digest { Ok(schema) } else { Err(refused(&"it is not the schema asked for")) }
+}
+
+fn malformed(error: FieldError) -> ClientError {
+    ClientError::Malformed { service: name::ARCHIVE, error }
 }
