@@ -36,7 +36,10 @@ for role in archive exchange aggregator keyholder/1 keyholder/2 keyholder/3; do
         echo 'chain_url = "http://chain:8545"'
         echo 'deployment_file = "/etc/locus/deployment.json"'
         case "$role" in
-        keyholder/*) echo "index = ${role#keyholder/}" ;;
+        keyholder/*)
+            echo "index = ${role#keyholder/}"
+            echo 'store_url = "/var/lib/objects"'
+            ;;
         exchange) echo 'sender_key_file = "/etc/locus/sender.key"' ;;
         *)
             echo 'store_url = "/var/lib/objects"'

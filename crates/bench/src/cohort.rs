@@ -40,9 +40,47 @@ impl CohortFiles {
         Ok(Self { people: lines("fam")?, variants: lines("bim")?, prefix, name })
     }
 
+    /// Simulates a cohort: genotypes in Hardy-Weinberg proportions at frequencies from 0.05 to 0.5, whose
+    /// numbers follow from place and nothing else.
+    pub(crate) fn simulate(prefix: &Path, people: u32, variants: u32) -> Result<Self> {
+        let (mut fam, mut bim) = (String::new(), String::new());
+        for person in 0..people {
+            fam += &format!("S{person} S{person} 0 0 0 -9\n");
+        }
+        let mut bed = vec![0x6c, 0x1b, 0x01];
+        let mut words = 0x9e37_79b9_7f4a_7c15u64;
+        for variant in 0..variants {
+            // Chromosomes 1 to 22, spaced like exons.
+            let (chrom, place) = (1 + variant / 3_000, 10_000 + variant % 3_000 * 10_000);
+            bim += &format!("{chrom} v{variant} 0 {place} G A\n");
+            let threshold = u64::from(13 + variant % 115);
+            for first in (0..people).step_by(4) {
+                let mut byte = 0;
+                for person in first..people.min(first + 4) {
+                    words = words.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                    let copies = u8::from(words >> 56 < threshold) + u8::from(words >> 40 & 0xff < threshold);
+                    // A1, the alternate allele, homozygous is 0, heterozygous 2, none 3.
+                    byte |= [3u8, 2, 0][usize::from(copies)] << (2 * (person - first));
+                }
+                bed.push(byte);
+            }
+        }
+        for (kind, content) in [("fam", fam.as_bytes()), ("bim", bim.as_bytes()), ("bed", bed.as_slice())] {
+            fs::write(with(prefix, kind), content)?;
+        }
+        Ok(Self { prefix: prefix.to_path_buf(), name: "simulated".to_owned(), people, variants })
+    }
+
     /// For notes.
     pub(crate) fn describe(&self) -> String {
         format!("{} ({} people x {} variants)", self.name, self.people, self.variants)
+    }
+
+    /// Names of the individuals, in order.
+    pub(crate) fn sample_names(&self) -> Result<Vec<String>> {
+        let text = fs::read_to_string(with(&self.prefix, "fam"))?;
+        let name = |line: &str| line.split_ascii_whitespace().nth(1).map(str::to_owned);
+        text.lines().map(|line| name(line).context("a line of the .fam file is too short")).collect()
     }
 
     /// Ids of the variants, in order.

@@ -14,6 +14,11 @@ use std::{
 /// How often the memory of a command is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// What is known of people in filtered questions.
+const SCHEMA: &str = r#"{"name": "bench", "version": "1", "attributes": [
+    {"kind": "category", "name": "site", "values": ["north", "south"]}, {"kind": "term", "term": "HP:0000819"}
+]}"#;
+
 /// A running market with an enrolled cohort. The process ends with this value.
 pub(crate) struct BenchMarket {
     locus: PathBuf,
@@ -21,6 +26,7 @@ pub(crate) struct BenchMarket {
     process: Child,
     endpoint: String,
     keyholders: String,
+    has_attributes: bool,
     /// Seconds that enrolling the cohort took.
     pub(crate) enrol_seconds: f64,
     /// Most memory of the market before enrolment, in MiB.
@@ -55,6 +61,7 @@ impl BenchMarket {
             keyholders: keyholders.filter_map(Value::as_str).collect::<Vec<_>>().join(","),
             idle_rss_mib: most_memory_mib(process.id())?,
             process,
+            has_attributes: false,
             enrol_seconds: 0.0,
             client_rss_mib: 0.0,
         };
@@ -68,7 +75,18 @@ impl BenchMarket {
         let build = ["panel", "build", "--name", "bench", "--assembly", "GRCh37", "--plink", &prefix, "--out", &panel];
         self.run("biobank", &build)?;
         let mut enrol = self.command("biobank");
-        enrol.args(["enroll", "--biobank", "--plink", &prefix, "--panel", &panel, "--price", "0.01"]);
+        enrol.args([
+            "enroll",
+            "--biobank",
+            "--plink",
+            &prefix,
+            "--panel",
+            &panel,
+            "--price",
+            "0.01",
+            "--filtered-price",
+            "0.01",
+        ]);
         enrol.args(["--terms", "GRU", "--tier", "open,exact"]);
         let log = self.path("enrol.log");
         enrol.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
@@ -86,6 +104,25 @@ impl BenchMarket {
         })?;
         ensure!(status.success(), "enrolment ended with {status}: {}", fs::read_to_string(&log)?.trim());
         (self.enrol_seconds, self.client_rss_mib) = (seconds, memory);
+        Ok(())
+    }
+
+    /// Gives these people, all of the enrolled cohort, made-up attributes: a site and a diagnosis.
+    pub(crate) fn add_attributes(&mut self, people: &[String]) -> Result<()> {
+        if self.has_attributes {
+            return Ok(());
+        }
+        let (schema, table) = (self.path("attributes.json"), self.path("attributes.tsv"));
+        fs::write(&schema, SCHEMA)?;
+        let mut text = String::from("person\tsite\tHP:0000819\n");
+        for (number, person) in people.iter().enumerate() {
+            let site = if number % 2 == 0 { "north" } else { "south" };
+            let diagnosis = if number % 3 == 0 { "yes" } else { "no" };
+            text += &format!("{person}\t{site}\t{diagnosis}\n");
+        }
+        fs::write(&table, text)?;
+        self.run("biobank", &["attributes", "add", "--from", &table, "--schema", &schema])?;
+        self.has_attributes = true;
         Ok(())
     }
 

@@ -129,6 +129,12 @@ impl Bench {
         Ok(folder)
     }
 
+    /// Gives everybody in the market made-up attributes, once.
+    pub(crate) fn add_attributes(&mut self) -> Result<()> {
+        let people = self.cohort.sample_names()?;
+        self.market()?.add_attributes(&people)
+    }
+
     /// A running market in which the cohort is enrolled; started by the first row that needs it.
     pub(crate) fn market(&mut self) -> Result<&mut BenchMarket> {
         if self.market.is_none() {

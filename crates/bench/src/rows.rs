@@ -1,10 +1,12 @@
 //! The rows, in the order of the table.
 
+mod association_5000x65536;
 mod bytes_per_genotype;
 mod commit_dataset;
 mod counts_vs_plink2;
 mod encrypt_block;
 mod enroll_biobank;
+mod filtered_vs_unfiltered;
 mod keyholder_share;
 mod paid_query;
 mod prove_cohort;
@@ -28,6 +30,8 @@ pub(crate) fn all() -> Vec<Row> {
         encrypt_block::ROW,
         enroll_biobank::ROW,
         paid_query::ROW,
+        filtered_vs_unfiltered::ROW,
+        association_5000x65536::ROW,
         rss_max::ROW,
         bytes_per_genotype::ROW,
         prove_encryption::ROW,

@@ -22,8 +22,8 @@ pub enum ExclusionReason {
     OfferExpired,
     /// The offer does not permit the tier.
     TierNotOffered,
-    /// The offer does not name exact answers about filtered cohorts.
-    ExactFilterNotOffered,
+    /// The offer has no price for this kind of question.
+    ClassNotOffered,
     /// The data use conditions do not permit the declared purpose.
     PurposeNotPermitted,
     /// The buyer is not among those admitted.
@@ -42,7 +42,7 @@ impl fmt::Display for ExclusionReason {
             Self::NoOffer => "nothing on offer",
             Self::OfferExpired => "offer expired",
             Self::TierNotOffered => "privacy tier not offered",
-            Self::ExactFilterNotOffered => "exact answers about filtered cohorts not offered",
+            Self::ClassNotOffered => "questions about selected people not offered",
             Self::PurposeNotPermitted => "purpose not permitted",
             Self::BuyerNotAdmitted => "buyer not admitted",
             Self::BlocksNotOffered => "panel blocks not offered",
@@ -147,9 +147,8 @@ impl Asked<'_> {
         }
         // Clause 15.
         let class = self.order.query_class;
-        let is_exactly_filtered = self.order.tier == Tier::Exact && class != QueryClass::Counts;
-        if is_exactly_filtered && offer.prices.of(class) == Amount::ZERO {
-            return Err(ExclusionReason::ExactFilterNotOffered);
+        if class != QueryClass::Counts && offer.prices.of(class) == Amount::ZERO {
+            return Err(ExclusionReason::ClassNotOffered);
         }
         self.check_purpose(offer)?;
         self.check_buyer(offer)?;

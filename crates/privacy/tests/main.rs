@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "statistics turn reals into bins")]
 
 mod answers_isolate_nobody;
+mod attacks_on_released_counts_gain_little;
 mod budgets_never_shrink;
 mod questions_have_one_name;
 mod quotes_match_measured_attacks;

@@ -305,6 +305,10 @@ pub(crate) struct TermsArgs {
     /// Tokens for one dataset in one answer
     #[arg(long, value_name = "TOKENS")]
     pub(crate) price: Amount,
+    /// Tokens for one dataset in one answer about people selected by attributes; 0 sells none [default: the price, or
+    /// 0 when the exact tier is offered, in which overlapping selections can set a person apart]
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) filtered_price: Option<Amount>,
     /// Data use terms (DUO), such as GRU, HMB, NPU, IRB
     #[arg(long, value_name = "DUO", num_args = 1.., value_delimiter = ',', required = true)]
     pub(crate) terms: Vec<DuoTerm>,

@@ -20,7 +20,7 @@ mod tls;
 mod up;
 
 pub use deploy::DeployError;
-pub(crate) use own::words as own_words;
+pub(crate) use own::{today, words as own_words};
 pub use roots::RootsError;
 
 use crate::{

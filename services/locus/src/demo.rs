@@ -14,12 +14,15 @@
 //!    counts and costs nobody any privacy.
 //! 7. The researcher buys exact counts of all variants; they equal counts of the plaintext, made by
 //!    a decoder of its own.
-//! 8. Biobank and person claim what they earned; the money adds up.
-//! 9. The person's statement shows every use and the privacy spent.
-//! 10. One person of the biobank is revoked and erased, while an order is open: the keyholders sign
+//! 8. The biobank shares everybody's attributes among the keyholders; the researcher buys counts of the people
+//!    whom two of them select, and an association study of cases and controls, with its files and plots. All
+//!    counts equal the plaintext; no service and no keyholder has seen who was counted.
+//! 9. Biobank and person claim what they earned; the money adds up.
+//! 10. The person's statement shows every use and the privacy spent.
+//! 11. One person of the biobank is revoked and erased, while an order is open: the keyholders sign
 //!     for the keys, no object holds the ciphertext, the open order is answered without them, the
 //!     exact tier refuses the batch.
-//! 11. A second market settles orders on cohorts that are proven on the chain: 120 people are enrolled with
+//! 12. A second market settles orders on cohorts that are proven on the chain: 120 people are enrolled with
 //!     commitments to their ciphertexts, the registry's root is moved over them and an order settles on the
 //!     proof of its cohort, whose ciphertexts open what the chain has verified.
 //!

@@ -127,7 +127,7 @@ fn format_of(path: &Path) -> Result<AttributeFormatArg, CommandError> {
 }
 
 /// A schema by file, or by digest from the archive.
-async fn read_schema(text: &str, services: &Services) -> Result<AttributeSchema, CommandError> {
+pub(super) async fn read_schema(text: &str, services: &Services) -> Result<AttributeSchema, CommandError> {
     let path = Path::new(text);
     if path.is_file() {
         return parse_schema(path);

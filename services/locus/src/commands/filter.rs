@@ -2,18 +2,15 @@
 
 use crate::{
     cli::{FilterArgs, SchemaArgs},
-    context::parse_digest,
+    commands::attributes::read_schema,
     error::CommandError,
 };
 use locus_client::{
     Services,
     research::{AskedFilter, case_control_filter, get_schema, list_schemas},
 };
-use locus_phenotype::{AttributeIndex, AttributeSchema, Curie, Predicate, SchemaDigest, Selection};
-use std::{fs, path::Path, sync::Arc};
-
-/// Largest schema file.
-const SCHEMA_BYTES_MAX: u64 = 4 << 20;
+use locus_phenotype::{AttributeIndex, AttributeSchema, Curie, Predicate, Selection};
+use std::sync::Arc;
 
 /// Who a question is about.
 #[derive(Debug, Clone, Copy)]
@@ -85,12 +82,7 @@ fn attribute(option: &str, name: &str, schema: &AttributeSchema) -> Result<Attri
 /// The schema named, or the only one in use.
 async fn schema_of(args: &SchemaArgs, services: &Services) -> Result<AttributeSchema, CommandError> {
     match &args.schema {
-        Some(text) if Path::new(text).is_file() => read_schema(Path::new(text)),
-        Some(text) => {
-            let refused = || format!("--schema {text} is neither a file nor a digest of 64 hexadecimal digits");
-            let digest = parse_digest(text).ok_or_else(|| CommandError::Usage(refused()))?;
-            Ok(get_schema(services, SchemaDigest(digest)).await?)
-        }
+        Some(text) => read_schema(text, services).await,
         None => {
             let listed = list_schemas(services).await?;
             match &listed[..] {
@@ -109,16 +101,6 @@ async fn schema_of(args: &SchemaArgs, services: &Services) -> Result<AttributeSc
             }
         }
     }
-}
-
-fn read_schema(path: &Path) -> Result<AttributeSchema, CommandError> {
-    let bytes = fs::metadata(path).map_err(CommandError::file(path))?.len();
-    if bytes > SCHEMA_BYTES_MAX {
-        return Err(CommandError::Usage(format!("{} has {bytes} bytes, more than any schema", path.display())));
-    }
-    let text = fs::read_to_string(path).map_err(CommandError::file(path))?;
-    AttributeSchema::parse_json(&text)
-        .map_err(|error| CommandError::Usage(format!("--schema {}: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -35,11 +35,14 @@ fn terms_of_blocks(args: &TermsArgs, block_count: u32) -> Result<OfferTerms, Com
     } else {
         Audience::Named(args.buyer.iter().copied().collect())
     };
+    let tiers = TierSet::of(&tiers(&args.tier));
+    let unsaid = if tiers.contains(Tier::Exact) { Amount::ZERO } else { args.price };
+    let filtered = args.filtered_price.unwrap_or(unsaid);
     Ok(OfferTerms {
-        prices: OfferPrices { counts: args.price, filtered_counts: args.price, association: args.price },
+        prices: OfferPrices { counts: args.price, filtered_counts: filtered, association: filtered },
         data_use,
         condition: args.condition.clone(),
-        tiers: TierSet::of(&tiers(&args.tier)),
+        tiers,
         audience,
         blocks: 0..block_count,
         expiry_unix_s: now_unix_s().saturating_add(u64::from(args.days) * SECONDS_PER_DAY),

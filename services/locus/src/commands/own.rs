@@ -107,6 +107,11 @@ pub(crate) fn words(statement: &Statement) -> String {
     text
 }
 
+/// The day, as `YYYY-MM-DD`.
+pub(crate) fn today() -> String {
+    utc(now_unix_s()).chars().take(10).collect()
+}
+
 /// Seconds since 1970 as date and time in UTC.
 pub(crate) fn utc(unix_s: u64) -> String {
     let (days, seconds) = (unix_s / 86_400, unix_s % 86_400);

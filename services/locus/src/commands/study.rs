@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     cli::{AssociationArgs, StudyArgs, TestArg},
-    context::{Context, now_unix_s, private_folder, write_in_one_step},
+    context::{Context, private_folder, write_in_one_step},
     error::CommandError,
 };
 use locus_client::research::{
@@ -53,7 +53,7 @@ pub(super) async fn finish(
         title: args.title.clone(),
         ancestry_category: args.ancestry.clone(),
         genotyping_technology: args.technology.clone(),
-        date: super::own::utc(now_unix_s()).chars().take(10).collect(),
+        date: super::own::today(),
         software: format!("locus {}", env!("CARGO_PKG_VERSION")),
     };
     let study = study_of(&verified, &opened, panel, facts)?;

@@ -5,6 +5,7 @@
 
 use super::report::check;
 use crate::error::CommandError;
+use locus_client::research::VariantCounts;
 use locus_genomics::{Assembly, Chrom, Panel};
 use std::{
     collections::BTreeMap,
@@ -33,6 +34,11 @@ impl TrueCounts {
     pub(super) fn allele_frequency(self, people: u32) -> f64 {
         let called = i64::from(people) - self.missing;
         (self.het + 2 * self.hom_alt) as f64 / (2 * called) as f64
+    }
+
+    /// Whether a row of an answer has these counts.
+    pub(super) fn is_of(self, row: &VariantCounts) -> bool {
+        Self { het: row.het, hom_alt: row.hom_alt, missing: row.missing } == self
     }
 
     fn add(&mut self, call: Call) {
@@ -134,6 +140,12 @@ impl Extract {
 
     /// Counts of every panel variant over everybody, in panel order, and `again` once more.
     pub(super) fn truth(&self, panel: &Panel, again: Option<usize>) -> Result<Vec<TrueCounts>, CommandError> {
+        let places: Vec<usize> = (0..self.samples.len()).chain(again).collect();
+        self.truth_of(panel, &places)
+    }
+
+    /// Counts of every panel variant over the people at these places, in panel order.
+    pub(super) fn truth_of(&self, panel: &Panel, places: &[usize]) -> Result<Vec<TrueCounts>, CommandError> {
         let missing = |id: &str| CommandError::Demo(format!("panel variant {id} is not in the extract"));
         panel
             .variants()
@@ -141,7 +153,7 @@ impl Extract {
                 let id = variant.to_string();
                 let row = *self.rows.get(&id).ok_or_else(|| missing(&id))?;
                 let mut counts = TrueCounts::default();
-                (0..self.samples.len()).chain(again).for_each(|person| counts.add(self.call(row, person)));
+                places.iter().for_each(|person| counts.add(self.call(row, *person)));
                 Ok(counts)
             })
             .collect()

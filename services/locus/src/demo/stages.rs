@@ -3,6 +3,7 @@
 mod cohort;
 mod disclosure;
 mod erasure;
+mod filtered;
 mod purchases;
 
 use super::{
@@ -101,7 +102,7 @@ impl Demo {
         self.node
     }
 
-    /// Clauses 2 to 11.
+    /// Clauses 2 to 12.
     pub(super) async fn play(&mut self, report: &mut Report) -> Result<(), CommandError> {
         let enrolment = self.enrol(report).await?;
         self.disclose_one(&enrolment, report).await?;
@@ -109,7 +110,8 @@ impl Demo {
         let open = self.buy_open(&enrolment, report).await?;
         let repeated = self.ask_again(&enrolment, &open, report).await?;
         let exact = self.buy_exact(&enrolment, report).await?;
-        self.pay_out(&[&open, &repeated, &exact], &enrolment, report).await?;
+        let [counted, studied] = self.ask_about_selected(&enrolment, report).await?;
+        self.pay_out(&[&open, &repeated, &exact, &counted, &studied], &enrolment, report).await?;
         self.state_uses(&enrolment, &[&open, &repeated], report).await?;
         self.erase_one(&enrolment, &open, report).await?;
         self.settle_on_proofs(report).await
@@ -186,7 +188,7 @@ impl Demo {
         })
     }
 
-    /// Clause 8.
+    /// Clause 9.
     async fn pay_out(
         &self,
         bought: &[&Purchase],
@@ -199,7 +201,9 @@ impl Demo {
         let person = claim(&self.services, self.person.keys.address()).await?;
         let people = enrolment.biobank.datasets.len() as u64;
         let batch_price = BIOBANK_PRICE.checked_mul(people).unwrap_or_default();
-        check(batch_price.checked_mul(3) == Some(biobank), || format!("the biobank was paid {biobank} tokens"))?;
+        check(batch_price.checked_mul(bought.len() as u64) == Some(biobank), || {
+            format!("the biobank was paid {biobank} tokens")
+        })?;
         check(PERSON_PRICE.checked_mul(2) == Some(person), || format!("the person was paid {person} tokens"))?;
         check(biobank.checked_add(person) == Some(prices), || format!("{prices} tokens were spent on answers"))?;
         let again = claim(&self.services, self.biobank.keys.address()).await?;
@@ -222,7 +226,7 @@ impl Demo {
         Ok(statement(&self.services, &self.network, &self.person.keys, registration, 0, now_unix_s()).await?)
     }
 
-    /// Clause 9.
+    /// Clause 10.
     async fn state_uses(
         &self,
         enrolment: &Enrolment,

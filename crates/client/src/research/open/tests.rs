@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use locus_commitment::{DatasetContext, Digest32};
 use locus_genomics::{Declarations, PanelBlockIndex, Purpose, PurposeCode};
-use locus_ledger::{QueryClass, order_id};
+use locus_ledger::{Amount, QueryClass, order_id};
 use locus_privacy::{Rho, Tier, report};
 use locus_rlwe::{Mask, NoiseInput, RlweError, ShareSum, partial_decryption, select_released};
 use locus_sharing::{NoiseKey, SharingError, seal::seal};

@@ -1,4 +1,4 @@
-//! Clause 11: a second market, whose orders settle on cohorts that are proven on the chain.
+//! Clause 12: a second market, whose orders settle on cohorts that are proven on the chain.
 
 use super::{
     BIOBANK_PRICE, Demo, offer_terms,

@@ -1,4 +1,4 @@
-//! Clause 10: one person of the biobank goes, for good.
+//! Clause 11: one person of the biobank goes, for good.
 
 use super::{
     BIOBANK_PRICE, Demo, Enrolment, PERSON_PRICE,

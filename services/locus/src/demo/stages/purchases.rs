@@ -189,7 +189,7 @@ impl Demo {
         let truth = self.extract.truth(panel, None)?;
         let rows = bought.opened.rows();
         check(rows.len() == truth.len(), || format!("{} of {} variants were answered", rows.len(), truth.len()))?;
-        let differing = rows.iter().zip(&truth).filter(|(row, truth)| !is_exact(row, truth)).count();
+        let differing = rows.iter().zip(&truth).filter(|(row, truth)| !truth.is_of(row)).count();
         check(differing == 0, || format!("{differing} variants differ from the plaintext"))?;
         self.write_table("exact.tsv", &bought.opened, panel)?;
         let found = format!(
@@ -213,10 +213,6 @@ impl Demo {
         write_tsv(opened, panel, &mut content).map_err(CommandError::file(&path))?;
         fs::write(&path, content).map_err(CommandError::file(&path))
     }
-}
-
-fn is_exact(row: &VariantCounts, truth: &TrueCounts) -> bool {
-    TrueCounts { het: row.het, hom_alt: row.hom_alt, missing: row.missing } == *truth
 }
 
 /// Of the allele frequencies, over the variants asked about.

@@ -1,0 +1,141 @@
+//! Questions about people whom attributes select that no service and no keyholder can read.
+
+use anyhow::{Context as _, Result, ensure};
+use locus_client::research::{AskedFilter, Question};
+use locus_ledger::RegistrationId;
+use locus_phenotype::{AttributeSchema, Predicate};
+use locus_privacy::{Rho, Tier};
+use locus_tests::{
+    Bought, Market, People, about, biomedical, filter_of, first_variants, made_up_input, made_up_schema,
+    selected_counts, small_floors,
+};
+use std::sync::Arc;
+
+const VARIANTS: u32 = 30;
+
+struct Scene {
+    market: Market,
+    people: People,
+    panel: Arc<locus_genomics::Panel>,
+    registration: RegistrationId,
+    schema: Arc<AttributeSchema>,
+}
+
+/// 150 people with attributes, one call in sixteen missing.
+async fn scene() -> Result<Scene> {
+    let market = Market::start_with(small_floors()).await?;
+    let people = People { missing: true, ..People::new(150, VARIANTS, 61) };
+    let input = market.read_people("everyone", &people)?;
+    let batch = market.enrol(&market.biobank, &input).await?.pop().context("a batch")?;
+    let added = market.add_attributes(&market.biobank, batch.registration, &made_up_input(&people)?).await?;
+    ensure!((added.dataset_count, added.matched) == (150, 150));
+    Ok(Scene { market, people, panel: input.panel, registration: batch.registration, schema: made_up_schema()? })
+}
+
+impl Scene {
+    fn filter(&self, texts: &[&str]) -> Result<AskedFilter> {
+        filter_of(texts, &self.schema)
+    }
+
+    fn question(&self, texts: &[&str], tier: Tier, rho: Rho) -> Result<Question> {
+        Ok(about(self.filter(texts)?, first_variants(&self.panel, VARIANTS)?, tier, rho))
+    }
+
+    async fn buy(&self, question: &Question) -> Result<Bought> {
+        self.market.buy_as(&self.market.researcher, &self.panel, question, "2".parse()?).await
+    }
+
+    fn check(&self, bought: &Bought, texts: &[&str]) -> Result<()> {
+        let selections = bought.opened.selections();
+        ensure!(selections.len() == texts.len() && bought.opened.rows().is_empty());
+        for (counts, text) in selections.iter().zip(texts) {
+            let predicate = Predicate::parse(text, &self.schema)?;
+            ensure!(counts.rows.len() == VARIANTS as usize, "{text}");
+            for row in &counts.rows {
+                let truth = selected_counts(&self.people, &predicate, row.index.0)?;
+                ensure!([counts.matched, row.het, row.hom_alt] == truth, "{text}, variant {}", row.index.0);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filtered_counts_are_those_of_the_people_selected() -> Result<()> {
+    let scene = scene().await?;
+    for text in ["sex = 'F'", "sex = 'F' and HP:0000819", "not (HP:0000819) and (age >= 60 or sex = 'M')"] {
+        let bought = scene.buy(&scene.question(&[text], Tier::Exact, Rho::ZERO)?).await?;
+        scene.check(&bought, &[text])?;
+        ensure!(bought.opened.cohort_size() == 150, "everybody scanned is in the cohort");
+    }
+    // Several selections in one pass.
+    let groups = ["HP:0000819 and age >= 40", "not (HP:0000819) and age >= 40", "sex = 'M'"];
+    let bought = scene.buy(&scene.question(&groups, Tier::Exact, Rho::ZERO)?).await?;
+    scene.check(&bought, &groups)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_filtered_answer_is_noisy_and_always_the_same() -> Result<()> {
+    let scene = scene().await?;
+    let question = scene.question(&["sex = 'F'"], Tier::Open, "0.01".parse()?)?;
+    let first = scene.buy(&question).await?;
+    let again = scene.buy(&question).await?;
+    let counts = |bought: &Bought| bought.opened.selections().to_vec();
+    ensure!(counts(&first) == counts(&again), "the same question has the same noise");
+    let predicate = Predicate::parse("sex = 'F'", &scene.schema)?;
+    let rows = &first.opened.selections()[0].rows;
+    let mut off = 0;
+    for row in rows {
+        off += i32::from([row.het, row.hom_alt] != selected_counts(&scene.people, &predicate, row.index.0)?[1..]);
+    }
+    ensure!(off > 20, "only {off} of {} counts have noise", rows.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_people_are_not_counted_and_everybody_is_paid_the_same() -> Result<()> {
+    let scene = scene().await?;
+    let few = scene.question(&["sex = 'F' and HP:0000819 and age < 40"], Tier::Exact, Rho::ZERO)?;
+    let refused = scene.buy(&few).await.expect_err("fewer than twenty match");
+    ensure!(format!("{refused:#}").contains("too few people match selection 0"), "{refused:#}");
+
+    // Who matches changes nothing that anybody else sees: price, cohort and payouts are the same.
+    let women = scene.buy(&scene.question(&["sex = 'F'"], Tier::Exact, Rho::ZERO)?).await?;
+    let men = scene.buy(&scene.question(&["sex = 'M'"], Tier::Exact, Rho::ZERO)?).await?;
+    let public = |bought: &Bought| {
+        let settlement = bought.verified.settlement();
+        (settlement.price, settlement.cohort_digest, settlement.cohort_size)
+    };
+    ensure!(public(&women) == public(&men));
+    let sizes = |bought: &Bought| -> Vec<usize> {
+        bought.record.blocks.iter().flat_map(|block| &block.shares).map(|share| share.sealed.len()).collect()
+    };
+    ensure!(sizes(&women) == sizes(&men) && women.record.blocks.iter().all(|block| block.planes.is_empty()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_without_attributes_are_left_out_and_changed_attributes_are_another_question() -> Result<()> {
+    let scene = scene().await?;
+    let later = scene.people.next(20);
+    let input = scene.market.read_more_people("later", &later, &scene.panel)?;
+    scene.market.enrol(&scene.market.biobank, &input).await?;
+    let question = scene.question(&["sex = 'F'"], Tier::Open, "0.01".parse()?)?;
+    let before = scene.buy(&question).await?;
+    ensure!(before.opened.cohort_size() == 150, "twenty have no attributes");
+
+    // The same people with one other attribute: the noise is another, or the difference would be that person.
+    let changed = made_up_input(&People { numbers: 0..149, ..scene.people.clone() })?;
+    scene.market.add_attributes(&scene.market.biobank, scene.registration, &changed).await?;
+    let after = scene.buy(&question).await?;
+    ensure!(after.opened.cohort_size() == 150);
+    ensure!(after.verified.plan().digest() != before.verified.plan().digest());
+    let rows = |bought: &Bought| bought.opened.selections()[0].rows.clone();
+    let same = rows(&before).iter().zip(&rows(&after)).filter(|(one, other)| one == other).count();
+    ensure!(same < VARIANTS as usize / 3, "{same} of {VARIANTS} counts are as before");
+
+    // Whole cohorts are counted as ever.
+    let whole = biomedical(first_variants(&scene.panel, 5)?, Tier::Open, "0.01".parse()?);
+    ensure!(scene.buy(&whole).await?.opened.cohort_size() == 170);
+    Ok(())
+}
