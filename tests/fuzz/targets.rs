@@ -161,6 +161,16 @@ fn messages() -> Vec<Target> {
         }),
     };
     let prepare = keyholder::PrepareAnswerRequest { question: Some(question) }.encode_to_vec();
+    let attributes = keyholder::AttributeHeader {
+        registration_id: 1,
+        revision: 1,
+        schema_json: r#"{"name":"s","version":"1","attributes":[{"name":"smoker","kind":"flag"}]}"#.to_owned(),
+        dataset_count: 1,
+        commitments_digest: vec![1; 32].into(),
+        registrant_signature: vec![2; 65].into(),
+        attempt: 0,
+    };
+    let attributes = attributes.encode_to_vec();
     let known = panel();
     vec![
         memory("leaf", vec![leaf.encode_to_vec()], |bytes| {
@@ -178,6 +188,10 @@ fn messages() -> Vec<Target> {
                 }),
                 part => part.is_some(),
             }
+        }),
+        memory("attributes", vec![attributes], |bytes| {
+            keyholder::AttributeHeader::decode(bytes)
+                .is_ok_and(|header| convert::AttributeEnrolment::try_from(&header).is_ok())
         }),
         memory("question", vec![prepare], move |bytes| {
             let Ok(message) = keyholder::PrepareAnswerRequest::decode(bytes) else { return false };

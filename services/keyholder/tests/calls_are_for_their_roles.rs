@@ -12,8 +12,9 @@ use locus_service::{
 };
 use locus_sharing::KeyholderIndex;
 use locus_wire::pb::keyholder::{
-    AttestDatasetsRequest, CheckDatasetsRequest, CommitAnswerRequest, EraseSeedsRequest, GetKeyholderRequest,
-    GetStatementRequest, ImportPayoutsRequest, PrepareAnswerRequest, ReleaseAnswerRequest, ShareNoiseKeyRequest,
+    AdmitAttributesRequest, AttestDatasetsRequest, CheckAttributesRequest, CheckDatasetsRequest, CommitAnswerRequest,
+    EraseSeedsRequest, EvaluateAnswerRequest, GetKeyholderRequest, GetStatementRequest, ImportPayoutsRequest,
+    PrepareAnswerRequest, ReleaseAnswerRequest, ShareNoiseKeyRequest, VerifyAttributesRequest,
     keyholder_service_client::KeyholderServiceClient,
 };
 use std::{
@@ -131,8 +132,12 @@ async fn outcomes(connector: &Connector) -> Vec<(&'static str, Result<(), Status
     call!("ShareNoiseKey", share_noise_key, ShareNoiseKeyRequest { from_keyholder: 1, ..Default::default() });
     call!("PrepareAnswer", prepare_answer, PrepareAnswerRequest::default());
     call!("CommitAnswer", commit_answer, CommitAnswerRequest::default());
+    call!("EvaluateAnswer", evaluate_answer, tokio_stream::iter([EvaluateAnswerRequest::default()]));
     call!("ReleaseAnswer", release_answer, ReleaseAnswerRequest::default());
     call!("ImportPayouts", import_payouts, tokio_stream::iter([ImportPayoutsRequest::default()]));
+    call!("CheckAttributes", check_attributes, tokio_stream::iter([CheckAttributesRequest::default()]));
+    call!("VerifyAttributes", verify_attributes, VerifyAttributesRequest::default());
+    call!("AdmitAttributes", admit_attributes, AdmitAttributesRequest::default());
     call!("EraseSeeds", erase_seeds, EraseSeedsRequest::default());
     call!("GetStatement", get_statement, GetStatementRequest::default());
     assert_eq!(outcomes.len(), ACCESS.methods.len(), "every call is tried");
@@ -161,11 +166,22 @@ async fn every_role_makes_its_own_calls_and_no_others() {
     let open = ["GetKeyholder", "GetStatement"];
     assert_eq!(admitted(&outcomes(&scene.public()).await), open);
     let archive = outcomes(&scene.service(Role::Archive)).await;
-    assert_eq!(admitted(&archive), ["GetKeyholder", "CheckDatasets", "AttestDatasets", "EraseSeeds", "GetStatement"]);
+    let (enrolment, attributes) =
+        (["CheckDatasets", "AttestDatasets"], ["CheckAttributes", "VerifyAttributes", "AdmitAttributes"]);
+    let of_archive = [&["GetKeyholder"], &enrolment[..], &attributes[..], &["EraseSeeds", "GetStatement"][..]].concat();
+    assert_eq!(admitted(&archive), of_archive);
     let aggregator = outcomes(&scene.service(Role::Aggregator)).await;
     assert_eq!(
         admitted(&aggregator),
-        ["GetKeyholder", "PrepareAnswer", "CommitAnswer", "ReleaseAnswer", "ImportPayouts", "GetStatement"]
+        [
+            "GetKeyholder",
+            "PrepareAnswer",
+            "CommitAnswer",
+            "EvaluateAnswer",
+            "ReleaseAnswer",
+            "ImportPayouts",
+            "GetStatement"
+        ]
     );
     let peer = outcomes(&scene.service(Role::Keyholder(1))).await;
     assert_eq!(admitted(&peer), ["GetKeyholder", "ShareNoiseKey", "GetStatement"]);

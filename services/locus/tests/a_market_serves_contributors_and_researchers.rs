@@ -41,6 +41,48 @@ fn scene() -> Scene {
 }
 
 #[test]
+fn attributes_of_enrolled_people_are_added_and_their_schema_is_shown_to_everyone() {
+    let Scene { dir: _dir, market, biobank, researcher, .. } = scene();
+    assert_eq!(researcher.does(&market, &["attributes", "schemas"]), json!([]));
+    let (schema, people) = (biobank.path("schema.json"), biobank.path("people.tsv"));
+    let document = r#"{"name": "plain", "version": "1", "attributes": [{"kind": "flag", "name": "smoker"},
+        {"kind": "bands", "name": "age", "edges": ["18", "65"], "whole": true}]}"#;
+    fs::write(&schema, document).expect("written");
+    let rows =
+        (0..PEOPLE - 3).map(|person| format!("P{person}\t{}\t{}\tblue\n", person % 90, ["no", "yes"][person % 2]));
+    fs::write(&people, format!("who\tage\tsmoker\teyes\n{}X1\t7\tno\tred\n", rows.collect::<String>()))
+        .expect("written");
+
+    let add = ["attributes", "add", "--from", &people, "--schema", &schema];
+    let added = biobank.does(&market, &add);
+    assert_eq!(added["registrations"][0]["dataset_count"], PEOPLE);
+    assert_eq!(added["registrations"][0]["matched"], PEOPLE - 3);
+    assert_eq!(added["report"]["people"], PEOPLE - 2);
+    assert_eq!(added["report"]["dropped"]["not-mapped"]["examples"], json!(["eyes"]));
+    assert_eq!(biobank.does(&market, &add), added, "the same again changes nothing");
+
+    let digest = added["schema"].as_str().expect("a digest");
+    let listed = researcher.does(&market, &["attributes", "schemas"]);
+    assert_eq!(listed, json!([{ "digest": digest, "name": "plain", "version": "1", "registrations": [1] }]));
+    let copy = researcher.path("copy.json");
+    let shown = researcher.does(&market, &["attributes", "schema", digest, "--out", &copy]);
+    assert_eq!((&shown["attribute_count"], &shown["bit_count"]), (&json!(2), &json!(7)));
+    // A digest is as good as the file, and the copy is the same schema.
+    let later = ["attributes", "add", "--from", &people, "--schema", digest, "--registration", "1"];
+    assert_eq!(biobank.does(&market, &later)["registrations"], added["registrations"]);
+    assert_eq!(biobank.does(&market, &["attributes", "schema", &copy])["digest"], digest);
+
+    let foreign = researcher.fails(&market, &add, 2);
+    assert!(foreign.contains("names that they had"), "{foreign}");
+    let unnamed = biobank.path("people.dat");
+    fs::copy(&people, &unnamed).expect("copied");
+    let format = biobank.fails(&market, &["attributes", "add", "--from", &unnamed, "--schema", &schema], 2);
+    assert!(format.contains("--format"), "{format}");
+    let nothing = biobank.fails(&market, &["attributes", "add", "--from", &people, "--schema", "plain"], 2);
+    assert!(nothing.contains("attributes schemas"), "{nothing}");
+}
+
+#[test]
 fn a_cohort_is_enrolled_bought_paid_withdrawn_and_erased() {
     let Scene { dir, market, biobank, researcher, cohort, panel } = scene();
 
