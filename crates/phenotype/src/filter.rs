@@ -205,7 +205,7 @@ mod tests {
         let women = people("sex = 'F'", &schema);
         assert_eq!(Filter::try_new(Vec::new(), &schema), Err(FilterError::Count(0)));
         assert_eq!(Filter::try_new(vec![women.clone(), women.clone()], &schema), Err(FilterError::Same(0, 1)));
-        assert_eq!(Filter::from_bytes(&vec![[0u8; 3]; 33], &schema), Err(FilterError::Count(33)));
+        assert_eq!(Filter::from_bytes(&[[0u8; 3]; 33], &schema), Err(FilterError::Count(33)));
         assert_eq!(Filter::from_bytes(&[[3u8; 40]], &schema), Err(FilterError::Bytes(0)));
         let other = AttributeSchema::parse_json(&SCHEMA.replace("\"1\"", "\"2\"")).expect("a schema");
         let bmi = schema.find_named("bmi").expect("an attribute");

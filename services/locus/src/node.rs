@@ -240,10 +240,7 @@ impl Node {
         let Deployed { contracts, keys } = deployment::load_or_deploy(&config, &sender).await?;
         let store = open_objects(&config)?;
         let folders = KeyholderIndex::ALL.map(|index| deployment::keyholder_folder(&data_dir, index));
-        let listen = config.listen.map(|listen| listen.keyholders);
-        let keyholders =
-            start_keyholders(&chain, contracts, keys, &folders, listen, config.reflection, &store, &config.clock)
-                .await?;
+        let keyholders = start_keyholders(&chain, contracts, keys, &folders, &config, &store).await?;
         let keyholder_connectors = keyholders.each_ref().map(KeyholderHandle::connector);
 
         let exchange_deps = ExchangeDeps {
@@ -405,10 +402,8 @@ async fn start_keyholders(
     contracts: Contracts,
     keys: [locus_keyholder::KeyholderKeys; 3],
     folders: &[PathBuf; 3],
-    listen: Option<[SocketAddr; 3]>,
-    reflection: bool,
+    config: &NodeConfig,
     store: &Store,
-    clock: &Clock,
 ) -> Result<[KeyholderHandle; 3], NodeError> {
     let [first_keys, second_keys, third_keys] = keys;
     let [first, second, third] = KeyholderIndex::ALL;
@@ -423,12 +418,13 @@ async fn start_keyholders(
             chain: Chain::embedded(chain.clone(), None),
             contracts,
             objects: Some(store.clone()),
-            clock: clock.clone(),
+            clock: config.clock.clone(),
         };
+        let listen = config.listen.map(|listen| listen.keyholders);
         let listen = listen.map_or(Listen::InProcess, |addresses| Listen::Tcp(addresses[index.position()]));
         let failed = |error| NodeError::Keyholder { index: index.get(), source: Box::new(error) };
         let prepared = locus_keyholder::prepare(deps).await.map_err(failed)?;
-        let handle = prepared.serve(listen, || peers.clone(), reflection).await.map_err(failed)?;
+        let handle = prepared.serve(listen, || peers.clone(), config.reflection).await.map_err(failed)?;
         peers.insert(index, handle.connector());
         Ok::<_, NodeError>(handle)
     };
