@@ -1,18 +1,22 @@
 //! Questions about people whom attributes select that no service and no keyholder can read.
 
 use anyhow::{Context as _, Result, ensure};
-use locus_client::research::{AskedFilter, Question};
+use locus_client::research::{AskedFilter, Question, association_table, trait_filter};
+use locus_genomics::Genotype;
 use locus_ledger::RegistrationId;
 use locus_phenotype::{AttributeSchema, Predicate};
 use locus_privacy::{Rho, Tier};
+use locus_report::Method;
 use locus_tests::{
-    Bought, Market, People, about, biomedical, filter_of, first_variants, made_up_input, made_up_schema,
+    Bought, Market, People, about, biomedical, filter_of, first_variants, made_up_bmi, made_up_input, made_up_schema,
     selected_counts, small_floors,
 };
 use std::sync::Arc;
 
 /// People, and variants of their panel: enough of these for exact counts.
 const EXACT: (u32, u32) = (150, 30);
+/// Variants of a regression.
+const VARIANTS_REGRESSED: u32 = 5;
 /// Many people and few variants, so that noise leaves half of the people above the floor.
 const NOISY: (u32, u32) = (400, 3);
 
@@ -142,4 +146,43 @@ async fn people_without_attributes_are_left_out_and_changed_attributes_are_anoth
     let whole = biomedical(first_variants(&scene.panel, 2)?, Tier::Open, "0.01".parse()?);
     ensure!(scene.buy(&whole).await?.opened.cohort_size() == 420);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quantity_is_regressed_on_genotypes_as_in_the_plain() -> Result<()> {
+    let scene = scene(EXACT).await?;
+    let bmi = scene.schema.find_named("bmi").context("an attribute")?;
+    let women = Predicate::parse("sex = 'F'", &scene.schema)?;
+    let filter = trait_filter(bmi, Some(&women), scene.schema.clone())?;
+    let question = about(filter, first_variants(&scene.panel, VARIANTS_REGRESSED)?, Tier::Exact, Rho::ZERO);
+    let bought = scene.buy(&question).await?;
+    let asked = bought.verified.filter().context("a filter")?;
+    let table = association_table(&bought.opened, asked, &scene.panel, Method::Linear)?;
+    let people: Vec<(u32, f64)> = (0..)
+        .zip(scene.people.numbers.clone())
+        .filter(|(_, number)| number % 2 == 0)
+        .map(|(place, number)| (place, made_up_bmi(number)))
+        .collect();
+    for (row, variant) in table.rows.iter().zip(0..) {
+        let called: Vec<(f64, f64)> = people
+            .iter()
+            .filter_map(|(place, bmi)| match scene.people.genotype(*place, variant) {
+                Genotype::Missing => None,
+                genotype => Some((f64::from(genotype.code()), *bmi)),
+            })
+            .collect();
+        let slope = slope_of(&called);
+        let found = row.effect.context("a fit")?.estimate;
+        ensure!((found - slope).abs() < 1e-9, "variant {variant}: {found}, in the plain {slope}");
+    }
+    ensure!(table.rows.len() == VARIANTS_REGRESSED as usize);
+    Ok(())
+}
+
+/// Least squares, from its definition.
+fn slope_of(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
+    let covariation: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    covariation / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
 }

@@ -15,7 +15,7 @@ pub use attributes::AttributeUpload;
 pub use buying::{Bought, ask, biomedical, first_variants, question_of};
 pub use cheats::{CheatingKeyholder, Lie, OtherAggregator};
 pub use leaks::{Finding, Needle, Scanner};
-pub use made_up::{about, filter_of, made_up_attributes, made_up_input, made_up_schema, selected_counts};
+pub use made_up::{about, filter_of, made_up_attributes, made_up_bmi, made_up_input, made_up_schema, selected_counts};
 pub use people::People;
 pub use plink::{PlinkCounts, by_variant, read_plink_counts};
 pub use stage::{Dataset, Stage};

@@ -17,7 +17,8 @@ const SCHEMA: &str = r#"{
     "attributes": [
         {"kind": "category", "name": "sex", "values": ["F", "M"]},
         {"kind": "term", "term": "HP:0000819"},
-        {"kind": "bands", "name": "age", "edges": ["40", "60"], "whole": true, "unit": "years"}
+        {"kind": "bands", "name": "age", "edges": ["40", "60"], "whole": true, "unit": "years"},
+        {"kind": "quantity", "name": "bmi", "origin": "10", "step": "0.5", "bits": 6, "unit": "kg/m2"}
     ]
 }"#;
 
@@ -36,7 +37,13 @@ pub fn made_up_attributes(number: u32, schema: &AttributeSchema) -> Result<Perso
         person.observe(schema, &term, number % 3 == 1)?;
     }
     person.set_number(schema, find("age")?, (20 + number * 7 % 60).to_string().parse()?)?;
+    person.set_number(schema, find("bmi")?, made_up_bmi(number).to_string().parse()?)?;
     Ok(person)
+}
+
+/// The body mass index of the person with this number.
+pub fn made_up_bmi(number: u32) -> f64 {
+    15.0 + 0.5 * f64::from(number * 5 % 31)
 }
 
 /// Attributes of all of `people`, by the names in their VCF.

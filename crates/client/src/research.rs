@@ -16,9 +16,7 @@ mod study;
 mod table;
 
 pub use answer::{answer_request, fetch_answer};
-pub use association::{
-    AssociationError, StudyKind, association_table, case_control_filter, trait_association, trait_filter,
-};
+pub use association::{AssociationError, StudyKind, association_table, case_control_filter, trait_filter};
 pub use file::{ANSWER_FILE_VERSION, load_record, save_record};
 pub use filter::{AskedFilter, FilterCost};
 pub use open::{AnswerError, VerifiedAnswer, open_answer, verify_answer};

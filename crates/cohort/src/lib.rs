@@ -8,7 +8,8 @@ mod proven;
 pub use eligible::{Eligible, ExclusionReason, Market, eligible};
 pub use members::{Cohort, CohortRefusal, Member};
 pub use plan::{
-    AnswerPlan, BlockPlan, DST_SEALED_SHARE, FilterShape, MATCHED_NUMBER_BYTES, NOISE_EPOCH, NamedCohort, PanelShape,
-    PlanRefusal, SHARE_DIGEST_BYTES, attributes_digest, sealed_share_associated_data, share_digest, vouched_share,
+    AnswerPlan, BlockPlan, DST_SEALED_SHARE, FilterShape, NOISE_EPOCH, NamedCohort, PanelShape, PlanRefusal,
+    SHARE_DIGEST_BYTES, SelectionShape, TOTAL_BYTES, attributes_digest, sealed_share_associated_data, share_digest,
+    vouched_share,
 };
 pub use proven::{Selection, cohort_statement, order_day, settlement_signing_hash};

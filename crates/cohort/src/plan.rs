@@ -61,10 +61,19 @@ pub struct NamedCohort {
 /// What a plan needs to know of a filter: clause 13.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterShape {
-    /// Digest of every selection, in the filter's order.
-    pub selections: Vec<Digest32>,
+    /// The selections, in the filter's order.
+    pub selections: Vec<SelectionShape>,
     /// The [`attributes_digest`] of the cohort.
     pub attributes: Digest32,
+}
+
+/// What a plan needs to know of a selection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelectionShape {
+    /// Its digest.
+    pub digest: Digest32,
+    /// Numbers released beside its counts: the matched number, and for some a sum more.
+    pub total_count: u32,
 }
 
 impl FilterShape {
@@ -88,6 +97,8 @@ pub fn attributes_digest(cohort: &Cohort, commitments: impl IntoIterator<Item = 
 pub struct BlockPlan {
     /// Place of the selection in the filter; 0 without one.
     pub selection: u32,
+    /// Numbers released with every block of the selection; 0 without a filter.
+    pub total_count: u32,
     /// The block.
     pub block: PanelBlockIndex,
     /// Slots asked for.
@@ -159,25 +170,24 @@ impl AnswerPlan {
             }
         };
         let offset = offset_of(dp_total, cohort.size)?;
-        let question_of =
-            |block: PanelBlockIndex, selected: (u32, PredicateBytes)| -> Result<BlockPlan, PrivacyError> {
-                let slots = SlotMask::from_words(selection.slot_mask(block))?;
-                let question = Question {
-                    network,
-                    panel: panel.digest,
-                    block,
-                    slots,
-                    cohort: cohort.digest,
-                    predicate: selected.1,
-                    dp_share,
-                    noise_epoch: NOISE_EPOCH,
-                };
-                Ok(BlockPlan { selection: selected.0, block, slots, tau: question.tau() })
+        let question_of = |block, place, asked: &AskedSelection| -> Result<BlockPlan, PrivacyError> {
+            let slots = SlotMask::from_words(selection.slot_mask(block))?;
+            let question = Question {
+                network,
+                panel: panel.digest,
+                block,
+                slots,
+                cohort: cohort.digest,
+                predicate: asked.predicate.clone(),
+                dp_share,
+                noise_epoch: NOISE_EPOCH,
             };
+            Ok(BlockPlan { selection: place, total_count: asked.total_count, block, slots, tau: question.tau() })
+        };
         let mut blocks = Vec::new();
-        for (place, predicate) in (0u32..).zip(predicates_of(filter)?) {
+        for (place, asked) in (0u32..).zip(selections_of(filter)?) {
             for block in selection.blocks() {
-                blocks.push(question_of(block, (place, predicate.clone()))?);
+                blocks.push(question_of(block, place, &asked)?);
             }
         }
         let planes = Plane::of_panel(panel.complete_calls);
@@ -218,8 +228,7 @@ impl AnswerPlan {
         self.variant_count
     }
 
-    /// What is released of every person, in variants: those asked for, for every selection, and the matched
-    /// numbers. Noise and privacy loss follow from it.
+    /// What is released of every person, in variants: those asked for, for every selection, and the totals. Noise and privacy loss follow from it.
     pub fn released_count(&self) -> u32 {
         self.released_count
     }
@@ -255,20 +264,30 @@ impl AnswerPlan {
     }
 }
 
-/// What is released of a person, in variants: for every selection all of them, and the matched number, which
-/// changes by less than a variant's two counters.
+/// What is released of a person, in variants: for every selection all of them, and its totals. A person changes
+/// each of these by no more than a variant's two counters, in units of its noise.
 fn released_count(variant_count: u32, filter: Option<&FilterShape>) -> Result<u32, PlanRefusal> {
     let Some(filter) = filter else { return Ok(variant_count) };
-    let selections = u32::try_from(filter.selections.len()).unwrap_or(u32::MAX);
-    let released = variant_count.checked_add(1).and_then(|released| released.checked_mul(selections));
+    let of_selection = |selection: &SelectionShape| variant_count.checked_add(selection.total_count);
+    let released = filter.selections.iter().try_fold(0u32, |sum, selection| sum.checked_add(of_selection(selection)?));
     released.ok_or(PlanRefusal::TooMuchAsked)
 }
 
-fn predicates_of(filter: Option<&FilterShape>) -> Result<Vec<PredicateBytes>, PrivacyError> {
-    match filter {
-        None => Ok(vec![PredicateBytes::unfiltered()]),
-        Some(filter) => filter.selections.iter().map(|selection| filter.predicate(selection)).collect(),
-    }
+/// A selection as a block's question names it.
+struct AskedSelection {
+    predicate: PredicateBytes,
+    total_count: u32,
+}
+
+fn selections_of(filter: Option<&FilterShape>) -> Result<Vec<AskedSelection>, PrivacyError> {
+    let Some(filter) = filter else {
+        return Ok(vec![AskedSelection { predicate: PredicateBytes::unfiltered(), total_count: 0 }]);
+    };
+    let asked = |selection: &SelectionShape| {
+        let predicate = filter.predicate(&selection.digest)?;
+        Ok(AskedSelection { predicate, total_count: selection.total_count })
+    };
+    filter.selections.iter().map(asked).collect()
 }
 
 /// T for this noise, or a refusal when people and noise do not fit a counter.
@@ -287,8 +306,8 @@ pub const DST_SEALED_SHARE: &[u8] = b"locus/cohort/sealed-share/v1";
 
 /// Bytes of the digest that ends the payload of a sealed share.
 pub const SHARE_DIGEST_BYTES: usize = 32;
-/// Bytes of the matched number that ends the payload of a part of a filtered answer.
-pub const MATCHED_NUMBER_BYTES: usize = 8;
+/// Bytes of each of the totals that end the payload of a part of a filtered answer.
+pub const TOTAL_BYTES: usize = 8;
 const DST_ATTRIBUTES: &str = "locus/cohort/attributes/v1";
 const DST_SHARE_DIGEST: &str = "locus/cohort/share-digest/v1";
 

@@ -32,6 +32,9 @@ pub enum FilterError {
     /// A plane over people who are not selected themselves, so that nothing says whether they are enough.
     #[error("selection {0} is a bit of a quantity over people whom no other selection counts: count them too")]
     PlaneOfUncounted(usize),
+    /// Some bits of a quantity without the others, so that its sums cannot be formed.
+    #[error("selection {0} is a bit of a quantity whose other bits are not asked for: ask for all of them")]
+    PlaneAlone(usize),
 }
 
 /// Selections of one cohort that are answered together.
@@ -72,9 +75,12 @@ impl Filter {
             }
         }
         for (place, selection) in selections.iter().enumerate() {
-            let counted = Selection::People(selection.people().clone());
-            if matches!(selection, Selection::TraitPlane { .. }) && !selections.contains(&counted) {
+            let Selection::TraitPlane { people, quantity, .. } = selection else { continue };
+            if !selections.contains(&Selection::People(people.clone())) {
                 return Err(FilterError::PlaneOfUncounted(place));
+            }
+            if !Selection::trait_planes(people, *quantity, schema).iter().all(|plane| selections.contains(plane)) {
+                return Err(FilterError::PlaneAlone(place));
             }
         }
         Ok(Self { schema: schema.digest(), selections, predicates, predicate_of })
@@ -110,6 +116,22 @@ impl Filter {
         self.selections.iter().map(|selection| selection_digest(&selection.to_bytes())).collect()
     }
 
+    /// Number of [`total_count`](Selection::total_count) of each selection.
+    pub fn total_counts(&self) -> Vec<u32> {
+        self.selections.iter().map(Selection::total_count).collect()
+    }
+
+    /// The selections of the other bits of the quantity of a plane, and of this one: their places, lowest bit
+    /// first; empty for a selection of people.
+    pub fn planes_of(&self, place: usize, schema: &AttributeSchema) -> Vec<usize> {
+        let Some(Selection::TraitPlane { people, quantity, .. }) = self.selections.get(place) else {
+            return Vec::new();
+        };
+        let planes = Selection::trait_planes(people, *quantity, schema);
+        let place_of = |plane: &Selection| self.selections.iter().position(|selection| selection == plane);
+        planes.iter().filter_map(place_of).collect()
+    }
+
     /// The schema it is about.
     pub fn schema(&self) -> SchemaDigest {
         self.schema
@@ -136,14 +158,17 @@ impl Filter {
     }
 
     /// What the evaluation of everything takes: all predicates in step, then one product for each bit of a
-    /// quantity, together in one round.
+    /// quantity, together in one round, then one for the squares of each quantity.
     pub fn cost(&self, schema: &AttributeSchema) -> PredicateCost {
         let costs: Vec<PredicateCost> = self.predicates.iter().map(|predicate| predicate.cost(schema)).collect();
         let planes = self.selections.iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
-        let planes = u32::try_from(planes).unwrap_or(u32::MAX);
+        let squares = self.selections.iter().filter(|selection| selection.total_count() > 1).count();
+        let products = u32::try_from(planes + squares).unwrap_or(u32::MAX);
         PredicateCost {
-            gates: costs.iter().fold(planes, |sum, cost| sum.saturating_add(cost.gates)),
-            rounds: costs.iter().map(|cost| cost.rounds).max().unwrap_or(0) + u32::from(planes > 0),
+            gates: costs.iter().fold(products, |sum, cost| sum.saturating_add(cost.gates)),
+            rounds: costs.iter().map(|cost| cost.rounds).max().unwrap_or(0)
+                + u32::from(planes > 0)
+                + u32::from(squares > 0),
         }
     }
 }
@@ -151,6 +176,11 @@ impl Filter {
 /// The name of a selection, from its canonical bytes (SPEC clause 19).
 pub fn selection_digest(bytes: &[u8]) -> Digest32 {
     sha3_256(DST_SELECTION, &[bytes])
+}
+
+/// [`Selection::total_count`] of the selection with these canonical bytes, for who does not have the schema.
+pub fn total_count(selection: &[u8]) -> u32 {
+    if matches!(selection, [2, _, _, 0, ..]) { 2 } else { 1 }
 }
 
 /// The name of a filter, from those of its selections.
@@ -192,7 +222,11 @@ mod tests {
         selections.extend(Selection::trait_planes(women.people(), bmi, &schema));
         let filter = Filter::try_new(selections.clone(), &schema).expect("a filter");
         assert_eq!((filter.predicates().len(), filter.predicate_of()), (2, &[0, 1, 1, 1, 1, 1][..]));
-        assert_eq!(filter.cost(&schema), PredicateCost { gates: 1 + 4, rounds: 2 });
+        assert_eq!(filter.cost(&schema), PredicateCost { gates: 1 + 4 + 1, rounds: 3 });
+        assert_eq!(filter.total_counts(), [1, 1, 2, 1, 1, 1]);
+        let counts: Vec<u32> = filter.to_bytes().iter().map(|bytes| total_count(bytes)).collect();
+        assert_eq!(counts, filter.total_counts());
+        assert_eq!((filter.planes_of(3, &schema), filter.planes_of(0, &schema)), (vec![2, 3, 4, 5], vec![]));
         assert_eq!(Filter::from_bytes(&filter.to_bytes(), &schema), Ok(filter.clone()));
         selections.swap(0, 1);
         let swapped = Filter::try_new(selections, &schema).expect("a filter");
@@ -210,7 +244,9 @@ mod tests {
         let other = AttributeSchema::parse_json(&SCHEMA.replace("\"1\"", "\"2\"")).expect("a schema");
         let bmi = schema.find_named("bmi").expect("an attribute");
         let planes = Selection::trait_planes(women.people(), bmi, &schema);
-        assert_eq!(Filter::try_new(planes, &schema), Err(FilterError::PlaneOfUncounted(0)));
+        assert_eq!(Filter::try_new(planes.clone(), &schema), Err(FilterError::PlaneOfUncounted(0)));
+        let some = vec![women.clone(), planes[0].clone(), planes[2].clone()];
+        assert_eq!(Filter::try_new(some, &schema), Err(FilterError::PlaneAlone(1)));
         assert_eq!(Filter::try_new(vec![women], &other), Err(FilterError::OtherSchema(0)));
     }
 }

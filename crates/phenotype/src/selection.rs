@@ -48,6 +48,12 @@ impl Selection {
         }
     }
 
+    /// Numbers that are released of a selection beside its counts: the matched number, and for the lowest bit of
+    /// a quantity also the sum of u^2 over its people, which no counter holds.
+    pub fn total_count(&self) -> u32 {
+        if matches!(self, Self::TraitPlane { plane: 0, .. }) { 2 } else { 1 }
+    }
+
     /// Who is selected, the weight aside.
     pub fn people(&self) -> &Predicate {
         match self {

@@ -32,6 +32,17 @@ impl SigmaSquared {
         Ok(Self { numerator: numerator / divisor, denominator: denominator / divisor })
     }
 
+    /// At least the variance of noise `factor` times as wide, a whole number: for a sum that one person changes
+    /// by up to `factor`.
+    ///
+    /// # Errors
+    /// [`PrivacyError::SamplerRange`] when it does not fit 128 bits.
+    pub fn widened(self, factor: u32) -> Result<Self, PrivacyError> {
+        let factor = u128::from(factor);
+        let widened = self.numerator.div_ceil(self.denominator).checked_mul(factor * factor);
+        Self::try_new(widened.ok_or(PrivacyError::SamplerRange(self))?, 1)
+    }
+
     /// The variance 2^(2 * `sigma_log2`), or `None` when it does not fit 128 bits.
     pub const fn of_sigma_log2(sigma_log2: u8) -> Option<Self> {
         if sigma_log2 >= 64 {

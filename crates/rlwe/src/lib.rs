@@ -30,7 +30,7 @@ pub use error::RlweError;
 pub use filtered::{FilteredPart, FilteredSum, WeightShares, combine_filtered};
 pub use interop::export_aggregate;
 pub use mask::Mask;
-pub use noise::{DerivedNoise, NoiseInput, derive_matched_noise, derive_noise};
+pub use noise::{DerivedNoise, NoiseInput, derive_matched_noise, derive_noise, derive_squares_noise};
 pub use partial::{PartialDecryption, partial_decryption};
 pub use released::{released_count, released_slots, select_released};
 pub use secret::{BlockKeys, SecretBits};

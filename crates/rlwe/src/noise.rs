@@ -36,6 +36,7 @@ enum NoiseKind {
     DpHomAlt,
     DpMissing,
     DpMatched,
+    DpSquares,
 }
 
 impl NoiseKind {
@@ -46,6 +47,7 @@ impl NoiseKind {
             NoiseKind::DpHomAlt => 2,
             NoiseKind::DpMissing => 3,
             NoiseKind::DpMatched => 4,
+            NoiseKind::DpSquares => 5,
         }
     }
 }
@@ -104,6 +106,18 @@ pub fn derive_matched_noise(input: NoiseInput<'_>, share: ShareIndex) -> Result<
     let Some(dp_share) = input.dp_share else { return Ok(0) };
     let distribution = DiscreteGaussian::try_new(dp_share).map_err(RlweError::DpNoise)?;
     Ok(distribution.sample(&mut UniformWords::new(NoiseStream::new(input, share, Plane::Calls, NoiseKind::DpMatched))))
+}
+
+/// Draws the noise that a keyholder adds to the sum of u^2 of a quantity whose u is at most `u_max`: one person
+/// changes it by up to u_max^2, so it is that much wider than the noise of a matched number.
+///
+/// # Errors
+/// [`RlweError::DpNoise`] when the variance is outside the sampler's range.
+pub fn derive_squares_noise(input: NoiseInput<'_>, share: ShareIndex, u_max: u16) -> Result<i64, RlweError> {
+    let Some(dp_share) = input.dp_share else { return Ok(0) };
+    let change = u32::from(u_max) * u32::from(u_max);
+    let widened = dp_share.widened(change).and_then(DiscreteGaussian::try_new).map_err(RlweError::DpNoise)?;
+    Ok(widened.sample(&mut UniformWords::new(NoiseStream::new(input, share, Plane::Calls, NoiseKind::DpSquares))))
 }
 
 /// AES-256 in counter mode under SHA3-256(domain, noise key, tau, share, plane, kind).

@@ -6,11 +6,11 @@ use crate::{
     events::Events,
     prove::ProvenAnswer,
 };
-use locus_cohort::{AnswerPlan, Cohort, Eligible, FilterShape, eligible};
+use locus_cohort::{AnswerPlan, Cohort, Eligible, FilterShape, SelectionShape, eligible};
 use locus_commitment::{Address, Digest32};
 use locus_genomics::VariantSelection;
 use locus_ledger::{ChainView, OrderId, OrderRecord, OrderState, QueryClass, RequestTerms, answer_request_hash};
-use locus_phenotype::{FILTER_SELECTIONS_MAX, filter_digest, selection_digest};
+use locus_phenotype::{FILTER_SELECTIONS_MAX, filter_digest, selection_digest, total_count};
 use locus_service::SignedRequest;
 use locus_sharing::seal::SealingPublicKey;
 use locus_wire::{
@@ -29,8 +29,8 @@ pub(crate) struct Asked {
     pub(crate) record: OrderRecord,
     pub(crate) panel: PublishedPanel,
     pub(crate) selection: VariantSelection,
-    /// Digests of the filter's selections; `None` for counts of the whole cohort.
-    pub(crate) filter: Option<Vec<Digest32>>,
+    /// The filter's selections; `None` for counts of the whole cohort.
+    pub(crate) filter: Option<Vec<SelectionShape>>,
     pub(crate) eligible: Eligible,
     /// Slots of members that were revoked before the question came, whom keyholders will leave out.
     pub(crate) revoked_slots: BTreeSet<u64>,
@@ -61,13 +61,17 @@ pub(crate) fn selection_of(
     Ok(parse_selection(message, panel.digest, panel.variant_count)?)
 }
 
-/// Digests of the selections that a question of this class has: none for counts of whole cohorts, one for
+fn name_of(selections: &[SelectionShape]) -> Digest32 {
+    filter_digest(&selections.iter().map(|selection| selection.digest).collect::<Vec<_>>())
+}
+
+/// The selections that a question of this class has: none for counts of whole cohorts, one for
 /// filtered counts, several for associations. What the selections say is for the keyholders to check, who
 /// have the attributes.
 pub(crate) fn filter_of(
     query_class: QueryClass,
     filter: Option<&genomics::CohortFilter>,
-) -> Result<Option<Vec<Digest32>>, AggregatorError> {
+) -> Result<Option<Vec<SelectionShape>>, AggregatorError> {
     let selections = filter.map_or(0, |filter| filter.selections.len());
     let fits = match query_class {
         QueryClass::Counts => filter.is_none(),
@@ -77,7 +81,9 @@ pub(crate) fn filter_of(
     if !fits {
         return Err(AggregatorError::QueryClass);
     }
-    Ok(filter.map(|filter| filter.selections.iter().map(|bytes| selection_digest(bytes)).collect()))
+    let shape =
+        |bytes: &bytes::Bytes| SelectionShape { digest: selection_digest(bytes), total_count: total_count(bytes) };
+    Ok(filter.map(|filter| filter.selections.iter().map(shape).collect()))
 }
 
 /// An order that is final, asked for by its researcher.
@@ -119,7 +125,7 @@ pub(crate) fn resolve(
         return Err(AggregatorError::OrderMismatch("key to seal the answer to"));
     }
     let filter = filter_of(order.query_class, request.filter.as_ref())?;
-    if filter.as_deref().map_or(Digest32([0; 32]), filter_digest) != order.predicate_digest {
+    if filter.as_deref().map_or(Digest32([0; 32]), name_of) != order.predicate_digest {
         return Err(AggregatorError::OrderMismatch("filter"));
     }
     check_answerable(aggregator, &record)?;

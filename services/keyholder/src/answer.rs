@@ -17,7 +17,7 @@ use crate::{
     keyholder::Keyholder,
     store::{AnswerRecord, DatasetKey, ExactAnswer, ExactPerson, MemberCharge, Outcome, StoredAnswer, UseRecord},
 };
-use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, attributes_digest};
+use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, SelectionShape, attributes_digest};
 use locus_commitment::{Digest32, PersonTag, sha3_256};
 use locus_ledger::{OrderId, OrderState};
 use locus_privacy::{ChargeName, ChargeRequest, Rho, RhoCost, Tier};
@@ -174,7 +174,9 @@ impl Keyholder {
         let commitments = commitments.into_iter().map(|commitment| commitment.map(|commitment| commitment.0));
         let commitments: Option<Vec<Digest32>> = commitments.collect();
         let attributes = attributes_digest(cohort, commitments.ok_or(KeyholderError::UnknownSchema)?);
-        Ok(Some(FilterShape { selections: filter.selection_digests(), attributes }))
+        let selections = filter.selection_digests().into_iter().zip(filter.total_counts());
+        let selections = selections.map(|(digest, total_count)| SelectionShape { digest, total_count });
+        Ok(Some(FilterShape { selections: selections.collect(), attributes }))
     }
 
     /// Members of the eligible set whose attributes are not known here.

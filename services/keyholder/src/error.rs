@@ -120,6 +120,11 @@ pub(crate) enum KeyholderError {
         /// Most that it sends.
         bytes_max: usize,
     },
+    /// The noise of a sum of squares is out of range.
+    #[error(
+        "the noise on the squares of the trait would be too wide: ask with more rho, about fewer variants, or exactly"
+    )]
+    TraitTooNoisy,
     /// Too few people match.
     #[error("too few people match selection {0} of the filter: ask about more people")]
     TooFewMatch(usize),
@@ -237,6 +242,7 @@ impl ServiceError for KeyholderError {
             Self::UnknownSchema => "UNKNOWN_SCHEMA",
             Self::Filter(_) => "FILTER_REFUSED",
             Self::RoundTooLong { .. } => "FILTER_TOO_LARGE",
+            Self::TraitTooNoisy => "TRAIT_TOO_NOISY",
             Self::TooFewMatch(_) => "TOO_FEW_MATCH",
             Self::Round { .. } => "ROUND_REFUSED",
             Self::CutOff(_) => "CUT_OFF",

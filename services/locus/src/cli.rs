@@ -582,7 +582,12 @@ mod tests {
     use clap::CommandFactory as _;
 
     fn parses(line: &str) -> Result<Cli, clap::error::ErrorKind> {
-        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+        // As a shell has it: what is between double quotes is one word.
+        let words = line.split('"').enumerate().flat_map(|(place, piece)| match place % 2 {
+            0 => piece.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+            _ => vec![piece.to_owned()],
+        });
+        Cli::try_parse_from(words).map_err(|error| error.kind())
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use std::fs;
 use support::{Cohort, User, hosts::Hosts, table, text};
 
-const PEOPLE: usize = 120;
+const PEOPLE: usize = 240;
 const VARIANTS: usize = 20;
 
 /// Texts that no log, metric or probe may show: keys, genotype counts of the answer, names of people.
@@ -46,7 +46,7 @@ fn a_market_of_separate_processes_enrols_answers_pays_revokes_and_erases() {
     let question = ["--panel", "p", "--purpose", "GRU", "--tier", "open", "--rho", "0.01"];
     let quote = researcher.does(&hosts, &[&["quote"], &question[..]].concat());
     assert_eq!(quote["cohort_size"], PEOPLE);
-    let buy = [&["query", "counts"], &question[..], &["--max-price", "120", "--out", &out]].concat();
+    let buy = [&["query", "counts"], &question[..], &["--max-price", "240", "--out", &out]].concat();
     let bought = researcher.does(&hosts, &buy);
     assert_eq!((&bought["cohort_size"], &bought["signed_by"]), (&json!(PEOPLE), &json!([1, 2, 3])));
     assert_eq!(table(&out).len(), VARIANTS);
@@ -63,6 +63,7 @@ fn a_market_of_separate_processes_enrols_answers_pays_revokes_and_erases() {
     assert_eq!((&statement["differences"], &statement["unreachable"]), (&json!([]), &json!([])));
     assert_eq!(biobank.does(&hosts, &["claim"])["paid"], PEOPLE.to_string());
 
+    people_are_selected_by_attributes(&hosts, &biobank, &researcher);
     biobank.does(&hosts, &["revoke", "--registration", "1", "--sample", "P3"]);
     let erased = biobank.does(&hosts, &["erase", "--registration", "1", "--sample", "P7"]);
     assert_eq!(erased["receipts_of_keyholders"], json!([1, 2, 3]));
@@ -79,6 +80,26 @@ fn a_market_of_separate_processes_enrols_answers_pays_revokes_and_erases() {
     }
     assert!(cut.is_empty(), "{cut:?}");
     one_request_has_one_id_in_all_logs(&logs);
+}
+
+/// Keyholders that are processes of their own evaluate a filter on attributes that none of them can read.
+fn people_are_selected_by_attributes(hosts: &Hosts, biobank: &User, researcher: &User) {
+    let (schema, table) = (biobank.path("attributes.json"), biobank.path("attributes.tsv"));
+    let flag = json!({ "name": "apart", "version": "1", "attributes": [{ "kind": "flag", "name": "smoker" }] });
+    fs::write(&schema, flag.to_string()).expect("written");
+    let answer = |person: usize| if person.is_multiple_of(24) { "no" } else { "yes" };
+    let lines: String = (0..PEOPLE).map(|person| format!("P{person}\t{}\n", answer(person))).collect();
+    fs::write(&table, format!("person\tsmoker\n{lines}")).expect("written");
+    biobank.does(hosts, &["attributes", "add", "--from", &table, "--schema", &schema]);
+
+    // One variant, so that the noise (sigma 14) leaves most people above the floor.
+    let out = researcher.path("smokers.tsv");
+    let terms = ["--panel", "p", "--variants", "1:1000:A:G", "--purpose", "GRU", "--tier", "open", "--rho", "0.01"];
+    let cohort = ["query", "cohort", "--where", "smoker", "--max-price", "240", "--out", &out];
+    let bought = researcher.does(hosts, &[&cohort[..], &terms[..]].concat());
+    assert_eq!((&bought["cohort_size"], &bought["signed_by"]), (&json!(PEOPLE), &json!([1, 2, 3])));
+    let matched = bought["selections"][0]["matched"].as_i64().expect("a number");
+    assert!((matched - 230).abs() < 140, "{matched} of 230 match, ten standard deviations off");
 }
 
 /// What was noted is still part of the record, every answer and erasure is in it, and a changed copy is noticed.

@@ -47,9 +47,6 @@ pub enum AssociationError {
     /// Selections that are no study.
     #[error("the answer's selections are no association study: they are neither cases and controls nor a trait")]
     NoStudy,
-    /// The squares of a trait are needed.
-    #[error("a trait needs the sum of its squares, which this market does not release")]
-    TraitSquares,
     /// Counts that contradict each other.
     #[error("the counts cannot be of people ({0}): a keyholder has altered them, report it to the market's operators")]
     Counts(#[from] StatisticsError),
@@ -192,8 +189,8 @@ fn strata_of(attribute: &Attribute) -> Result<Vec<String>, AssociationError> {
     })
 }
 
-/// The results of a study of cases and controls, variant by variant. With strata the test is that of Cochran,
-/// Mantel and Haenszel whatever `method` says. Noise enters all errors and p-values.
+/// The results of a study, variant by variant. With strata the test is that of Cochran, Mantel and Haenszel, and
+/// of a trait linear regression, whatever `method` says. Noise enters all errors and p-values.
 ///
 /// # Errors
 /// [`AssociationError`] when the answer is of no such study, or counts contradict each other.
@@ -204,8 +201,8 @@ pub fn association_table(
     method: Method,
 ) -> Result<AssociationTable, AssociationError> {
     let kind = StudyKind::of(asked).ok_or(AssociationError::NoStudy)?;
-    if matches!(kind, StudyKind::Trait(_)) {
-        return Err(AssociationError::TraitSquares);
+    if let StudyKind::Trait(quantity) = kind {
+        return trait_association(opened, asked, panel, quantity);
     }
     let noise = NoiseOfCounts::of(opened, panel)?;
     let variants = variants_of(opened.selections())?;
@@ -226,22 +223,19 @@ pub fn association_table(
     })
 }
 
-/// The regression of a trait. `square_sum` is the sum of u^2 over the people selected, which no counter
-/// holds; of people without a call at a variant it takes the same mean square as of the others.
-///
-/// # Errors
-/// [`AssociationError`] when the answer is of no trait, or counts contradict each other.
-pub fn trait_association(
+/// The regression of a trait. Of people without a call at a variant the same mean square is taken as of the
+/// others: the sum of u^2 is over all people selected.
+fn trait_association(
     opened: &OpenedAnswer,
     asked: &AskedFilter,
     panel: &Panel,
-    square_sum: i64,
+    quantity: AttributeIndex,
 ) -> Result<AssociationTable, AssociationError> {
-    let Some(StudyKind::Trait(quantity)) = StudyKind::of(asked) else { return Err(AssociationError::NoStudy) };
     let scale = scale_of(attribute_at(quantity, asked.schema())?)?;
     let noise = NoiseOfCounts::of(opened, panel)?;
     let variants = variants_of(opened.selections())?;
     let [people, planes @ ..] = opened.selections() else { return Err(AssociationError::NoStudy) };
+    let square_sum = planes.first().and_then(|plane| plane.square_sum).ok_or(AssociationError::NoStudy)?;
     let sums_at = |place: usize| -> Result<TraitSums, AssociationError> {
         let of_planes = |count: &dyn Fn(&SelectionCounts, &VariantCounts) -> i64| {
             let counts: Vec<i64> = planes.iter().map(|plane| count(plane, &plane.rows[place])).collect();

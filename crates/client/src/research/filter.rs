@@ -1,7 +1,7 @@
 //! Who of a cohort is asked about, by attributes that nobody sees.
 
 use crate::error::ClientError;
-use locus_cohort::FilterShape;
+use locus_cohort::{FilterShape, SelectionShape};
 use locus_commitment::Digest32;
 use locus_ledger::QueryClass;
 use locus_phenotype::{AttributeSchema, Filter, FilterError, Selection};
@@ -83,15 +83,18 @@ impl AskedFilter {
         }
     }
 
-    /// What is released of a person, in variants: for every selection those asked for, and its matched
-    /// number (cohort, clause 13).
+    /// What is released of a person, in variants: for every selection those asked for, and its totals
+    /// (cohort, clause 13).
     pub(crate) fn released_count(&self, variants: u32) -> u32 {
-        variants.saturating_add(1).saturating_mul(self.selection_count())
+        let of_selection = |totals: u32| variants.saturating_add(totals);
+        self.filter.total_counts().into_iter().map(of_selection).fold(0, u32::saturating_add)
     }
 
     /// The filter as the names of questions have it, over people with these attributes.
     pub(crate) fn shape(&self, attributes: Digest32) -> FilterShape {
-        FilterShape { selections: self.filter.selection_digests(), attributes }
+        let selections = self.filter.selection_digests().into_iter().zip(self.filter.total_counts());
+        let selections = selections.map(|(digest, total_count)| SelectionShape { digest, total_count });
+        FilterShape { selections: selections.collect(), attributes }
     }
 
     /// The filter as a message.

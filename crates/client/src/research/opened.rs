@@ -25,6 +25,8 @@ pub struct SelectionCounts {
     pub text: String,
     /// People selected, with the noise of a counter; for a bit of a quantity those in whom it is set.
     pub matched: i64,
+    /// For the lowest bit of a quantity: the sum of u^2 over its people, with noise of its own.
+    pub square_sum: Option<i64>,
     /// Counts of every variant asked for, in panel order.
     pub rows: Vec<VariantCounts>,
 }

@@ -115,6 +115,17 @@ impl Scene {
         [count(Genotype::Het), count(Genotype::HomAlt), count(Genotype::Missing)]
     }
 
+    /// The sum of u^2 of the quantity of a plane over its people.
+    fn square_sum(&self, selection: &Selection) -> i64 {
+        let Selection::TraitPlane { people, quantity, .. } = selection else { return 0 };
+        let planes = self.schema.bits_of(*quantity).skip(2);
+        let value = |number: &u32| -> i64 {
+            let bits = person(*number, &self.schema).to_bits(&self.schema);
+            planes.clone().enumerate().map(|(plane, bit)| i64::try_from(bits[bit]).expect("a bit") << plane).sum()
+        };
+        self.selected(&Selection::People(people.clone())).iter().map(|number| value(number).pow(2)).sum()
+    }
+
     /// An answer to a question about `variants`, with `error` people too many in every number.
     pub(crate) fn answer(&self, asked: &AskedFilter, variants: &[u32], rho: Rho, error: i64) -> ScriptedAnswer<'_> {
         let tier = if rho.is_zero() { Tier::Exact } else { Tier::Open };
@@ -180,6 +191,9 @@ impl Scene {
         let matched = i64::try_from(people.len()).expect("small") + error;
         let shares = KeyholderIndex::ALL.iter().zip(payloads).map(|(keyholder, mut payload)| {
             payload.extend(matched.to_le_bytes());
+            if block.total_count > 1 {
+                payload.extend(self.square_sum(selection).to_le_bytes());
+            }
             sealed_part(&order, &block.tau, *keyholder, &payload)
         });
         pb::BlockAnswer {

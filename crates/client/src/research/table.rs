@@ -255,6 +255,7 @@ id\tchrom\tpos\tref\talt\thom_ref\thet\thom_alt\tmissing\tac\tan\taf\tse\trho
             selection: Selection::People(Predicate::parse(text, &schema).expect("a predicate")),
             text: text.to_owned(),
             matched,
+            square_sum: None,
             rows: vec![row(0, matched, 3, 1, 0)],
         };
         let mut answer = OpenedAnswer::for_tests(Tier::Exact, Rho::ZERO, 100, Vec::new());

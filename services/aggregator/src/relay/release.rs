@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::try_join_all;
-use locus_cohort::{AnswerPlan, MATCHED_NUMBER_BYTES, SHARE_DIGEST_BYTES};
+use locus_cohort::{AnswerPlan, SHARE_DIGEST_BYTES, TOTAL_BYTES};
 use locus_ledger::{OrderId, Settlement, recover};
 use locus_sharing::{
     KeyholderIndex, ShareIndex, release_plan,
@@ -216,11 +216,12 @@ impl ReleaseJob<'_> {
 }
 
 /// (Selection, block, share) of everything to be released, with its sealed length: 8 bytes for each released
-/// slot of every plane, and the digest of another share; in a filtered answer the matched number instead.
+/// slot of every plane, and the digest of another share; in a filtered answer the totals instead.
 fn missing_shares(plan: &AnswerPlan, shares: &BTreeSet<ShareIndex>) -> BTreeMap<(u32, u32, u32), usize> {
     let mut missing = BTreeMap::new();
-    let rest = if plan.is_filtered() { MATCHED_NUMBER_BYTES } else { SHARE_DIGEST_BYTES };
     for block in plan.blocks() {
+        let totals = block.total_count as usize * TOTAL_BYTES;
+        let rest = if plan.is_filtered() { totals } else { SHARE_DIGEST_BYTES };
         let payload_bytes = 8 * block.released_slots().count() * plan.planes().len() + rest;
         for share in shares {
             let place = (block.selection, block.block.0, u32::from(share.get()));

@@ -59,12 +59,13 @@ impl Keyholder {
         let agreement =
             Agreement { preparations: &start.preparations, participants: &participants, excluded: &excluded };
         let evaluation = self.evaluation(&asked, &cohort, &plan, attempt, courier)?;
+        evaluation.check_noise()?;
         self.charge(&asked, &cohort, &plan, &agreement, Outcome::Attempt(attempt))?;
 
         let (selected, prss) = locus_service::blocking(move || evaluation.run()).await?;
-        let Selected { weights, matched } = selected;
+        let Selected { weights, totals } = selected;
         let parts = self.filtered_parts(&asked, &cohort, &plan, weights, prss).await?;
-        let answer = self.filtered_answer(&asked, &cohort, &plan, attempt, &matched, &parts)?;
+        let answer = self.filtered_answer(&asked, &cohort, &plan, attempt, &totals, &parts)?;
         self.store().put_filtered_answer(&asked.order_id.0, &answer)?;
         answer.commitment.ok_or(KeyholderError::StepMissing("the computation"))
     }
@@ -107,7 +108,7 @@ impl Keyholder {
         cohort: &Cohort,
         plan: &AnswerPlan,
         attempt: u64,
-        matched: &[i64],
+        totals: &[Vec<i64>],
         parts: &[Vec<FilteredPart>],
     ) -> Result<StoredAnswer, KeyholderError> {
         let number = self.index().get();
@@ -124,9 +125,8 @@ impl Keyholder {
             for part in planes {
                 payload.extend_from_slice(&Zeroizing::new(part.to_bytes()));
             }
-            let matched =
-                matched.get(block.selection as usize).ok_or(KeyholderError::StepMissing("a matched number"))?;
-            payload.extend_from_slice(&matched.to_le_bytes());
+            let totals = totals.get(block.selection as usize).ok_or(KeyholderError::StepMissing("a matched number"))?;
+            payload.extend(totals.iter().flat_map(|total| total.to_le_bytes()));
             let associated_data = sealed_share_associated_data(&asked.order_id, &block.tau, number);
             let binding = SealBinding { info: DST_SEALED_SHARE, associated_data: &associated_data };
             let sealed = seal(&asked.recipient, binding, &payload, &mut system_rng())?;

@@ -68,7 +68,7 @@ fn commit(store: &Store, order: u8, members: &[MemberCharge], charge: ChargeRequ
             exact: ExactAnswer::default(),
             question: Digest32([0x77; 32]),
             excluded_slots: &BTreeSet::from([9]),
-            use_record: UseRecord::default(),
+            use_record: UseRecord { order: vec![order; 32].into(), ..UseRecord::default() },
             outcome: Outcome::Answer(&answer),
         },
         &NetworkParameters::standard(),
@@ -446,4 +446,52 @@ fn a_crash_at_any_operation_never_loses_a_charge_whose_answer_could_leave() {
         }
     }
     assert_eq!(outcomes, BTreeSet::from([false, true]), "the crash points cover both sides of the commit");
+}
+
+/// Charges for one attempt at an order's filter.
+fn attempt(store: &Store, order: u8, attempt: u64) -> Result<(), StoreError> {
+    store.commit_answer(
+        &AnswerRecord {
+            order: Digest32([order; 32]),
+            charge: charge(1_000_000, 5),
+            surcharge: None,
+            members: &members(&[1, 2]),
+            exact: ExactAnswer::default(),
+            question: Digest32([0x77; 32]),
+            excluded_slots: &BTreeSet::new(),
+            use_record: UseRecord { order: vec![order; 32].into(), ..UseRecord::default() },
+            outcome: Outcome::Attempt(attempt),
+        },
+        &NetworkParameters::standard(),
+    )
+}
+
+#[test]
+fn no_attempt_is_made_twice_and_all_attempts_at_an_order_are_charged_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let order = Digest32([1; 32]);
+    {
+        let store = Store::open(dir.path()).expect("it opens");
+        assert_eq!(store.next_attempt(&order).expect("it reads"), 1);
+        attempt(&store, 1, 1).expect("the first");
+        attempt(&store, 1, 4).expect("another keyholder had made more");
+    }
+    // The process was killed in the middle: the attempt is not made again.
+    let store = Store::open(dir.path()).expect("it opens");
+    for used in [1, 3, 4] {
+        assert!(matches!(attempt(&store, 1, used), Err(StoreError::EvaluationUsed(number)) if number == used));
+    }
+    assert_eq!(store.next_attempt(&order).expect("it reads"), 5);
+    attempt(&store, 1, 5).expect("the next");
+    let budget = store.budget(&PersonTag([1; 32])).expect("it reads");
+    assert_eq!(budget.spent_in_lifetime(), Rho::from_nano(1_000_120));
+    assert_eq!(store.uses(&ChargeName([5; 32])).expect("it reads").len(), 1);
+    assert!(store.answer(&order).expect("it reads").is_none());
+    // The answer of a later attempt replaces that of an earlier one.
+    for size in [7, 8] {
+        let commitment = Some(AnswerCommitment { cohort_size: size, ..Default::default() });
+        store.put_filtered_answer(&order, &StoredAnswer { commitment, ..Default::default() }).expect("it is kept");
+    }
+    let kept = store.answer(&order).expect("it reads").and_then(|answer| answer.commitment);
+    assert_eq!(kept.map(|commitment| commitment.cohort_size), Some(8));
 }

@@ -48,6 +48,9 @@ pub(crate) struct FilterArgs {
     /// Attribute within whose values cases and controls are compared
     #[arg(long, value_name = "NAME", requires = "cases")]
     pub(crate) strata: Option<String>,
+    /// Quantity that is regressed on genotypes, over everybody or the people of --where
+    #[arg(long = "trait", value_name = "NAME", conflicts_with_all = ["cases", "controls", "strata"])]
+    pub(crate) quantity: Option<String>,
     #[command(flatten)]
     pub(crate) schema: SchemaArgs,
 }
@@ -76,7 +79,7 @@ pub(crate) enum QueryCommand {
     Counts(CountsArgs),
     /// Buy counts of the people whom a predicate selects, by attributes that nobody sees
     Cohort(CohortArgs),
-    /// Buy the counts of cases and controls, test them and write a report
+    /// Buy the counts of cases and controls or the sums of a trait, test them and write a report
     Association(Box<AssociationArgs>),
     /// Fetch the answer to an order again, or for the first time after an interruption; costs nothing
     Fetch(FetchArgs),
@@ -122,14 +125,20 @@ pub(crate) struct AssociationArgs {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
     /// People with the condition studied, such as HP:0000819
-    #[arg(long, value_name = "PREDICATE")]
-    pub(crate) cases: String,
+    #[arg(long, value_name = "PREDICATE", requires = "controls", required_unless_present = "quantity")]
+    pub(crate) cases: Option<String>,
     /// People without it, such as "not HP:0000819"
-    #[arg(long, value_name = "PREDICATE")]
-    pub(crate) controls: String,
+    #[arg(long, value_name = "PREDICATE", requires = "cases")]
+    pub(crate) controls: Option<String>,
     /// Attribute within whose values cases and controls are compared
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "cases")]
     pub(crate) strata: Option<String>,
+    /// Quantity that is regressed on genotypes, instead of cases and controls
+    #[arg(long = "trait", value_name = "NAME", conflicts_with_all = ["cases", "controls", "strata"])]
+    pub(crate) quantity: Option<String>,
+    /// Only people of whom this is true, of a trait
+    #[arg(long = "where", value_name = "PREDICATE", requires = "quantity")]
+    pub(crate) people: Option<String>,
     #[command(flatten)]
     pub(crate) schema: SchemaArgs,
     #[command(flatten)]
@@ -234,18 +243,27 @@ mod tests {
         else {
             panic!("an association")
         };
-        assert_eq!((args.controls.as_str(), args.study.test), ("not HP:0000819", TestArg::Allelic));
+        assert_eq!((args.controls.as_deref(), args.study.test), (Some("not HP:0000819"), TestArg::Allelic));
         for more in ["--strata sex", "--test trend --title T2D", "--json"] {
             parses_predicates(&format!("{line} {more}")).expect(more);
         }
         assert!(parses(&format!("locus query association --cases smoker {rest}")).is_err(), "no controls");
         assert!(parses_predicates(&format!("{line} --test linear")).is_err());
+        parses_predicates(&format!("locus query association --trait bmi --where sex_=_'F' {rest}")).expect("a trait");
+        assert!(parses(&format!("locus query association {rest}")).is_err(), "nothing is studied");
+        assert!(parses_predicates(&format!("{line} --trait bmi")).is_err(), "one study at a time");
     }
 
     #[test]
     fn quotes_are_of_everybody_of_some_people_or_of_groups() {
         let line = "locus quote --panel p --purpose HMB --tier exact";
-        for filter in ["", "--where smoker", "--cases smoker --controls sober --strata sex --schema s.json"] {
+        for filter in [
+            "",
+            "--where smoker",
+            "--trait bmi",
+            "--trait bmi --where smoker",
+            "--cases smoker --controls sober --strata sex --schema s.json",
+        ] {
             parses(&format!("{line} {filter}")).expect(filter);
         }
         for filter in ["--cases smoker", "--controls sober", "--strata sex", "--where a --cases b --controls c"] {

@@ -7,7 +7,7 @@ use crate::{
 };
 use locus_client::{
     Services,
-    research::{AskedFilter, case_control_filter, get_schema, list_schemas},
+    research::{AskedFilter, case_control_filter, get_schema, list_schemas, trait_filter},
 };
 use locus_phenotype::{AttributeIndex, AttributeSchema, Curie, Predicate, Selection};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub(super) enum Asked<'a> {
     Everybody,
     /// People of whom a predicate is true.
     People(&'a str),
+    /// A quantity of everybody, or of the people of whom a predicate is true.
+    Trait { quantity: &'a str, people: Option<&'a str> },
     /// Cases and controls, within strata of an attribute if one is named.
     Groups { cases: &'a str, controls: &'a str, strata: Option<&'a str> },
 }
@@ -26,6 +28,9 @@ pub(super) enum Asked<'a> {
 impl<'a> Asked<'a> {
     /// Whom the options of a quote name.
     pub(super) fn of(args: &'a FilterArgs) -> Self {
+        if let Some(quantity) = &args.quantity {
+            return Self::Trait { quantity, people: args.people.as_deref() };
+        }
         match (&args.people, &args.cases, &args.controls) {
             (Some(people), _, _) => Self::People(people),
             (None, Some(cases), Some(controls)) => Self::Groups { cases, controls, strata: args.strata.as_deref() },
@@ -52,6 +57,11 @@ impl<'a> Asked<'a> {
             Self::People(text) => {
                 let people = Selection::People(predicate("--where", text, &schema)?);
                 let filter = AskedFilter::try_new(vec![people], schema);
+                Some(filter.map_err(|error| CommandError::Usage(error.to_string()))?)
+            }
+            Self::Trait { quantity, people } => {
+                let people = people.map(|text| predicate("--where", text, &schema)).transpose()?;
+                let filter = trait_filter(attribute("--trait", quantity, &schema)?, people.as_ref(), schema);
                 Some(filter.map_err(|error| CommandError::Usage(error.to_string()))?)
             }
             Self::Groups { cases, controls, strata } => {

@@ -14,7 +14,7 @@ use locus_client::research::{
     AssociationError, OpenedAnswer, PlacedOrder, StudyFacts, VerifiedAnswer, association_table, study_files, study_of,
     write_tsv,
 };
-use locus_report::{AssociationTable, Method};
+use locus_report::{AssociationTable, EffectKind, Method};
 use serde_json::{Value, json};
 use std::{fs, io, path::Path};
 
@@ -29,7 +29,11 @@ const TOP_ROWS: usize = 5;
 pub(super) async fn association(args: &AssociationArgs, context: &Context) -> Result<(), CommandError> {
     check_folder(&args.out)?;
     let market = Market::open(&args.question.panel, context).await?;
-    let asked = Asked::Groups { cases: &args.cases, controls: &args.controls, strata: args.strata.as_deref() };
+    let asked = match (&args.quantity, &args.cases, &args.controls) {
+        (Some(quantity), ..) => Asked::Trait { quantity, people: args.people.as_deref() },
+        (None, Some(cases), Some(controls)) => Asked::Groups { cases, controls, strata: args.strata.as_deref() },
+        _ => return Err(CommandError::Usage("name --cases and --controls, or a --trait".to_owned())),
+    };
     let filter = asked.filter(&args.schema, &market.services).await?;
     let asked = question::parse(&args.question, &market.panel, filter)?;
     let placed = place(&market, &asked, args.max_price, context).await?;
@@ -107,6 +111,10 @@ fn print(
     context: &Context,
 ) -> Result<(), CommandError> {
     let top = table.top(TOP_ROWS);
+    let (effect_key, effect_words) = match table.effect_kind {
+        EffectKind::OddsRatio => ("odds_ratio", "odds ratio"),
+        EffectKind::Beta => ("beta", "beta"),
+    };
     let tested = table.rows.iter().filter(|row| row.p_value.is_some()).count();
     let mut value: Value = describe(verified, Some(opened));
     value["test"] = json!(table.method.code());
@@ -116,7 +124,7 @@ fn print(
         .iter()
         .map(|row| {
             let effect = row.effect.map(|effect| effect.estimate);
-            json!({ "id": row.id(), "odds_ratio": effect, "p": row.p_value })
+            json!({ "id": row.id(), effect_key: effect, "p": row.p_value })
         })
         .collect();
     value["folder"] = json!(out);
@@ -129,7 +137,8 @@ fn print(
         }
         for row in top {
             let effect = row.effect.map_or_else(|| "NA".to_owned(), |effect| format!("{:.4}", effect.estimate));
-            text += &format!("           {}  odds ratio {effect}, p {:.3e}\n", row.id(), row.p_value.unwrap_or(1.0));
+            text +=
+                &format!("           {}  {effect_words} {effect}, p {:.3e}\n", row.id(), row.p_value.unwrap_or(1.0));
         }
         text + &format!("files      {}\n", out.join(names.first().map_or("", |_| "report.html")).display())
     })

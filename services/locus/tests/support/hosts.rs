@@ -177,15 +177,17 @@ impl Hosts {
         let observe = self.observe_ports[place(service)];
         let path = |name: &str| self.path(name);
         let keyholders = ["keyholder-1", "keyholder-2", "keyholder-3"].map(|keyholder| self.url(keyholder));
+        let store = path("objects");
         let (stem, own) = match service.strip_prefix("keyholder-") {
             Some(index) => {
                 let peers: Vec<String> = (1..=3)
                     .filter(|other| other.to_string() != index)
                     .map(|other| format!("{other} = {:?}\n", keyholders[other - 1]))
                     .collect();
+                let kek = self.path("kek");
                 (
                     "keyholder",
-                    format!("index = {index}\nkek_file = {:?}\n[peers]\n{}", self.path("kek"), peers.concat()),
+                    format!("index = {index}\nkek_file = {kek:?}\nstore_url = {store:?}\n[peers]\n{}", peers.concat()),
                 )
             }
             None if service == "exchange" => (service, format!("sender_key_file = {:?}\n", path("operator.key"))),
@@ -195,7 +197,6 @@ impl Hosts {
                 } else {
                     String::new()
                 };
-                let store = path("objects");
                 (service, format!("store_url = {store:?}\nkeyholders = {keyholders:?}\n{exchange}"))
             }
         };

@@ -3,21 +3,18 @@
 
 use super::{AnswerError, VerifiedAnswer, malformed, open_sealed, variant_rows};
 use crate::{error::ClientError, research::opened::SelectionCounts};
-use locus_cohort::BlockPlan;
+use locus_cohort::{BlockPlan, TOTAL_BYTES};
 use locus_rlwe::{CounterRange, FilteredPart, combine_filtered, released_count};
 use locus_sharing::{KeyholderIndex, seal::SealingPrivateKey};
 use locus_wire::{convert::FieldError, pb::query as pb};
 use zeroize::Zeroizing;
 
-/// Bytes of the matched number that ends a payload.
-const MATCHED_BYTES: usize = 8;
-
 /// What one keyholder sealed for one selection and block.
 struct KeyholderPart {
     /// Its part of the counts, plane by plane.
     planes: Vec<FilteredPart>,
-    /// The noisy number of people selected, as all three have opened it.
-    matched: i64,
+    /// The noisy number of people selected and, where there is one, sum of squares, as all three have opened them.
+    totals: Vec<i64>,
 }
 
 /// Counts of every selection of a verified answer's filter, in its order.
@@ -36,16 +33,17 @@ pub(super) fn open_selections(
         for (block, answer) in blocks {
             let parts = open_parts(verified, block, answer, key)?;
             for part in &parts {
-                // One number was opened for the selection, so one is stated, in every block.
-                if *stated.get_or_insert(part.matched) != part.matched {
+                // The same numbers were opened for the selection, so the same are stated, in every block.
+                if *stated.get_or_insert_with(|| part.totals.clone()) != part.totals {
                     return Err(AnswerError::Matched { selection: place }.into());
                 }
             }
             rows.extend(add_parts(verified, block, &parts, range)?);
         }
-        let matched = stated.ok_or(AnswerError::Matched { selection: place })?;
-        let text = asked.describe(selection);
-        opened.push(SelectionCounts { selection: selection.clone(), text, matched, rows });
+        let totals: Vec<i64> = stated.unwrap_or_default();
+        let matched = *totals.first().ok_or(AnswerError::Matched { selection: place })?;
+        let (text, square_sum) = (asked.describe(selection), totals.get(1).copied());
+        opened.push(SelectionCounts { selection: selection.clone(), text, matched, square_sum, rows });
     }
     Ok(opened)
 }
@@ -84,13 +82,14 @@ fn open_part(
     key: &SealingPrivateKey,
 ) -> Result<KeyholderPart, ClientError> {
     let plane_bytes = 8 * released_count(&block.slots);
-    let expected = plane_bytes * verified.plan.planes().len() + MATCHED_BYTES;
+    let counts_bytes = plane_bytes * verified.plan.planes().len();
+    let expected = counts_bytes + TOTAL_BYTES * block.total_count as usize;
     let payload: Zeroizing<Vec<u8>> = open_sealed(verified, block, keyholder.get(), message, key, expected)?;
-    let (planes, matched) =
-        payload.split_last_chunk::<MATCHED_BYTES>().ok_or(AnswerError::Parts { block: block.block.0 })?;
+    let (planes, totals) = payload.split_at_checked(counts_bytes).ok_or(AnswerError::Parts { block: block.block.0 })?;
+    let totals = totals.as_chunks::<TOTAL_BYTES>().0.iter().map(|total| i64::from_le_bytes(*total)).collect();
     let planes = verified.plan.planes().iter().zip(planes.chunks(plane_bytes));
     let planes = planes.map(|(plane, bytes)| FilteredPart::parse(keyholder, *plane, &block.slots, bytes));
-    Ok(KeyholderPart { planes: planes.collect::<Result<_, _>>()?, matched: i64::from_le_bytes(*matched) })
+    Ok(KeyholderPart { planes: planes.collect::<Result<_, _>>()?, totals })
 }
 
 /// The counts of one block. The check slots prove that the parts are of one evaluation.
@@ -105,8 +104,8 @@ fn add_parts(
         let of_plane = parts.each_ref().map(|part| &part.planes[place]);
         combined.push((*plane, combine_filtered(*plane, &block.slots, of_plane)?));
     }
-    let [first, ..] = parts;
-    variant_rows(block, combined, first.matched, range)
+    let matched = parts[0].totals.first().copied().unwrap_or(0);
+    variant_rows(block, combined, matched, range)
 }
 
 #[cfg(test)]

@@ -7,19 +7,22 @@ use crate::{
 use locus_commitment::{Digest32, sha3_256};
 use locus_phenotype::{AttributeTable, Evaluation, EvaluationPlan, Selection};
 use locus_privacy::{MatchFloor, SigmaSquared, Tau};
-use locus_rlwe::{NoiseInput, derive_matched_noise};
+use locus_rlwe::{NoiseInput, derive_matched_noise, derive_squares_noise};
 use locus_sharing::{KeyholderIndex, NoiseKey, ProductPart, Prss, SharedVector, SumPart, open_sum};
+use zeroize::Zeroizing;
 
 const DST_MATCHED: &str = "locus/keyholder/matched-part/v1";
-/// Gates of the matched numbers, above those of any plan: 32 predicates of 512 gates, and 32 planes.
+/// Gates of squares, above those of any plan: 32 predicates of 512 gates, and 32 planes.
+const SQUARES_GATE: u32 = 1 << 19;
+/// Gates of totals, two for each selection.
 const MATCHED_GATE: u32 = 1 << 20;
 
 /// A keyholder's shares of who is counted, and how many that is.
 pub(super) struct Selected {
     /// Shares of the weight of every member, for every selection.
     pub(super) weights: Vec<SharedVector<u64>>,
-    /// Sum of the weights of every selection, with noise.
-    pub(super) matched: Vec<i64>,
+    /// Of every selection the matched number, and the sum of squares where there is one, with noise.
+    pub(super) totals: Vec<Vec<i64>>,
 }
 
 /// What a keyholder needs for the rounds. Runs on a thread that may block.
@@ -46,9 +49,10 @@ impl Selecting {
         let table = AttributeTable::new(self.keyholder, &rows);
         let people = self.evaluate_predicates(table)?;
         let weights = self.multiply_planes(table, &people)?;
-        let matched = self.count(&weights)?;
-        self.check_floor(&matched)?;
-        Ok((Selected { weights, matched }, self.prss))
+        let squares = self.square(table, &weights)?;
+        let totals = self.count(&weights, &squares)?;
+        self.check_floor(&totals)?;
+        Ok((Selected { weights, totals }, self.prss))
     }
 
     /// Who each predicate selects; all predicates take their rounds in step.
@@ -108,22 +112,80 @@ impl Selecting {
         Ok(weights)
     }
 
-    /// The noisy sum of every selection's weights: commit to the parts first, then open, so that nobody can
-    /// choose its part after seeing the others'.
-    fn count(&mut self, weights: &[SharedVector<u64>]) -> Result<Vec<i64>, KeyholderError> {
-        let mut parts = Vec::with_capacity(weights.len());
-        for ((gate, weights), tau) in (MATCHED_GATE..).zip(weights).zip(&self.taus) {
+    /// f u^2 of every member, for each selection that has it: (f u) u, all in one round. Gates are numbered by
+    /// selection.
+    fn square(
+        &mut self,
+        table: AttributeTable<'_>,
+        weights: &[SharedVector<u64>],
+    ) -> Result<Vec<Option<SharedVector<u64>>>, KeyholderError> {
+        let AskedFilter { filter, schema } = &self.filter;
+        let mut own = Vec::new();
+        for ((gate, place), selection) in (SQUARES_GATE..).zip(0..).zip(filter.selections()) {
+            if selection.total_count() == 1 {
+                continue;
+            }
+            let mut weighted = SharedVector::zeros(self.keyholder, table.people());
+            let mut plain = SharedVector::zeros(self.keyholder, table.people());
+            for (bit, plane) in filter.planes_of(place, schema).into_iter().enumerate() {
+                let column = filter.selections()[plane].plane_bit(schema).into_iter().collect::<Vec<_>>();
+                for (sum, mut values) in [(&mut weighted, weights[plane].clone()), (&mut plain, table.sum(&column)?)] {
+                    values.scale(1 << bit);
+                    sum.add(&values)?;
+                }
+            }
+            let mut part = ProductPart::new(self.keyholder, table.people());
+            part.add_product(&weighted, &plain)?;
+            own.push((place, part.mask(&mut self.prss, gate)?));
+        }
+        let mut squares: Vec<Option<SharedVector<u64>>> = weights.iter().map(|_| None).collect();
+        if own.is_empty() {
+            return Ok(squares);
+        }
+        let sent: Vec<u64> = own.iter().flat_map(|(_, part)| part.iter().copied()).collect();
+        let received = self.rounds.pass_on(&sent)?;
+        for ((place, part), received) in own.into_iter().zip(received.chunks(table.people().max(1))) {
+            squares[place] = Some(SharedVector::of_parts(self.keyholder, part, received.to_vec())?);
+        }
+        Ok(squares)
+    }
+
+    /// The noisy totals of every selection: commit to the parts first, then open, so that nobody can choose its
+    /// part after seeing the others'.
+    fn count(
+        &mut self,
+        weights: &[SharedVector<u64>],
+        squares: &[Option<SharedVector<u64>>],
+    ) -> Result<Vec<Vec<i64>>, KeyholderError> {
+        let share = self.keyholder.released_share();
+        let mut parts = Vec::new();
+        for (place, ((gate, weights), tau)) in (MATCHED_GATE..).step_by(2).zip(weights).zip(&self.taus).enumerate() {
             let input = NoiseInput { noise_key: &self.noise_key, tau, dp_share: self.dp_share };
-            let noise = derive_matched_noise(input, self.keyholder.released_share())?;
-            parts.push(SumPart::new(weights, noise, &mut self.prss, gate)?);
+            parts.push(SumPart::new(weights, derive_matched_noise(input, share)?, &mut self.prss, gate)?);
+            if let Some(squares) = &squares[place] {
+                let noise = derive_squares_noise(input, share, u_max(&self.filter, place))?;
+                parts.push(SumPart::new(squares, noise, &mut self.prss, gate + 1)?);
+            }
         }
         let own: Vec<u8> = parts.iter().flat_map(|part| part.0.to_le_bytes()).collect();
+        let [second, third] = self.open(&own)?;
+        let part = |bytes: &[u8], place: usize| {
+            SumPart(bytes.as_chunks::<8>().0.get(place).map_or(0, |word| u64::from_le_bytes(*word)))
+        };
+        let mut sums =
+            (0..parts.len()).map(|place| open_sum([parts[place], part(&second, place), part(&third, place)]));
+        let of_selection = |squares: &Option<_>| sums.by_ref().take(1 + usize::from(squares.is_some())).collect();
+        Ok(squares.iter().map(of_selection).collect())
+    }
+
+    /// What the other keyholders have, once each has committed to it.
+    fn open(&mut self, own: &[u8]) -> Result<[Zeroizing<Vec<u8>>; 2], KeyholderError> {
         let session = self.prss.session();
         let commitment = |keyholder: KeyholderIndex, parts: &[u8]| -> Digest32 {
             sha3_256(DST_MATCHED, &[&session.tau.0, &session.attempt.to_le_bytes(), &[keyholder.get()], parts])
         };
-        let committed = self.rounds.tell_all(&commitment(self.keyholder, &own).0)?;
-        let opened = self.rounds.tell_all(&own)?;
+        let committed = self.rounds.tell_all(&commitment(self.keyholder, own).0)?;
+        let opened = self.rounds.tell_all(own)?;
         for ((keyholder, committed), (_, opened)) in committed.iter().zip(&opened) {
             if committed.as_slice() != commitment(*keyholder, opened).0 {
                 return Err(KeyholderError::Disagreement(format!(
@@ -131,23 +193,39 @@ impl Selecting {
                 )));
             }
         }
-        let part = |bytes: &[u8], place: usize| {
-            SumPart(bytes.as_chunks::<8>().0.get(place).map_or(0, |word| u64::from_le_bytes(*word)))
-        };
-        let [(_, second), (_, third)] = &opened;
-        Ok((0..parts.len()).map(|place| open_sum([parts[place], part(second, place), part(third, place)])).collect())
+        Ok(opened.map(|(_, opened)| opened))
     }
 
     /// Refuses when a selection of people matches too few of them. The bits of a quantity have people who are
     /// counted themselves.
-    fn check_floor(&self, matched: &[i64]) -> Result<(), KeyholderError> {
-        for (place, (selection, matched)) in self.filter.filter.selections().iter().zip(matched).enumerate() {
-            if matches!(selection, Selection::People(_)) && !self.floor.is_reached(*matched, self.dp_total) {
+    fn check_floor(&self, totals: &[Vec<i64>]) -> Result<(), KeyholderError> {
+        for (place, (selection, totals)) in self.filter.filter.selections().iter().zip(totals).enumerate() {
+            let matched = totals.first().copied().unwrap_or(0);
+            if matches!(selection, Selection::People(_)) && !self.floor.is_reached(matched, self.dp_total) {
                 return Err(KeyholderError::TooFewMatch(place));
             }
         }
         Ok(())
     }
+
+    /// Whether all noise can be drawn: what cannot be asked is refused before anybody is charged.
+    pub(super) fn check_noise(&self) -> Result<(), KeyholderError> {
+        let Some(tau) = self.taus.first() else { return Ok(()) };
+        let input = NoiseInput { noise_key: &self.noise_key, tau, dp_share: self.dp_share };
+        for (place, selection) in self.filter.filter.selections().iter().enumerate() {
+            if selection.total_count() > 1 {
+                derive_squares_noise(input, self.keyholder.released_share(), u_max(&self.filter, place))
+                    .map_err(|_| KeyholderError::TraitTooNoisy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The largest u of the quantity of a plane.
+fn u_max(AskedFilter { filter, schema }: &AskedFilter, place: usize) -> u16 {
+    let bits = filter.planes_of(place, schema).len();
+    u16::try_from((1u64 << bits.min(16)) - 1).unwrap_or(u16::MAX)
 }
 
 fn gate_count(plan: &EvaluationPlan) -> u32 {

@@ -171,7 +171,7 @@ fn keyholders_who_state_different_matched_numbers_are_caught() {
     let answer = scene.answer(&scene.filter(&["smoker", "not smoker"]), &ASKED, Rho::ZERO, 0);
     for (block, keyholder) in [(0, 0), (0, 2), (3, 1)] {
         let record = resealed(&answer, block, KeyholderIndex::ALL[keyholder], |payload| {
-            let place = payload.len() - MATCHED_BYTES;
+            let place = payload.len() - TOTAL_BYTES;
             payload[place] ^= 1;
         });
         let refused = answer.open(&record);
