@@ -162,7 +162,8 @@ impl Committee {
             commitments: DatasetCommitments {
                 bodies: DatasetBodyDigest(Digest32(context.dataset.0)),
                 shares: secrets.share_set_commitment(context),
-                genotypes: GenotypeCommitment(Digest32(context.dataset.0)),
+                // The registry takes no value twice, whatever it is a commitment to.
+                genotypes: GenotypeCommitment(Digest32(context.dataset.0.map(|byte| !byte))),
             },
         };
         let leaves: Vec<DatasetLeaf> = contexts.iter().zip(&secrets).map(leaf).collect();
