@@ -72,7 +72,7 @@ fn a_market_of_separate_processes_enrols_answers_pays_revokes_and_erases() {
 
     the_audit_log_holds(&hosts, &books, text(&noted.stdout).trim());
     let answered = hosts.observe("aggregator", "/metrics");
-    assert!(answered.contains(r#"locus_aggregator_calls_total{code="Ok",method="AnswerQuery"} 1"#), "{answered}");
+    assert!(answered.contains(r#"locus_aggregator_calls_total{code="Ok",method="AnswerQuery"} 2"#), "{answered}");
     let (cut, logs) = the_processes_end_in_order(services);
     let secrets = secrets_of(&hosts, &biobank, &out);
     for (what, said) in [("a killed keyholder", &killed), ("a log", &logs), ("a metric", &answered)] {
