@@ -1,0 +1,160 @@
+//! Arguments of contributors.
+
+use super::{TierArg, parse_account};
+use clap::Args;
+use locus_commitment::Address;
+use locus_genomics::{Assembly, Condition, DuoTerm};
+use locus_ledger::Amount;
+use std::path::PathBuf;
+
+/// Genotypes in a file, and how to read it.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["vcf", "plink", "twenty_three"]))]
+pub(crate) struct GenotypeArgs {
+    /// VCF, VCF.gz or BCF; several files are the same people on other chromosomes
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) vcf: Vec<PathBuf>,
+    /// PLINK 1 fileset: PREFIX.bed, .bim and .fam
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) plink: Option<PathBuf>,
+    /// 23andMe raw data
+    #[arg(long = "23andme", id = "twenty_three", value_name = "FILE")]
+    pub(crate) twenty_three: Option<PathBuf>,
+    /// Take panel variants that the file does not mention as homozygous reference
+    #[arg(long)]
+    pub(crate) assume_hom_ref: bool,
+    /// Reference FASTA: left-aligns indels and checks reference alleles
+    #[arg(long, value_name = "FASTA")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Assembly of the file, when it does not say
+    #[arg(long)]
+    pub(crate) assembly: Option<Assembly>,
+    /// Use only records whose FILTER is PASS
+    #[arg(long)]
+    pub(crate) pass_only: bool,
+    /// Take A/T and C/G variants as the file has them, although it does not tell the strand
+    #[arg(long)]
+    pub(crate) accept_strand_ambiguous: bool,
+}
+
+/// `locus enroll`.
+#[derive(Debug, Args)]
+pub(crate) struct EnrollArgs {
+    #[command(flatten)]
+    pub(crate) genotypes: GenotypeArgs,
+    /// Panel file, or digest or name of a published panel
+    #[arg(long)]
+    pub(crate) panel: String,
+    #[command(flatten)]
+    pub(crate) terms: TermsArgs,
+    /// Enrol everybody in the file as an institution, with the signature of an accreditor
+    #[arg(long)]
+    pub(crate) biobank: bool,
+    /// Data folder with the accreditor's keys [default: your own]
+    #[arg(long, value_name = "DIR", requires = "biobank")]
+    pub(crate) accreditor_key: Option<PathBuf>,
+    /// Prove every ciphertext of an institution's datasets too; a person's are always proven
+    #[arg(long, requires = "biobank")]
+    pub(crate) prove: bool,
+    /// Folder with proving keys [default: locus/proof-keys in your folder for cached files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) proof_keys: Option<PathBuf>,
+    /// Which individual of the file you are; needed when it has several
+    #[arg(long, value_name = "NAME", conflicts_with = "biobank")]
+    pub(crate) sample: Option<String>,
+    /// Version of the datasets: one more than the one that they replace
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) version: u32,
+}
+
+/// Price and terms.
+#[derive(Debug, Args)]
+pub(crate) struct TermsArgs {
+    /// Tokens for one dataset in one answer
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) price: Amount,
+    /// Tokens for one dataset in one answer about people selected by attributes; 0 sells none [default: the price, or
+    /// 0 when the exact tier is offered, in which overlapping selections can set a person apart]
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) filtered_price: Option<Amount>,
+    /// Data use terms (DUO), such as GRU, HMB, NPU, IRB
+    #[arg(long, value_name = "DUO", num_args = 1.., value_delimiter = ',', required = true)]
+    pub(crate) terms: Vec<DuoTerm>,
+    /// Tiers in which answers may be given
+    #[arg(long, num_args = 1.., value_delimiter = ',', required = true)]
+    pub(crate) tier: Vec<TierArg>,
+    /// Disease that the terms name, such as MONDO:0005148
+    #[arg(long, value_name = "TERM")]
+    pub(crate) condition: Option<Condition>,
+    /// Only accredited researchers may buy
+    #[arg(long, conflicts_with = "buyer")]
+    pub(crate) accredited_only: bool,
+    /// Only these accounts may buy
+    #[arg(long, value_name = "ACCOUNT", value_delimiter = ',', value_parser = parse_account)]
+    pub(crate) buyer: Vec<Address>,
+    /// Days until the offer ends
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+}
+
+/// `locus offer`.
+#[derive(Debug, Args)]
+pub(crate) struct OfferArgs {
+    /// Number of the registration
+    #[arg(long, value_name = "N")]
+    pub(crate) registration: u64,
+    #[command(flatten)]
+    pub(crate) terms: TermsArgs,
+}
+
+/// `locus offers`.
+#[derive(Debug, Args)]
+pub(crate) struct OffersArgs {
+    /// Only offers on this panel: file, digest or name
+    #[arg(long)]
+    pub(crate) panel: Option<String>,
+}
+
+/// `locus statement`.
+#[derive(Debug, Args)]
+pub(crate) struct StatementArgs {
+    #[command(flatten)]
+    pub(crate) registration: RegistrationArgs,
+    #[command(flatten)]
+    pub(crate) dataset: OneDatasetArgs,
+}
+
+/// One dataset of a registration.
+#[derive(Debug, Args)]
+pub(crate) struct OneDatasetArgs {
+    /// Place of the dataset in the registration
+    #[arg(long, value_name = "N", conflicts_with = "sample", default_value_t = 0)]
+    pub(crate) ordinal: u32,
+    /// Name of the individual in the file that was enrolled
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sample: Option<String>,
+}
+
+/// A registration.
+#[derive(Debug, Args)]
+pub(crate) struct RegistrationArgs {
+    /// Number of the registration
+    #[arg(long, value_name = "N")]
+    pub(crate) registration: u64,
+}
+
+/// Some or all datasets of a registration.
+#[derive(Debug, Args)]
+pub(crate) struct DatasetsArgs {
+    #[command(flatten)]
+    pub(crate) registration: RegistrationArgs,
+    /// Places of datasets in the registration
+    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with_all = ["sample", "all"])]
+    pub(crate) ordinal: Vec<u32>,
+    /// Names of individuals in the file that was enrolled
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "all")]
+    pub(crate) sample: Vec<String>,
+    /// Every dataset of a registration that has several
+    #[arg(long)]
+    pub(crate) all: bool,
+}
