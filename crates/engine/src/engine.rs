@@ -34,11 +34,11 @@ pub struct Engine {
 
 /// What is summed.
 #[derive(Clone, Copy)]
-struct Query<'a> {
-    panel: &'a PanelStore,
-    manifest: &'a Manifest,
-    selection: &'a SlotSet,
-    registered: &'a dyn RegisteredBodies,
+pub(crate) struct Query<'a> {
+    pub(crate) panel: &'a PanelStore,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) selection: &'a SlotSet,
+    pub(crate) registered: &'a dyn RegisteredBodies,
 }
 
 impl Engine {
@@ -241,7 +241,11 @@ pub(crate) fn check_selection(manifest: &Manifest, selection: &SlotSet) -> Resul
 }
 
 /// Opens a part of which slots are selected; `None` when none is.
-async fn select_part(query: Query<'_>, part: &Part, columns: &[Column]) -> Result<Option<SelectedPart>, EngineError> {
+pub(crate) async fn select_part(
+    query: Query<'_>,
+    part: &Part,
+    columns: &[Column],
+) -> Result<Option<SelectedPart>, EngineError> {
     let slots = part.slots().iter().flat_map(|range| range.iter()).filter(|&slot| query.selection.contains(slot));
     let datasets: Vec<(u32, DatasetBodyDigest)> = slots
         .map(|slot| {

@@ -1,7 +1,12 @@
 //! Reading the bodies of single rows, for sums that only their reader may form.
 
-use crate::{engine::check_selection, error::EngineError, object::SelectedPart, registered::RegisteredBodies};
-use locus_commitment::{BodyDigest, DatasetBodyDigest};
+use crate::{
+    engine::{Query, check_selection, select_part},
+    error::EngineError,
+    object::SelectedPart,
+    registered::RegisteredBodies,
+};
+use locus_commitment::BodyDigest;
 use locus_store::{
     BodyBytes, BodyVisitor, Column, Manifest, OpenColumn, PanelStore, SlotSet, StoreError, read_windows,
 };
@@ -30,21 +35,12 @@ pub async fn visit_rows<V: RowVisitor>(
 ) -> Result<V, EngineError> {
     panel.shape().position(column).map_err(|_| EngineError::UnknownColumn(column))?;
     check_selection(manifest, selection)?;
+    let query = Query { panel, manifest, selection, registered };
     let mut visitor = visitor;
     for part in manifest.parts() {
-        let slots = part.slots().iter().flat_map(|range| range.iter()).filter(|&slot| selection.contains(slot));
-        let datasets: Vec<(u32, DatasetBodyDigest)> = slots
-            .map(|slot| {
-                let digest = registered.body_digest(slot);
-                digest.map(|digest| (slot, digest)).ok_or(EngineError::NotRegistered { slot })
-            })
-            .collect::<Result<_, _>>()?;
-        if datasets.is_empty() {
-            continue;
+        if let Some(part) = select_part(query, part, &[column]).await? {
+            visitor = part.visit(column, visitor).await?;
         }
-        let reader = panel.open(part).await?;
-        let part = SelectedPart::new(panel.panel(), reader, &[column], datasets)?;
-        visitor = part.visit(column, visitor).await?;
     }
     Ok(visitor)
 }
@@ -83,6 +79,7 @@ impl<V: RowVisitor> BodyVisitor for CheckedRows<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use locus_commitment::DatasetBodyDigest;
     use locus_genomics::PanelDigest;
     use locus_store::{PanelShape, Store, conformance::SyntheticBatch};
     use std::collections::BTreeMap;

@@ -159,11 +159,20 @@ impl Keyholder {
     }
 
     fn plan(&self, asked: &Asked, cohort: &Cohort) -> Result<AnswerPlan, KeyholderError> {
-        let order = &asked.record.order;
         let shape = self.filter_shape(asked, cohort)?;
+        self.plan_of_shape(asked, cohort, shape.as_ref())
+    }
+
+    fn plan_of_shape(
+        &self,
+        asked: &Asked,
+        cohort: &Cohort,
+        shape: Option<&FilterShape>,
+    ) -> Result<AnswerPlan, KeyholderError> {
+        let order = &asked.record.order;
         let network = self.network();
         let (panel, selection) = (asked.panel, &asked.selection);
-        Ok(AnswerPlan::try_new(network, panel, selection, order.tier, order.rho, cohort, shape.as_ref())?)
+        Ok(AnswerPlan::try_new(network, panel, selection, order.tier, order.rho, cohort, shape)?)
     }
 
     /// What the plan needs to know of the filter, if there is one. All members must have attributes.

@@ -318,10 +318,7 @@ impl Keyholder {
 
     /// The common randomness of the attempt.
     fn attribute_prss(&self, batch: &AttributeBatch) -> Result<Prss, KeyholderError> {
-        let session = PrssSession { tau: batch.session, attempt: batch.attempt.number };
-        let released = self.noise_key(self.index().released_share())?;
-        let other = self.noise_key(self.index().other_share())?;
-        Ok(Prss::new(self.index(), &released, &other, session))
+        self.prss(PrssSession { tau: batch.session, attempt: batch.attempt.number })
     }
 
     /// Digests of everybody's shares, for both shares held, ascending.

@@ -19,13 +19,16 @@ use locus_wire::pb::keyholder::{
     keyholder_service_server::{KeyholderService, KeyholderServiceServer},
     release_answer_response::Part as ReleasePart,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Responses that may wait for a slow reader.
 const RESPONSES_MAX: usize = 4;
+
+/// How long an evaluation waits for the next piece of a message.
+const PIECE_WAIT: Duration = Duration::from_secs(120);
 
 /// Builds the service.
 pub(crate) fn service(keyholder: Keyholder) -> KeyholderServiceServer<Grpc> {
@@ -46,7 +49,8 @@ async fn evaluate(
     let (arriving, incoming) = mpsc::channel(RESPONSES_MAX);
     let (outgoing, mut leaving) = mpsc::channel(RESPONSES_MAX);
     let receive = async {
-        while let Ok(Some(message)) = stream.message().await {
+        // A caller that falls silent must not hold a thread for ever.
+        while let Ok(Ok(Some(message))) = tokio::time::timeout(PIECE_WAIT, stream.message()).await {
             let Some(EvaluatePart::Piece(piece)) = message.part else { break };
             if arriving.send(piece).await.is_err() {
                 break;

@@ -2,12 +2,14 @@
 
 use crate::{error::KeyholderError, store::Store};
 use bytes::Bytes;
-use locus_commitment::{Address, Digest32, NetworkId};
+use locus_cohort::Member;
+use locus_commitment::{Address, DatasetContext, Digest32, NetworkId};
+use locus_genomics::PanelDigest;
 use locus_ledger::{AccountKey, ChainView, CohortId, Contracts, Ledger, LedgerError, ProvenRegistry, ViewFollower};
 use locus_privacy::NetworkParameters;
 use locus_proofs::encryption::EncryptionVerifier;
 use locus_service::{AuditLog, Clock, Metrics, SeenRequests, SignedRequest};
-use locus_sharing::{KeyholderIndex, NoiseKey, ShareIndex, seal::SealingPrivateKey};
+use locus_sharing::{KeyholderIndex, NoiseKey, Prss, PrssSession, ShareIndex, seal::SealingPrivateKey};
 use std::sync::Arc;
 
 /// Random numbers of the operating system.
@@ -196,6 +198,24 @@ impl Keyholder {
         let signer = signer.ok_or(KeyholderError::Committee(number))?;
         self.verify(signer, digest, signature, "keyholder").await?;
         Ok(index)
+    }
+
+    /// What a member's secrets are bound to.
+    pub(crate) fn context_of(&self, panel: PanelDigest, member: &Member) -> DatasetContext {
+        DatasetContext {
+            network: self.network(),
+            registrant: member.registrant,
+            dataset: member.dataset,
+            panel,
+            version: member.version,
+        }
+    }
+
+    /// The common randomness of one attempt.
+    pub(crate) fn prss(&self, session: PrssSession) -> Result<Prss, KeyholderError> {
+        let released = self.noise_key(self.index().released_share())?;
+        let other = self.noise_key(self.index().other_share())?;
+        Ok(Prss::new(self.index(), &released, &other, session))
     }
 
     /// The key of the noise that this keyholder alone adds to filtered answers.

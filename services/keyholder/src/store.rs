@@ -16,7 +16,7 @@ mod vault;
 pub(crate) use answers::{Payee, StoredAnswer};
 pub(crate) use attributes::{AttributeAttempt, AttributeStage, PendingEntry};
 pub(crate) use charges::{AnswerRecord, MemberCharge, Outcome, UseRecord};
-pub(crate) use datasets::{DatasetKey, PendingDataset};
+pub(crate) use datasets::{DatasetKey, PendingDataset, seeds_of_secret};
 pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
 

@@ -58,7 +58,7 @@ pub struct Registration {
 pub struct Offer {
     #[prost(uint64, tag = "1")]
     pub registration_id: u64,
-    /// Token base units per dataset, decimal.
+    /// Token base units per dataset, decimal. Questions about selected people are not for sale at 0.
     #[prost(string, tag = "2")]
     pub price_counts: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]

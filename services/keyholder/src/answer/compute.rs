@@ -4,15 +4,15 @@ use super::{key_of, question::Asked, stored_answer, united_commitment};
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{DatasetKey, StoredAnswer},
+    store::{DatasetKey, StoreError, StoredAnswer, seeds_of_secret},
 };
 use locus_cohort::{AnswerPlan, Cohort, DST_SEALED_SHARE, Member, sealed_share_associated_data, share_digest};
-use locus_commitment::{DatasetContext, Digest32};
+use locus_commitment::Digest32;
 use locus_genomics::{PanelBlockIndex, PanelDigest, Plane};
 use locus_ledger::OrderId;
 use locus_rlwe::{BlockKeys, Mask, NoiseInput, ShareSum, ShareSumBuilder, partial_decryption};
 use locus_sharing::{
-    KeySeed, NoiseKey, ShareIndex,
+    NoiseKey, ShareIndex,
     seal::{SealBinding, SealingPublicKey, seal},
     shares_of,
 };
@@ -154,31 +154,15 @@ impl ShareJob {
             let keys: Vec<DatasetKey> = members.iter().map(key_of).collect();
             let seeds = self.keyholder.store().seeds(&keys)?;
             for (member, secret) in members.iter().zip(seeds) {
-                let block_keys = BlockKeys::new(&self.context_of(member), self.share, &self.seed_of(&secret)?);
+                let seeds = seeds_of_secret(self.keyholder.index(), &secret)?;
+                let held = seeds.iter().find(|(share, _)| *share == self.share);
+                let (share, seed) = held.ok_or(StoreError::Damaged("seed"))?;
+                let block_keys = BlockKeys::new(&self.keyholder.context_of(self.panel, member), *share, seed);
                 for ((block, plane), builder) in columns.iter().zip(&mut builders) {
                     builder.add(&block_keys.expand(*block, *plane))?;
                 }
             }
         }
         Ok(builders.into_iter().map(ShareSumBuilder::finish).collect())
-    }
-
-    fn context_of(&self, member: &Member) -> DatasetContext {
-        DatasetContext {
-            network: self.keyholder.network(),
-            registrant: member.registrant,
-            dataset: member.dataset,
-            panel: self.panel,
-            version: member.version,
-        }
-    }
-
-    /// The stored secret holds (seed, blinding) of both shares, ascending.
-    fn seed_of(&self, secret: &[u8]) -> Result<KeySeed, KeyholderError> {
-        let is_first = shares_of(self.keyholder.index())[0] == self.share;
-        let start = if is_first { 0 } else { 64 };
-        let seed = secret.get(start..start + 32).and_then(|seed| seed.first_chunk::<32>());
-        let seed = seed.ok_or(crate::store::StoreError::Damaged("seed"))?;
-        Ok(KeySeed::from_bytes(*seed))
     }
 }

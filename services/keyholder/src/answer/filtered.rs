@@ -14,12 +14,13 @@ use crate::{
     keyholder::{Keyholder, system_rng},
     store::{Outcome, StoredAnswer},
 };
-use locus_cohort::{AnswerPlan, Cohort, DST_SEALED_SHARE, sealed_share_associated_data};
+use locus_cohort::{AnswerPlan, Cohort, DST_SEALED_SHARE, attributes_digest, sealed_share_associated_data};
 use locus_commitment::{Digest32, sha3_256};
+use locus_ledger::OrderState;
 use locus_privacy::{MatchFloor, Tau};
 use locus_rlwe::FilteredPart;
 use locus_sharing::{
-    KeyholderIndex, Prss, PrssSession,
+    KeyholderIndex, PrssSession,
     seal::{SealBinding, seal},
     shares_of,
 };
@@ -28,6 +29,17 @@ use select::{Selected, Selecting};
 use zeroize::Zeroizing;
 
 const DST_SESSION: &str = "locus/keyholder/evaluation/v1";
+
+/// One attempt at one filtered answer.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    asked: &'a Asked,
+    cohort: &'a Cohort,
+    plan: &'a AnswerPlan,
+    /// Which attributes the plan's names are bound to.
+    attributes: Digest32,
+    attempt: u64,
+}
 
 impl Keyholder {
     /// Second step of a filtered answer: charges the cohort, evaluates the filter with the other keyholders,
@@ -42,8 +54,10 @@ impl Keyholder {
     ) -> Result<pb::AnswerCommitment, KeyholderError> {
         let asked = self.ask(required("question", &start.question)?).await?;
         let attempt = start.preparations.iter().map(|preparation| preparation.attempt).max().unwrap_or(0);
+        // A settled order is replayed whatever was prepared after the attempt that settled it.
+        let is_over = asked.record.state != OrderState::Open;
         if let Some(commitment) = self.store().answer(&asked.order_id.0)?.and_then(|answer| answer.commitment)
-            && commitment.attempt == attempt
+            && (is_over || commitment.attempt == attempt)
         {
             return Ok(commitment);
         }
@@ -53,46 +67,47 @@ impl Keyholder {
             return Err(KeyholderError::StepMissing("the preparations of all three keyholders"));
         }
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
-        let plan = self.plan(&asked, &cohort)?;
+        let shape = self.filter_shape(&asked, &cohort)?.ok_or(KeyholderError::OrderMismatch("filter"))?;
+        let plan = self.plan_of_shape(&asked, &cohort, Some(&shape))?;
         cohort.check(&plan, self.parameters(), asked.record.order.max_price)?;
         self.check_nobody_revoked(&asked, &cohort)?;
         let agreement =
             Agreement { preparations: &start.preparations, participants: &participants, excluded: &excluded };
-        let evaluation = self.evaluation(&asked, &cohort, &plan, attempt, courier)?;
+        let named = Named { asked: &asked, cohort: &cohort, plan: &plan, attributes: shape.attributes, attempt };
+        let evaluation = self.evaluation(&named, courier)?;
         evaluation.check_noise()?;
+        evaluation.check_rounds()?;
         self.charge(&asked, &cohort, &plan, &agreement, Outcome::Attempt(attempt))?;
 
         let (selected, prss) = locus_service::blocking(move || evaluation.run()).await?;
         let Selected { weights, totals } = selected;
         let parts = self.filtered_parts(&asked, &cohort, &plan, weights, prss).await?;
-        let answer = self.filtered_answer(&asked, &cohort, &plan, attempt, &totals, &parts)?;
+        let answer = self.filtered_answer(&named, &totals, &parts)?;
         self.store().put_filtered_answer(&asked.order_id.0, &answer)?;
         answer.commitment.ok_or(KeyholderError::StepMissing("the computation"))
     }
 
     /// Everything that the rounds need, read before anybody is charged.
-    fn evaluation(
-        &self,
-        asked: &Asked,
-        cohort: &Cohort,
-        plan: &AnswerPlan,
-        attempt: u64,
-        courier: Courier,
-    ) -> Result<Selecting, KeyholderError> {
+    ///
+    /// The attributes must still be those that the plan names: an enrolment that ends in between would put others
+    /// under the same tau, with the same noise, and the difference of two answers would be a person.
+    fn evaluation(&self, named: &Named<'_>, courier: Courier) -> Result<Selecting, KeyholderError> {
+        let Named { asked, cohort, plan, attributes, attempt } = *named;
         let filter = asked.filter.clone().ok_or(KeyholderError::OrderMismatch("filter"))?;
         self.objects()?;
         let rows = self.attribute_rows(asked.panel.digest, cohort.members(), &filter.schema)?;
+        if attributes_digest(cohort, rows.commitments.iter().map(|commitment| commitment.0)) != attributes {
+            return Err(KeyholderError::Disagreement("attributes have changed since: prepare again".into()));
+        }
         let session = PrssSession { tau: session_name(plan, asked), attempt };
-        let [released, other] = [self.index().released_share(), self.index().other_share()];
-        let prss = Prss::new(self.index(), &self.noise_key(released)?, &self.noise_key(other)?, session);
         let [first, second] = shares_of(self.index());
         let keys = [(first, self.noise_key(first)?), (second, self.noise_key(second)?)];
         Ok(Selecting {
             keyholder: self.index(),
-            rows,
+            rows: rows.shares,
             taus: first_taus(plan, filter.filter.selections().len()),
             filter,
-            prss,
+            prss: self.prss(session)?,
             rounds: Rounds::new(self.index(), session, keys, courier),
             noise_key: self.own_noise_key()?,
             dp_share: plan.dp_share(),
@@ -104,13 +119,11 @@ impl Keyholder {
     /// Seals this keyholder's parts and signs what they commit to.
     fn filtered_answer(
         &self,
-        asked: &Asked,
-        cohort: &Cohort,
-        plan: &AnswerPlan,
-        attempt: u64,
+        named: &Named<'_>,
         totals: &[Vec<i64>],
         parts: &[Vec<FilteredPart>],
     ) -> Result<StoredAnswer, KeyholderError> {
+        let Named { asked, cohort, plan, attributes, attempt } = *named;
         let number = self.index().get();
         let (mut blocks, mut shares) = (Vec::new(), Vec::new());
         for (block, planes) in plan.blocks().iter().zip(parts) {
@@ -137,7 +150,6 @@ impl Keyholder {
                 selection: block.selection,
             });
         }
-        let shape = self.filter_shape(asked, cohort)?.ok_or(KeyholderError::OrderMismatch("filter"))?;
         let mut commitment = pb::AnswerCommitment {
             keyholder: u32::from(number),
             order_id: asked.order_id.0.0.to_vec().into(),
@@ -146,7 +158,7 @@ impl Keyholder {
             answer_digest: plan.digest().0.0.to_vec().into(),
             blocks,
             signature: Default::default(),
-            attributes_digest: shape.attributes.0.to_vec().into(),
+            attributes_digest: attributes.0.to_vec().into(),
             attempt,
         };
         commitment.signature = self.sign(&relay::commitment_digest(&self.network(), &commitment))?;

@@ -15,7 +15,7 @@ const DST_ROUND_KEY: &str = "locus/keyholder/round-key/v1";
 /// Bytes of values in a piece.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 /// Bytes that a keyholder sends another in a round.
-pub(super) const ROUND_BYTES_MAX: usize = 64 << 20;
+pub(in crate::answer) const ROUND_BYTES_MAX: usize = 64 << 20;
 /// Pieces of the peers that wait to be used: a peer is at most one round ahead.
 const WAITING_PIECES_MAX: usize = 2 * 2 * ROUND_BYTES_MAX.div_ceil(PIECE_BYTES_MAX);
 

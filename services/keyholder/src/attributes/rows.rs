@@ -3,56 +3,55 @@
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{DatasetKey, StoreError},
+    store::{DatasetKey, seeds_of_secret},
 };
 use locus_cohort::Member;
 use locus_commitment::DatasetContext;
 use locus_genomics::PanelDigest;
 use locus_phenotype::AttributeSchema;
-use locus_sharing::{AttributeEntry, KeySeed, SharedVector, shares_of};
+use locus_sharing::{AttributeCommitment, AttributeEntry, SharedVector};
 
 /// Members whose seeds are in memory at a time.
 const MEMBERS_PER_PAGE: usize = 1024;
-/// Bytes of a seed, and of the blinding that follows it.
-const SEED_BYTES: usize = 32;
+
+/// Attributes of some members, in order.
+pub(crate) struct AttributeRows {
+    /// This keyholder's shares of each member's bits.
+    pub(crate) shares: Vec<SharedVector<u64>>,
+    /// Which attributes they are: read together with the shares, because an enrolment may end meanwhile.
+    pub(crate) commitments: Vec<AttributeCommitment>,
+}
 
 impl Keyholder {
-    /// This keyholder's shares of the attribute bits of each member, in order.
+    /// The attributes of each member, in order.
     ///
     /// # Errors
     /// [`KeyholderError::NoAttributes`] for a member without live attributes of this schema, and
-    /// [`StoreError::SeedsMissing`].
+    /// [`StoreError::SeedsMissing`](crate::store::StoreError::SeedsMissing).
     pub(crate) fn attribute_rows(
         &self,
         panel: PanelDigest,
         members: &[Member],
         schema: &AttributeSchema,
-    ) -> Result<Vec<SharedVector<u64>>, KeyholderError> {
-        let mut rows = Vec::with_capacity(members.len());
+    ) -> Result<AttributeRows, KeyholderError> {
+        let (mut shares, mut commitments) = (Vec::with_capacity(members.len()), Vec::with_capacity(members.len()));
         for page in members.chunks(MEMBERS_PER_PAGE) {
-            let keys: Vec<DatasetKey> =
-                page.iter().map(|member| DatasetKey { dataset: member.dataset, version: member.version }).collect();
+            let contexts: Vec<DatasetContext> = page.iter().map(|member| self.context_of(panel, member)).collect();
+            let keys: Vec<DatasetKey> = contexts.iter().map(DatasetKey::of).collect();
             let entries = self.store().attributes(&keys, &schema.digest())?;
             if let Some((member, _)) = page.iter().zip(&entries).find(|(_, entry)| entry.is_none()) {
                 return Err(KeyholderError::NoAttributes(member.dataset));
             }
             let seeds = self.store().seeds(&keys)?;
-            for ((member, entry), secret) in page.iter().zip(entries.iter().flatten()).zip(seeds) {
-                let context = DatasetContext {
-                    network: self.network(),
-                    registrant: member.registrant,
-                    dataset: member.dataset,
-                    panel,
-                    version: member.version,
-                };
-                rows.push(self.shares_of_entry(entry, &context, &secret, schema.bit_count())?);
+            for ((context, entry), secret) in contexts.iter().zip(entries.iter().flatten()).zip(seeds) {
+                shares.push(self.shares_of_entry(entry, context, &secret, schema.bit_count())?);
+                commitments.push(entry.commitment());
             }
         }
-        Ok(rows)
+        Ok(AttributeRows { shares, commitments })
     }
 
-    /// The shares of one dataset's bits, from what was sent and from the stored secret: (seed,
-    /// blinding) of both shares held, ascending.
+    /// The shares of one dataset's bits, from what was sent and from the stored secret.
     pub(super) fn shares_of_entry(
         &self,
         entry: &AttributeEntry,
@@ -60,14 +59,7 @@ impl Keyholder {
         secret: &[u8],
         bit_count: usize,
     ) -> Result<SharedVector<u64>, KeyholderError> {
-        let (pairs, rest) = secret.as_chunks::<{ 2 * SEED_BYTES }>();
-        let ([lower, higher], []) = (pairs, rest) else { return Err(StoreError::Damaged("seed").into()) };
-        let seed = |pair: &[u8; 2 * SEED_BYTES]| {
-            let seed = pair.first_chunk::<SEED_BYTES>().ok_or(StoreError::Damaged("seed"))?;
-            Ok::<_, StoreError>(KeySeed::from_bytes(*seed))
-        };
-        let (lower, higher) = (seed(lower)?, seed(higher)?);
-        let [first, second] = shares_of(self.index());
+        let [(first, lower), (second, higher)] = seeds_of_secret(self.index(), secret)?;
         Ok(entry.shares(self.index(), context, [(first, &lower), (second, &higher)], bit_count)?)
     }
 }

@@ -10,7 +10,7 @@ use locus_commitment::{DatasetBodyDigest, PersonTag};
 use locus_genomics::PanelDigest;
 use locus_ledger::{Amount, AttributeStatement};
 use locus_service::{ErrorCode, ServiceError as _};
-use locus_sharing::{AttributeEntry, AttributeShares};
+use locus_sharing::{AttributeCommitment, AttributeEntry, AttributeShares};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -194,9 +194,15 @@ impl Scene {
         let rows = |keyholder: &Keyholder| keyholder.attribute_rows(self.panel(), &members, &schema());
         let rows = self.keyholders.iter().map(rows).collect::<Result<Vec<_>, _>>()?;
         let bit = |member: usize, place: usize| {
-            rows.iter().fold(0u64, |sum, rows| sum.wrapping_add(rows[member].released()[place]))
+            rows.iter().fold(0u64, |sum, rows| sum.wrapping_add(rows.shares[member].released()[place]))
         };
         Ok((0..members.len()).map(|member| (0..6).map(|place| bit(member, place)).collect()).collect())
+    }
+
+    /// Which attributes the first keyholder reads with the shares.
+    fn read(&self, places: &[usize]) -> Vec<AttributeCommitment> {
+        let members: Vec<Member> = places.iter().map(|place| self.member(*place)).collect();
+        self.keyholders[0].attribute_rows(self.panel(), &members, &schema()).expect("live").commitments
     }
 
     fn is_anything_live(&self) -> bool {
@@ -367,8 +373,15 @@ async fn a_later_revision_replaces_an_earlier_one_only_when_it_is_admitted() {
     let checks = scene.checks(&later).await.expect("they open");
     let sums = scene.verify(&later, &checks).await.expect("they agree");
     assert_eq!(scene.live(&[0, 1, 2]).expect("live"), PEOPLE);
+    let before = scene.read(&[0, 1, 2]);
     scene.admit(&later, &sums).await.expect("they are bits");
     assert_eq!(scene.live(&[0, 1, 2]).expect("live"), changed);
+    // A filter that was planned before sees that these are other attributes.
+    let now = scene.read(&[0, 1, 2]);
+    assert!(now.iter().all(|commitment| !before.contains(commitment)));
+    let keys: Vec<DatasetKey> = scene.people.contexts.iter().map(DatasetKey::of).collect();
+    let live = scene.keyholders[0].store().attribute_commitments(&keys, &schema().digest()).expect("it reads");
+    assert_eq!(live.into_iter().flatten().collect::<Vec<_>>(), now);
 }
 
 #[tokio::test]

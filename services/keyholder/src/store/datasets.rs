@@ -5,8 +5,12 @@
 
 use super::{META, Store, StoreError, attributes, vault};
 use locus_commitment::{DatasetCommitments, DatasetContext, DatasetId, Digest32, PersonTag};
+use locus_sharing::{KeySeed, KeyholderIndex, ShareIndex, shares_of};
 use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
 use zeroize::Zeroizing;
+
+/// Bytes of a seed, and of the blinding that follows it.
+const SEED_BYTES: usize = 32;
 
 /// Wrapped seeds of attested datasets.
 const SEEDS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("seeds");
@@ -55,6 +59,21 @@ impl DatasetKey {
         version.copy_from_slice(&bytes[32..]);
         Self { dataset: DatasetId(dataset), version: u32::from_le_bytes(version) }
     }
+}
+
+/// The root seeds of a dataset's two shares, ascending, from its stored secret: (seed, blinding) of each.
+pub(crate) fn seeds_of_secret(
+    keyholder: KeyholderIndex,
+    secret: &[u8],
+) -> Result<[(ShareIndex, KeySeed); 2], StoreError> {
+    let (pairs, rest) = secret.as_chunks::<{ 2 * SEED_BYTES }>();
+    let ([lower, higher], []) = (pairs, rest) else { return Err(StoreError::Damaged("seed")) };
+    let seed = |pair: &[u8; 2 * SEED_BYTES]| {
+        let seed = pair.first_chunk::<SEED_BYTES>().ok_or(StoreError::Damaged("seed"))?;
+        Ok::<_, StoreError>(KeySeed::from_bytes(*seed))
+    };
+    let [first, second] = shares_of(keyholder);
+    Ok([(first, seed(lower)?), (second, seed(higher)?)])
 }
 
 /// A dataset between the two steps of enrolment.

@@ -76,8 +76,17 @@ pub(super) async fn list(args: &OffersArgs, context: &Context) -> Result<(), Com
         if offers.is_empty() {
             return "nothing is on offer\n".to_owned();
         }
-        let mut table =
-            crate::demo::table(&["registration", "people", "price", "tiers", "terms", "buyers", "vouched by", "panel"]);
+        let mut table = crate::demo::table(&[
+            "registration",
+            "people",
+            "price",
+            "filtered",
+            "tiers",
+            "terms",
+            "buyers",
+            "vouched by",
+            "panel",
+        ]);
         for listed in &offers {
             table.add_row(row(listed));
         }
@@ -91,6 +100,10 @@ fn row(listed: &ListedOffer) -> Vec<String> {
         offer.registration.0.to_string(),
         (listed.dataset_count - listed.revoked_count.min(listed.dataset_count)).to_string(),
         offer.prices.counts.to_string(),
+        match offer.prices.filtered_counts {
+            Amount::ZERO => "not sold".to_owned(),
+            price => price.to_string(),
+        },
         tier_names(offer.tiers).join(" "),
         data_use_words(offer.data_use),
         audience_words(&offer.audience),
@@ -110,6 +123,8 @@ fn describe(listed: &ListedOffer) -> Value {
         "revoked_count": listed.revoked_count,
         "accreditor": listed.accreditor.map(|account| account.to_string()),
         "price_counts": price(offer.prices.counts),
+        "price_filtered_counts": price(offer.prices.filtered_counts),
+        "price_association": price(offer.prices.association),
         "data_use": data_use_words(offer.data_use),
         "tiers": tier_names(offer.tiers),
         "audience": audience_words(&offer.audience),

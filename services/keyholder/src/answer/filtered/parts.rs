@@ -4,15 +4,15 @@ use crate::{
     answer::{key_of, question::Asked},
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{DatasetKey, StoreError},
+    store::{DatasetKey, seeds_of_secret},
 };
 use locus_cohort::{AnswerPlan, Cohort, Member};
-use locus_commitment::{DatasetBodyDigest, DatasetContext};
+use locus_commitment::DatasetBodyDigest;
 use locus_engine::{RowVisitor, visit_rows};
 use locus_genomics::{PanelBlockIndex, Plane};
 use locus_rlwe::{BlockKeys, Body, FilteredPart, FilteredSum, Mask, NoiseInput, WeightShares};
 use locus_service::blocking;
-use locus_sharing::{KeySeed, KeyholderIndex, NoiseKey, Prss, ShareIndex, SharedVector, shares_of};
+use locus_sharing::{KeyholderIndex, NoiseKey, Prss, SharedVector};
 use locus_store::{BodyBytes, Column, PanelShape, SlotSet, StoreError as ObjectError};
 use std::{
     collections::BTreeMap,
@@ -102,37 +102,19 @@ impl Keyholder {
         let slot = |member: &Member| u32::try_from(member.slot);
         let slots = members.iter().map(slot).collect::<Result<Vec<u32>, _>>();
         let mut keys = Vec::with_capacity(members.len());
-        let wanted = [self.index().released_share(), self.index().other_share()];
         for chunk in members.chunks(MEMBERS_PER_CHUNK) {
             let names: Vec<DatasetKey> = chunk.iter().map(key_of).collect();
             for (member, secret) in chunk.iter().zip(self.store().seeds(&names)?) {
-                let context = DatasetContext {
-                    network: self.network(),
-                    registrant: member.registrant,
-                    dataset: member.dataset,
-                    panel: asked.panel.digest,
-                    version: member.version,
-                };
-                let [released, other] = wanted.map(|share| {
-                    seed_of(self.index(), share, &secret).map(|seed| BlockKeys::new(&context, share, &seed))
-                });
-                keys.push([released?, other?]);
+                let context = self.context_of(asked.panel.digest, member);
+                let [lower, higher] = seeds_of_secret(self.index(), &secret)?
+                    .map(|(share, seed)| (share, BlockKeys::new(&context, share, &seed)));
+                let is_ascending = lower.0 == self.index().released_share();
+                keys.push(if is_ascending { [lower.1, higher.1] } else { [higher.1, lower.1] });
             }
         }
         let slots = slots.map_err(|_| KeyholderError::Malformed("a registry slot above 2^32".into()))?;
         Ok(People { keyholder: self.index(), slots, keys, weights })
     }
-}
-
-/// The root seed of a share from a stored secret, which holds (seed, blinding) of both shares, ascending.
-pub(in crate::answer) fn seed_of(
-    keyholder: KeyholderIndex,
-    share: ShareIndex,
-    secret: &[u8],
-) -> Result<KeySeed, KeyholderError> {
-    let start = if shares_of(keyholder)[0] == share { 0 } else { 64 };
-    let seed = secret.get(start..start + 32).and_then(|seed| seed.first_chunk::<32>());
-    Ok(KeySeed::from_bytes(*seed.ok_or(StoreError::Damaged("seed"))?))
 }
 
 fn engine_error(error: ObjectError) -> KeyholderError {

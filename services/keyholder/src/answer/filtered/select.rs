@@ -1,7 +1,10 @@
 //! Evaluating a filter on shares, in rounds with the other keyholders.
 
 use crate::{
-    answer::{question::AskedFilter, rounds::Rounds},
+    answer::{
+        question::AskedFilter,
+        rounds::{ROUND_BYTES_MAX, Rounds},
+    },
     error::KeyholderError,
 };
 use locus_commitment::{Digest32, sha3_256};
@@ -204,6 +207,22 @@ impl Selecting {
             if matches!(selection, Selection::People(_)) && !self.floor.is_reached(matched, self.dp_total) {
                 return Err(KeyholderError::TooFewMatch(place));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether the messages of every round can be sent.
+    pub(super) fn check_rounds(&self) -> Result<(), KeyholderError> {
+        let AskedFilter { filter, schema } = &self.filter;
+        let plans = filter.plans(schema);
+        let rounds = plans.iter().map(|plan| plan.cost().rounds).max().unwrap_or(0);
+        let gates = |round: u32| plans.iter().map(|plan| plan.level(round).count()).sum::<usize>();
+        // The bits of quantities, and never more squares than these, have rounds of their own.
+        let planes = filter.selections().iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
+        let most = (1..=rounds).map(gates).chain([planes]).max().unwrap_or(0);
+        let bytes = most.saturating_mul(self.rows.len()).saturating_mul(8);
+        if bytes > ROUND_BYTES_MAX {
+            return Err(KeyholderError::RoundTooLong { bytes, bytes_max: ROUND_BYTES_MAX });
         }
         Ok(())
     }
