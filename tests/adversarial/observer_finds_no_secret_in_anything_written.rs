@@ -92,7 +92,7 @@ fn noise_keys(folder: &Path) -> Result<Vec<Vec<u8>>> {
         let key = cipher.decrypt(&Nonce::from(*nonce), payload).ok().context("the key opens")?;
         keys.push(key);
     }
-    ensure!(keys.len() == 2, "a keyholder has two noise keys");
+    ensure!(keys.len() == 3, "a keyholder has a noise key of its own and one of each share that it holds");
     Ok(keys)
 }
 
