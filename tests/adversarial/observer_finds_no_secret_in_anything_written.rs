@@ -8,12 +8,15 @@ use chacha20poly1305::{
 };
 use locus_client::{claim, enrol::EnrolInput, erase, publish_panel, revoke, statement};
 use locus_genomics::{Genotype, PanelBlockIndex};
+use locus_phenotype::Predicate;
 use locus_privacy::{Rho, Tier};
 use locus_sharing::{DatasetSecrets, ShareIndex};
 use locus_tests::{
-    Bought, Finding, Market, Needle, People, Scanner, Upload, ask, biomedical, files_below, first_variants, now_unix_s,
-    question_of, small_floors,
+    AttributeUpload, Bought, Finding, Market, Needle, People, Scanner, Upload, about, ask, biomedical, files_below,
+    filter_of, first_variants, made_up_attributes, made_up_bmi, made_up_input, made_up_schema, now_unix_s, question_of,
+    small_floors,
 };
+use prost::Message as _;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::{
     collections::BTreeSet,
@@ -27,6 +30,10 @@ use tracing_subscriber::{fmt::MakeWriter, prelude::*};
 const WINDOW: usize = 32;
 /// Counts that are looked for at once.
 const COUNTS: usize = 12;
+/// People enrolled.
+const PEOPLE: u32 = 60;
+/// Who is asked about.
+const SELECTED: &str = "(sex = 'F' or HP:0000819) and age >= 40";
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -103,6 +110,8 @@ struct Life {
     input: EnrolInput,
     secrets: Vec<DatasetSecrets>,
     answers: Vec<Bought>,
+    /// What was sent to give the people attributes.
+    attributes_sent: Vec<u8>,
     /// Every error text that somebody was shown.
     errors: Vec<String>,
 }
@@ -110,25 +119,32 @@ struct Life {
 /// Enrols, asks in both kinds of tier, settles, claims, states, revokes and erases, with refusals.
 async fn live() -> Result<Life> {
     let market = Market::start_with(small_floors()).await?;
-    let people = People { missing: true, ..People::new(60, 1_000, 97) };
+    let people = People { missing: true, ..People::new(PEOPLE, 1_000, 97) };
     let input = market.read_people("everyone", &people)?;
     publish_panel(&market.services, &input.panel).await?;
     let keys = &market.biobank.keys;
     let upload = Upload::of_institution(&market, &market.biobank, &input).await?;
     let secrets = |ordinal| upload.secrets(&market, &market.biobank, &input, ordinal);
-    let secrets = (0..60).map(secrets).collect::<Result<Vec<_>>>()?;
+    let secrets = (0..PEOPLE).map(secrets).collect::<Result<Vec<_>>>()?;
     let mut errors = Vec::new();
     let mut refused = upload.clone();
     refused.bodies.values_mut().for_each(|column| column.swap(0, 1));
     refused.declare_bodies(&market, &market.biobank)?;
     errors.push(format!("{:?}", refused.send(&market).await.err().context("swapped bodies are refused")?));
     let batch = market.enrol(&market.biobank, &input).await?.pop().context("a batch")?;
+    let attributes = made_up_input(&people)?;
+    let sent = AttributeUpload::of(&market, &market.biobank, batch.registration, &attributes).await?;
+    let mut attributes_sent = sent.header.encode_to_vec();
+    sent.chunks.iter().for_each(|chunk| attributes_sent.extend(chunk.encode_to_vec()));
+    market.add_attributes(&market.biobank, batch.registration, &attributes).await?;
 
     let (researcher, one): (_, locus_ledger::Amount) = (&market.researcher, "1".parse()?);
     let open = biomedical(first_variants(&input.panel, 300)?, Tier::Open, "0.01".parse()?);
     let exact = biomedical(first_variants(&input.panel, 1_000)?, Tier::Exact, Rho::ZERO);
+    let filter = filter_of(&[SELECTED], &made_up_schema()?)?;
+    let selected = about(filter, first_variants(&input.panel, 100)?, Tier::Exact, Rho::ZERO);
     let mut answers = Vec::new();
-    for question in [&open, &exact] {
+    for question in [&open, &exact, &selected] {
         answers.push(market.buy_as(researcher, &input.panel, question, one).await?);
     }
     let placed = market.place(researcher, &exact, "0.1".parse()?).await?;
@@ -143,7 +159,36 @@ async fn live() -> Result<Life> {
     let placed = market.place(researcher, &exact, one).await?;
     let refused = ask(&market.services.query, &placed, researcher, &question_of(researcher, &placed)).await;
     errors.push(format!("{:?}", refused.err().context("a batch that lost one is refused")?));
-    Ok(Life { market, people, input, secrets, answers, errors })
+    Ok(Life { market, people, input, secrets, answers, attributes_sent, errors })
+}
+
+/// Everybody's attributes, bit by bit, who is selected, and a quantity.
+fn attribute_needles() -> Result<Vec<Needle>> {
+    let schema = made_up_schema()?;
+    let people: Vec<_> = (0..PEOPLE).map(|number| made_up_attributes(number, &schema)).collect::<Result<_>>()?;
+    let rows: Vec<_> = people.iter().map(|person| person.to_bits(&schema)).collect();
+    let predicate = Predicate::parse(SELECTED, &schema)?;
+    let mut columns: Vec<(String, Vec<u64>)> = (0..rows[0].len())
+        .map(|bit| (format!("attribute bit {bit}"), rows.iter().map(|row| row[bit]).collect()))
+        .collect();
+    columns.push(("selection".into(), people.iter().map(|person| u64::from(predicate.selects(person))).collect()));
+    // Bits that are the same for everybody say nothing.
+    columns.retain(|(_, column)| column.contains(&0) && column.contains(&1));
+    ensure!(columns.len() > 12, "{} columns are looked for", columns.len());
+    let mut needles = Vec::new();
+    for (name, column) in columns {
+        let bytes = column.iter().map(|bit| u8::try_from(*bit)).collect::<Result<Vec<_>, _>>()?;
+        needles.push(Needle::bytes(&name, &bytes));
+        needles.push(Needle::counts(&name, &column.iter().map(|bit| i64::from(*bit != 0)).collect::<Vec<_>>()));
+    }
+    // In half units from ten on, as the schema has it, and as people write it.
+    let steps: Vec<i64> = (0..PEOPLE).map(|number| ((made_up_bmi(number) - 10.0) * 2.0).round() as i64).collect();
+    let written: Vec<String> = (0..PEOPLE).map(|number| made_up_bmi(number).to_string()).collect();
+    for start in (0..steps.len() - COUNTS).step_by(COUNTS / 2) {
+        needles.push(Needle::counts("quantity", &steps[start..start + COUNTS]));
+        needles.push(Needle::bytes("quantity", written[start..start + COUNTS].join(", ").as_bytes()));
+    }
+    Ok(needles)
 }
 
 fn needles(life: &Life) -> Result<Vec<Needle>> {
@@ -166,8 +211,8 @@ fn needles(life: &Life) -> Result<Vec<Needle>> {
     }
     for (place, bought) in life.answers.iter().enumerate() {
         for (kind, count) in [("het", true), ("hom_alt", false)] {
-            let counts: Vec<i64> =
-                bought.opened.rows().iter().map(|row| if count { row.het } else { row.hom_alt }).collect();
+            let rows = bought.opened.selections().iter().flat_map(|counts| &counts.rows).chain(bought.opened.rows());
+            let counts: Vec<i64> = rows.map(|row| if count { row.het } else { row.hom_alt }).collect();
             for window in counts.chunks_exact(COUNTS).step_by(5) {
                 needles.push(Needle::counts(format!("{kind} counts of answer {place}"), window));
             }
@@ -178,6 +223,7 @@ fn needles(life: &Life) -> Result<Vec<Needle>> {
     for window in truth.chunks_exact(COUNTS).step_by(5) {
         needles.push(Needle::counts("missing counts", window));
     }
+    needles.extend(attribute_needles()?);
     for folder in life.market.node.keyholder_folders() {
         needles.push(Needle::bytes("wrapping key", &wrapping_key(folder)?));
     }
@@ -201,7 +247,7 @@ async fn no_secret_and_no_count_is_in_any_file_log_or_error() -> Result<()> {
     let log = Log::listen()?;
     let life = live().await?;
     let mut needles = needles(&life)?;
-    let Life { market, errors, .. } = life;
+    let Life { market, attributes_sent, errors, .. } = life;
     let folders = market.node.keyholder_folders().clone();
     let root = market.scratch().to_path_buf();
     let owners = [market.biobank.keys.folder(), market.clinic.keys.folder(), market.researcher.keys.folder()];
@@ -225,12 +271,16 @@ async fn no_secret_and_no_count_is_in_any_file_log_or_error() -> Result<()> {
     }
     assert_eq!(scanner.scan("errors", errors.join("\n").as_bytes()), BTreeSet::new());
     assert_eq!(errors.len(), 3);
+    assert_eq!(scanner.scan("messages", &attributes_sent), BTreeSet::new());
+    assert!(attributes_sent.len() > PEOPLE as usize * 8 * 16, "every keyholder was sent shares");
 
     // Controls: each kind is found where it does lie, and where somebody lets it slip.
     let own = scan_files(&scanner, &root, &[])?.0;
     assert!(own.iter().any(|finding| finding.needle == "master secret"), "the keystore holds it: {own:?}");
     assert!(own.iter().any(|finding| finding.needle == "wrapping key"));
     let before = log.bytes().len();
+    let careless: Vec<i64> = (0..PEOPLE).map(|number| i64::from(number % 3 == 1 && number % 11 != 3)).collect();
+    assert!(!scanner.scan("vector", format!("{careless:?}").as_bytes()).is_empty(), "who has the diagnosis");
     tracing::trace!(seed = ?planted(&needles, "root seed"), "a careless line");
     tracing::debug!("counts {:?}", "7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9");
     let slipped = scanner.scan("log", &log.bytes()[before..]);
