@@ -8,6 +8,7 @@ mod leaks;
 mod made_up;
 mod people;
 mod plink;
+mod rounds;
 mod stage;
 mod upload;
 
@@ -18,6 +19,7 @@ pub use leaks::{Finding, Needle, Scanner};
 pub use made_up::{about, filter_of, made_up_attributes, made_up_bmi, made_up_input, made_up_schema, selected_counts};
 pub use people::People;
 pub use plink::{PlinkCounts, by_variant, read_plink_counts};
+pub use rounds::Carried;
 pub use stage::{Dataset, Stage};
 pub use upload::{Upload, body_digest, send, system_rng};
 
