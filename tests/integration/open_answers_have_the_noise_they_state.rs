@@ -1,11 +1,11 @@
 //! The noise of the open tier, measured on many distinct questions through the whole market.
 
-use anyhow::{Context as _, Result};
-use locus_client::{enrol::EnrolInput, research::VariantCounts, revoke, statement};
+use anyhow::{Context as _, Result, ensure};
+use locus_client::{enrol::EnrolInput, post_offer, research::VariantCounts, revoke, statement, withdraw_offer};
 use locus_genomics::{Genotype, VariantIndex, VariantSelection};
-use locus_ledger::RegistrationId;
+use locus_ledger::{Amount, RegistrationId};
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
-use locus_tests::{Bought, Market, People, biomedical, now_unix_s, small_floors};
+use locus_tests::{Bought, Market, People, biomedical, first_variants, now_unix_s, small_floors, terms};
 
 const VARIANTS: u32 = 600;
 /// How many standard errors a measured figure may be off: at five the tests fail by chance once in
@@ -149,5 +149,28 @@ async fn one_question_written_in_any_order_has_one_answer_and_one_charge() -> Re
     assert_ne!(other.content().1[..6], contents[0].1[..6]);
     let spent = statement(&market.services, &market.network, keys, asked.registration, 9, now_unix_s()).await?;
     assert_eq!(spent.budget.spent_lifetime, Rho::from_nano(2 * (rho.as_nano() + 120)));
+    Ok(())
+}
+
+/// An offer that stood, was withdrawn and stands again.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_who_come_back_are_counted_again() -> Result<()> {
+    let market = Market::start_with(small_floors()).await?;
+    let people = People::new(30, 20, 7);
+    let input = market.read_people("first", &people)?;
+    market.enrol(&market.biobank, &input).await?;
+    let later = market.read_more_people("second", &people.next(30), &input.panel)?;
+    let second = market.enrol(&market.clinic, &later).await?.pop().context("a batch")?.registration;
+    let question = biomedical(first_variants(&input.panel, 20)?, Tier::Open, "0.005".parse()?);
+    let buy = || market.buy_as(&market.researcher, &input.panel, &question, "1".parse().unwrap_or(Amount::ZERO));
+    let both = buy().await?;
+    let keys = &market.clinic.keys;
+    withdraw_offer(&market.services, &market.network, keys, second).await?;
+    let one = buy().await?;
+    post_offer(&market.services, &market.network, keys, second, &terms(&input.panel)?).await?;
+    let back = buy().await?;
+    let sizes = [&both, &one, &back].map(|bought| bought.opened.cohort_size());
+    ensure!(sizes == [60, 30, 60], "{sizes:?} people were counted");
+    ensure!(both.content() == back.content(), "the same people, the same answer");
     Ok(())
 }

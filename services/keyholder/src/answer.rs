@@ -39,6 +39,7 @@ impl Keyholder {
         if let Some(stored) = self.store().preparation(&asked.order_id.0)?
             && is_over
             && self.store().answer(&asked.order_id.0)?.is_some()
+            && !self.is_superseded(&asked, &stored)?
         {
             return Ok(stored);
         }
@@ -49,6 +50,18 @@ impl Keyholder {
             None => 0,
         };
         self.sign_preparation(&asked.order_id, asked.record.order.tier, excluded, attempt)
+    }
+
+    /// Whether an answer that was committed to must not be finished, because somebody in it has left since. It is
+    /// forgotten then, as long as nothing of it has left: the order is answered with those who stayed, and they
+    /// are charged for both.
+    fn is_superseded(&self, asked: &Asked, stored: &pb::Preparation) -> Result<bool, KeyholderError> {
+        if asked.record.state != OrderState::Open {
+            return Ok(false);
+        }
+        let gone = asked.eligible.revoked_slots(&self.view(), asked.record.block);
+        let is_new = |slot: &u64| !stored.excluded_slots.contains(slot);
+        Ok(gone.iter().any(is_new) && self.store().forget_unreleased(&asked.order_id.0)?)
     }
 
     /// Signs a preparation and keeps it.
@@ -134,7 +147,7 @@ impl Keyholder {
             members: &charges,
             exact: ExactAnswer { people: &exact_people, history },
             question: asked.question_key,
-            excluded_slots: agreement.excluded,
+            budget_exclusions: agreement.excluded - &self.out_of_consent(asked)?,
             use_record: UseRecord {
                 order: asked.order_id.0.0.to_vec().into(),
                 researcher: order.researcher.0.to_vec().into(),
@@ -201,20 +214,16 @@ impl Keyholder {
     /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or of people
     /// whom an exact answer would set apart from too few others.
     ///
-    /// A question that was answered before keeps the cohort it was answered with, so that it costs
-    /// nothing and returns the same bytes.
+    /// A question that was answered without people who had no budget stays without them, so that it
+    /// costs nothing and returns the same bytes. Whoever was gone for another reason counts again when back.
     fn exclusions(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
-        let mut excluded = asked.eligible.revoked_slots(&self.view(), asked.record.block);
-        excluded.extend(self.without_attributes(asked)?);
-        if asked.record.order.tier == Tier::Exact {
-            self.leave_out_of_exact(asked, &mut excluded)?;
-        }
+        let mut excluded = self.out_of_consent(asked)?;
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
         let plan = self.plan(asked, &cohort)?;
         if self.store().is_answered(&ChargeName::from(plan.digest()))? {
             return Ok(excluded);
         }
-        if let Some(last) = self.store().last_exclusions(&asked.question_key)? {
+        if let Some(last) = self.store().last_budget_exclusions(&asked.question_key)? {
             let before: BTreeSet<u64> = excluded.union(&last).copied().collect();
             if let Ok(cohort_before) = Cohort::try_new(&asked.eligible, &before) {
                 let plan_before = self.plan(asked, &cohort_before)?;
@@ -227,6 +236,17 @@ impl Keyholder {
         let charge = charge_request(&plan, self.now_unix_s());
         excluded.extend(self.store().exhausted(&members, &charge, self.parameters())?);
         Ok(excluded)
+    }
+
+    /// Slots left out whatever their budgets: revoked or withdrawn as far as this keyholder has seen, without
+    /// the attributes asked about, or set apart by an exact answer.
+    fn out_of_consent(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
+        let mut out = asked.eligible.revoked_slots(&self.view(), asked.record.block);
+        out.extend(self.without_attributes(asked)?);
+        if asked.record.order.tier == Tier::Exact {
+            self.leave_out_of_exact(asked, &mut out)?;
+        }
+        Ok(out)
     }
 
     /// Leaves out people until an exact answer sets no small group of them apart. All slots of a
@@ -380,5 +400,6 @@ fn stored_answer(
         price: cohort.price().0.to_string(),
         participants: participants.to_vec(),
         slots: Vec::new(),
+        is_released: false,
     }
 }

@@ -29,6 +29,9 @@ impl Keyholder {
         self.poll_chain().await?;
         let record = self.view().order(&order_id).cloned().ok_or(KeyholderError::NotFinal("the order"))?;
         let evidence = self.evidence(&record, &stored, request.cohort.as_ref()).await?;
+        if !self.store().mark_released(&order_id.0, &stored)? {
+            return Err(KeyholderError::Disagreement("the answer was prepared anew".into()));
+        }
         let followed = self.follow_settlements();
         let settlement = followed
             .and_then(|()| self.settlement(&record, &stored, own, request.payout_sequence))

@@ -25,7 +25,7 @@ fn charge(keyholder: &Keyholder, number: u8) {
         members: &[],
         exact: ExactAnswer::default(),
         question: Digest32([number; 32]),
-        excluded_slots: &BTreeSet::new(),
+        budget_exclusions: BTreeSet::new(),
         use_record: UseRecord::default(),
         outcome: Outcome::Answer(&StoredAnswer::default()),
     };
@@ -152,7 +152,7 @@ fn commit_exactly(
         members: &[],
         exact: ExactAnswer { people: &people, history },
         question: Digest32([number; 32]),
-        excluded_slots: &BTreeSet::new(),
+        budget_exclusions: BTreeSet::new(),
         use_record: UseRecord::default(),
         outcome: Outcome::Answer(&StoredAnswer::default()),
     };

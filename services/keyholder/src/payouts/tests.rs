@@ -77,7 +77,7 @@ fn answer(keyholder: &Keyholder, order: OrderId, earner: Address) {
         members: &[],
         exact: Default::default(),
         question: Digest32([1; 32]),
-        excluded_slots: &BTreeSet::new(),
+        budget_exclusions: BTreeSet::new(),
         use_record: Default::default(),
         outcome: Outcome::Answer(&StoredAnswer { payees: vec![payee], price: PRICE.to_string(), ..Default::default() }),
     };

@@ -58,6 +58,9 @@ pub(crate) struct StoredAnswer {
     /// Registry slots of the cohort's members, in markets that settle on proven cohorts.
     #[prost(uint64, repeated, tag = "6")]
     pub(crate) slots: Vec<u64>,
+    /// Whether shares or a signature may have left.
+    #[prost(bool, tag = "7")]
+    pub(crate) is_released: bool,
 }
 
 impl Store {
@@ -105,6 +108,41 @@ impl Store {
         transaction.open_table(ANSWERS)?.insert(&order.0, answer.encode_to_vec().as_slice())?;
         transaction.commit()?;
         Ok(())
+    }
+
+    /// Notes that something of this very answer may leave; false when it is not there any more.
+    pub(crate) fn mark_released(&self, order: &Digest32, released: &StoredAnswer) -> Result<bool, StoreError> {
+        if released.is_released {
+            return Ok(true);
+        }
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(ANSWERS)?;
+            let kept = released.encode_to_vec();
+            if table.get(&order.0)?.is_none_or(|bytes| bytes.value() != kept) {
+                return Ok(false);
+            }
+            let marked = StoredAnswer { is_released: true, ..released.clone() };
+            table.insert(&order.0, marked.encode_to_vec().as_slice())?;
+        }
+        transaction.commit()?;
+        Ok(true)
+    }
+
+    /// Forgets an answer of which nothing has left; false when something may have.
+    pub(crate) fn forget_unreleased(&self, order: &Digest32) -> Result<bool, StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(ANSWERS)?;
+            let kept = table.get(&order.0)?.map(|bytes| StoredAnswer::decode(bytes.value()));
+            let kept = kept.transpose().map_err(|_| StoreError::Damaged("answer"))?;
+            if kept.is_some_and(|answer| answer.is_released) {
+                return Ok(false);
+            }
+            table.remove(&order.0)?;
+        }
+        transaction.commit()?;
+        Ok(true)
     }
 
     /// The preparation signed for an order.

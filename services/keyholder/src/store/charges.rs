@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets");
 /// (charge name, use number) to an encoded [`UseRecord`].
 const USES: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("uses");
-/// Question key to the slots left out when it was last answered, 8 bytes each.
+/// Question key to the slots left out for want of budget when it was last answered, 8 bytes each.
 const EXCLUSIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("exclusions");
 /// Name of the number of answers charged so far in the meta table.
 const SEQUENCE: &str = "charge_sequence";
@@ -66,8 +66,8 @@ pub(crate) struct AnswerRecord<'a> {
     pub(crate) exact: ExactAnswer<'a>,
     /// Key of the question without its cohort.
     pub(crate) question: Digest32,
-    /// Slots left out.
-    pub(crate) excluded_slots: &'a BTreeSet<u64>,
+    /// Slots left out for want of budget.
+    pub(crate) budget_exclusions: BTreeSet<u64>,
     /// What the members' statements will say.
     pub(crate) use_record: UseRecord,
     /// What is stored beside the charge.
@@ -129,7 +129,7 @@ impl Store {
             let mut uses = transaction.open_table(USES)?;
             uses.insert((&record.charge.name.0, next), record.use_record.encode_to_vec().as_slice())?;
             meta.insert(SEQUENCE, next)?;
-            let slots: Vec<u8> = record.excluded_slots.iter().flat_map(|slot| slot.to_le_bytes()).collect();
+            let slots: Vec<u8> = record.budget_exclusions.iter().flat_map(|slot| slot.to_le_bytes()).collect();
             transaction.open_table(EXCLUSIONS)?.insert(&record.question.0, slots.as_slice())?;
         }
         Self::put_outcome(&transaction, &record.order, record.outcome)?;
@@ -186,8 +186,8 @@ impl Store {
         Ok(answered)
     }
 
-    /// Slots left out when the question was last answered.
-    pub(crate) fn last_exclusions(&self, question: &Digest32) -> Result<Option<BTreeSet<u64>>, StoreError> {
+    /// Slots left out for want of budget when the question was last answered.
+    pub(crate) fn last_budget_exclusions(&self, question: &Digest32) -> Result<Option<BTreeSet<u64>>, StoreError> {
         let table = self.database.begin_read()?.open_table(EXCLUSIONS)?;
         let Some(bytes) = table.get(&question.0)? else { return Ok(None) };
         let (slots, rest) = bytes.value().as_chunks::<8>();
