@@ -243,6 +243,32 @@ async fn a_member_who_was_revoked_since_the_preparation_is_not_counted() -> Resu
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_who_was_revoked_since_the_commitment_is_not_counted_and_an_order_has_one_answer() -> Result<()> {
+    let scene = Scene::set(small_floors()).await?;
+    let market = &scene.market;
+    let keys = &market.biobank.keys;
+    let (placed, asked) = scene.order(&scene.open(20)?).await?;
+    let prepared = scene.prepare_all(&asked).await?;
+    let committed = scene.commit_all(&asked, &prepared).await?;
+    assert!(committed.iter().all(|commitment| commitment.cohort_size == 24));
+    revoke(&market.services, &market.network, keys, scene.registration, &[4], now_unix_s()).await?;
+    let answer = market.collect(&market.researcher, &scene.panel, placed).await?;
+    assert_eq!(answer.opened.cohort_size(), 23, "nothing had left yet");
+
+    // An aggregator that has the shares of an answer and does not settle gets no second answer for the money.
+    let (_, asked) = scene.order(&scene.open(19)?).await?;
+    let prepared = scene.prepare_all(&asked).await?;
+    let committed = scene.commit_all(&asked, &prepared).await?;
+    market.release(ONE, &asked, &committed, 2).await?;
+    revoke(&market.services, &market.network, keys, scene.registration, &[5], now_unix_s()).await?;
+    assert_eq!(market.prepare(ONE, &asked).await?, prepared[ONE.position()]);
+    assert_eq!(market.commit(ONE, &asked, &prepared).await?, committed[ONE.position()]);
+    assert_ne!(market.prepare(TWO, &asked).await?, prepared[TWO.position()], "the control: nothing left here");
+    check("a forgotten answer", market.release(TWO, &asked, &committed, 2).await, "STEP_MISSING")?;
+    Ok(())
+}
+
 /// Objects of the one batch whose name ends so.
 fn objects(scene: &Scene, suffix: &str) -> Result<Vec<PathBuf>> {
     let files = files_below(&scene.market.data_dir().join("objects"))?;
