@@ -1,0 +1,28 @@
+//! Bugs that are planted to see that they would be found.
+
+/// What goes wrong on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plant {
+    /// A revocation is confirmed and never made: somebody is counted without consent.
+    ForgottenRevocation,
+    /// An offer is withdrawn that should stand: somebody is left out.
+    SecretWithdrawal,
+    /// Another institution enrols the same people: they are counted twice.
+    SamePeopleTwice,
+    /// Tokens appear: what is paid and what is earned differ.
+    MoneyFromNowhere,
+    /// An order is answered with another one's answer.
+    OtherAnswer,
+    /// When a keyholder dies, all of them lose what they wrote since the beginning.
+    LostWrites,
+}
+
+/// All of them.
+pub(crate) const PLANTS: [Plant; 6] = [
+    Plant::ForgottenRevocation,
+    Plant::SecretWithdrawal,
+    Plant::SamePeopleTwice,
+    Plant::MoneyFromNowhere,
+    Plant::OtherAnswer,
+    Plant::LostWrites,
+];
