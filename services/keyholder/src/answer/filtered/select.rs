@@ -249,15 +249,7 @@ impl Selecting {
 
     /// Whether the messages of every round can be sent.
     pub(super) fn check_rounds(&self) -> Result<(), KeyholderError> {
-        let AskedFilter { filter, schema } = &self.filter;
-        let plans = filter.plans(schema);
-        let rounds = plans.iter().map(|plan| plan.cost().rounds).max().unwrap_or(0);
-        let gates = |round: u32| plans.iter().map(|plan| plan.level(round).count()).sum::<usize>();
-        // The bits of quantities, and never more squares than these, have rounds of their own.
-        let planes = filter.selections().iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
-        let most = (1..=rounds).map(gates).chain([planes]).max().unwrap_or(0);
-        let person_bytes = most.saturating_mul(filter.product_bytes()).max(filter.tag_bytes(schema));
-        let bytes = person_bytes.saturating_mul(self.rows.len());
+        let bytes = round_bytes(&self.filter, self.rows.len());
         if bytes > ROUND_BYTES_MAX {
             return Err(KeyholderError::RoundTooLong { bytes, bytes_max: ROUND_BYTES_MAX });
         }
@@ -276,6 +268,18 @@ impl Selecting {
         }
         Ok(())
     }
+}
+
+/// Bytes of the longest message of an evaluation.
+fn round_bytes(AskedFilter { filter, schema }: &AskedFilter, people: usize) -> usize {
+    let plans = filter.plans(schema);
+    let rounds = plans.iter().map(|plan| plan.cost().rounds).max().unwrap_or(0);
+    let gates = |round: u32| plans.iter().map(|plan| plan.level(round).count()).sum::<usize>();
+    // The bits of quantities, and never more squares than these, have rounds of their own.
+    let planes = filter.selections().iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
+    let most = (1..=rounds).map(gates).chain([planes]).max().unwrap_or(0);
+    let person_bytes = most.saturating_mul(filter.product_bytes()).max(filter.tag_bytes(schema));
+    person_bytes.saturating_mul(people)
 }
 
 /// The largest u of the quantity of a plane.

@@ -215,7 +215,7 @@ impl Scene {
         self.filter.filter.cost(&self.filter.schema).rounds
     }
 
-    /// The numbers of all gates with products, and whether the result depends on each in the same person.
+    /// The numbers of all gates with products.
     fn product_gates(&self) -> Vec<u32> {
         let AskedFilter { filter, schema } = &self.filter;
         let (mut gates, mut first_gate) = (Vec::new(), 0);
@@ -285,6 +285,21 @@ fn authenticated_evaluation_selects_the_same_people_with_the_same_totals() {
         let constant = 3 * (2 * 32 + 2 * 6 * 8) + if scene.filter.filter.is_authenticated() { 3 * 96 } else { 0 };
         assert_eq!(bytes, of_people + constant);
     }
+}
+
+#[test]
+fn a_filter_that_needs_too_long_messages_is_refused_before_it_is_evaluated() {
+    // Three products of a round take 24 bytes a person, or 96; tags of seven inputs 112.
+    for (is_authenticated, person_bytes) in [(false, 24), (true, 112)] {
+        assert_eq!(round_bytes(&Scene::new(is_authenticated).filter, 1_000), 1_000 * person_bytes);
+    }
+    let scene = Scene::new(true);
+    let check = |rounds: Rounds| {
+        let rows = vec![SharedVector::zeros(rounds.keyholder(), 0); ROUND_BYTES_MAX / 112 + 1];
+        Selecting { rows, ..scene.selecting(rounds) }.check_rounds()
+    };
+    let ended = run([SESSION; 3], |piece| vec![piece], check);
+    assert!(ended.iter().any(|end| matches!(end, Err(KeyholderError::RoundTooLong { .. }))));
 }
 
 #[test]
