@@ -158,6 +158,7 @@ fn messages() -> Vec<Target> {
         filter: Some(genomics::CohortFilter {
             schema_digest: vec![3; 32].into(),
             selections: vec![vec![1; 60].into()],
+            authenticated: true,
         }),
     };
     let prepare = keyholder::PrepareAnswerRequest { question: Some(question) }.encode_to_vec();

@@ -101,6 +101,57 @@ async fn an_open_filtered_answer_is_noisy_and_always_the_same() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn authenticated_evaluation_gives_the_same_counts_with_the_same_noise() -> Result<()> {
+    let scene = scene(NOISY).await?;
+    let text = "sex = 'F' or age >= 40";
+    let plain = scene.question(&[text], Tier::Open, "0.01".parse()?)?;
+    let bought = [scene.buy(&plain).await?, scene.buy(&authenticated(&plain)?).await?];
+    let [by_plain, by_authenticated] = &bought;
+    // Two orders of one answer, by whose name noise is drawn and people are charged.
+    let predicates = bought.each_ref().map(|bought| bought.verified.order().predicate_digest);
+    ensure!(predicates[0] != predicates[1], "keyholders and researcher must agree on how it is evaluated");
+    ensure!(by_plain.verified.plan().digest() == by_authenticated.verified.plan().digest());
+    ensure!(by_plain.opened.selections() == by_authenticated.opened.selections());
+    let predicate = Predicate::parse(text, &scene.schema)?;
+    let counts = &by_plain.opened.selections()[0];
+    let mut off = 0;
+    for row in &counts.rows {
+        let truth = selected_counts(&scene.people, &predicate, row.index.0)?;
+        off += i32::from([counts.matched, row.het, row.hom_alt] != truth);
+    }
+    ensure!(off > 0, "there is no noise that could differ");
+    for (bought, is_authenticated) in bought.iter().zip([false, true]) {
+        let filter = bought.verified.filter().context("a filter")?;
+        ensure!(filter.filter().is_authenticated() == is_authenticated);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authenticated_counts_and_sums_of_a_trait_are_exact() -> Result<()> {
+    let scene = scene(EXACT).await?;
+    let text = "not (HP:0000819) and (age >= 60 or sex = 'M')";
+    let asked = authenticated(&scene.question(&[text], Tier::Exact, Rho::ZERO)?)?;
+    scene.check(&scene.buy(&asked).await?, &[text])?;
+    let bmi = scene.schema.find_named("bmi").context("an attribute")?;
+    let women = Predicate::parse("sex = 'F'", &scene.schema)?;
+    let filter = trait_filter(bmi, Some(&women), scene.schema.clone())?;
+    let plain = about(filter, first_variants(&scene.panel, VARIANTS_REGRESSED)?, Tier::Exact, Rho::ZERO);
+    let by_authenticated = scene.buy(&authenticated(&plain)?).await?;
+    let by_plain = scene.buy(&plain).await?;
+    ensure!(by_authenticated.opened.selections() == by_plain.opened.selections());
+    let squares: Vec<_> = by_plain.opened.selections().iter().filter_map(|counts| counts.square_sum).collect();
+    ensure!(squares.len() == 1 && squares[0] > 0, "the sum of squares is there");
+    Ok(())
+}
+
+/// The question, evaluated with authenticated shares.
+fn authenticated(question: &Question) -> Result<Question> {
+    let filter = question.filter.clone().context("a filter")?;
+    Ok(Question { filter: Some(filter.authenticated(true)), ..question.clone() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_few_people_are_not_counted_and_everybody_is_paid_the_same() -> Result<()> {
     let scene = scene(EXACT).await?;
     let few = scene.question(&["sex = 'F' and HP:0000819 and age < 40"], Tier::Exact, Rho::ZERO)?;

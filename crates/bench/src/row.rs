@@ -15,6 +15,8 @@ pub(crate) enum Goal {
     RatioAtLeast(f64),
     /// The value is at most this many times the peer's.
     RatioAtMost(f64),
+    /// None: the value is stated.
+    None,
 }
 
 /// One row.
@@ -67,6 +69,7 @@ impl Row {
                     Goal::AtMost(limit) => Some(measured.value <= limit),
                     Goal::RatioAtLeast(limit) => ratio.map(|ratio| ratio >= limit),
                     Goal::RatioAtMost(limit) => ratio.map(|ratio| ratio <= limit),
+                    Goal::None => None,
                 };
                 let Measured { value, peer, peer_value, note } = measured;
                 RowResult { id, value: Some(value), unit, peer, peer_value, ratio, goal, met, note, command }
@@ -99,6 +102,7 @@ impl std::fmt::Display for Goal {
             Self::AtMost(limit) => write!(f, "<= {limit}"),
             Self::RatioAtLeast(limit) => write!(f, "ratio >= {limit}"),
             Self::RatioAtMost(limit) => write!(f, "ratio <= {limit}"),
+            Self::None => write!(f, "none"),
         }
     }
 }

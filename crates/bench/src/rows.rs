@@ -1,6 +1,7 @@
 //! The rows, in the order of the table.
 
 mod association_5000x65536;
+mod bytes_per_and;
 mod bytes_per_genotype;
 mod commit_dataset;
 mod counts_vs_plink2;
@@ -32,6 +33,8 @@ pub(crate) fn all() -> Vec<Row> {
         paid_query::ROW,
         filtered_vs_unfiltered::ROW,
         association_5000x65536::ROW,
+        bytes_per_and::ROW,
+        bytes_per_and::AUTHENTICATED,
         rss_max::ROW,
         bytes_per_genotype::ROW,
         prove_encryption::ROW,

@@ -1,15 +1,19 @@
 //! What one order asks about a cohort: several selections, with one name.
 
 use crate::{
-    domain::{DST_FILTER, DST_SELECTION},
+    domain::{DST_AUTHENTICATED_FILTER, DST_FILTER, DST_SELECTION},
     predicate::{EvaluationPlan, Predicate, PredicateCost},
     schema::{AttributeSchema, SchemaDigest},
     selection::Selection,
 };
 use locus_commitment::{Digest32, Sha3Writer, sha3_256};
+use locus_sharing::{AuthenticatedVector, RingWord, SharedValues, SharedVector};
+use std::collections::BTreeSet;
 
 /// Most selections of a filter.
 pub const FILTER_SELECTIONS_MAX: usize = 32;
+/// Rounds that authentication adds: tags of the inputs, the combinations, the key, the difference.
+const AUTHENTICATION_ROUNDS: u32 = 4;
 
 /// Why selections are no filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,10 +50,20 @@ pub struct Filter {
     predicates: Vec<Predicate>,
     /// Place of each selection's predicate.
     predicate_of: Vec<usize>,
+    is_authenticated: bool,
+}
+
+/// What the evaluation of a filter takes of the keyholders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationCost {
+    /// Rounds of messages, one after the other.
+    pub rounds: u32,
+    /// Bytes that each keyholder sends for each person.
+    pub person_bytes: usize,
 }
 
 impl Filter {
-    /// The filter of these selections, in this order.
+    /// The filter of these selections, in this order, evaluated with plain shares.
     ///
     /// # Errors
     /// [`FilterError`].
@@ -83,14 +97,28 @@ impl Filter {
                 return Err(FilterError::PlaneAlone(place));
             }
         }
-        Ok(Self { schema: schema.digest(), selections, predicates, predicate_of })
+        Ok(Self { schema: schema.digest(), selections, predicates, predicate_of, is_authenticated: false })
     }
 
-    /// Reads the canonical bytes of selections.
+    /// The same selections, evaluated with authenticated shares or with plain ones.
+    pub fn authenticated(self, is_authenticated: bool) -> Self {
+        Self { is_authenticated, ..self }
+    }
+
+    /// Whether it is evaluated with authenticated shares, which no keyholder can falsify.
+    pub fn is_authenticated(&self) -> bool {
+        self.is_authenticated
+    }
+
+    /// Reads the canonical bytes of selections, and how they are evaluated.
     ///
     /// # Errors
     /// [`FilterError`].
-    pub fn from_bytes<B: AsRef<[u8]>>(selections: &[B], schema: &AttributeSchema) -> Result<Self, FilterError> {
+    pub fn from_bytes<B: AsRef<[u8]>>(
+        selections: &[B],
+        is_authenticated: bool,
+        schema: &AttributeSchema,
+    ) -> Result<Self, FilterError> {
         if selections.len() > FILTER_SELECTIONS_MAX {
             return Err(FilterError::Count(selections.len()));
         }
@@ -98,7 +126,7 @@ impl Filter {
             Selection::from_bytes(bytes.as_ref(), schema).ok_or(FilterError::Bytes(place))
         };
         let selections = selections.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
-        Self::try_new(selections, schema)
+        Ok(Self::try_new(selections, schema)?.authenticated(is_authenticated))
     }
 
     /// Canonical bytes of each selection, in order.
@@ -108,7 +136,7 @@ impl Filter {
 
     /// The name of the filter: what an order commits to (SPEC clause 19).
     pub fn digest(&self) -> Digest32 {
-        filter_digest(&self.selection_digests())
+        filter_digest(&self.selection_digests(), self.is_authenticated)
     }
 
     /// The digest of each selection.
@@ -157,18 +185,36 @@ impl Filter {
         self.predicates.iter().map(|predicate| predicate.plan(schema)).collect()
     }
 
+    /// The sums of bits that the evaluation starts from, by their bits.
+    pub fn inputs(&self, schema: &AttributeSchema) -> BTreeSet<Vec<usize>> {
+        let of_predicates = self.plans(schema).into_iter().flat_map(|plan| plan.inputs());
+        let planes = self.selections.iter().filter_map(|selection| selection.plane_bit(schema));
+        of_predicates.chain(planes.map(|bit| vec![bit])).collect()
+    }
+
+    /// Bytes that a keyholder sends for one product, value or value and tag.
+    pub fn product_bytes(&self) -> usize {
+        if self.is_authenticated { AuthenticatedVector::PRODUCT_BYTES } else { SharedVector::<u64>::PRODUCT_BYTES }
+    }
+
+    /// Bytes that a keyholder sends for each person before the first product: the tags of all inputs.
+    pub fn tag_bytes(&self, schema: &AttributeSchema) -> usize {
+        if self.is_authenticated { self.inputs(schema).len() * u128::BYTES } else { 0 }
+    }
+
     /// What the evaluation of everything takes: all predicates in step, then one product for each bit of a
     /// quantity, together in one round, then one for the squares of each quantity.
-    pub fn cost(&self, schema: &AttributeSchema) -> PredicateCost {
+    pub fn cost(&self, schema: &AttributeSchema) -> EvaluationCost {
         let costs: Vec<PredicateCost> = self.predicates.iter().map(|predicate| predicate.cost(schema)).collect();
         let planes = self.selections.iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
         let squares = self.selections.iter().filter(|selection| selection.total_count() > 1).count();
-        let products = u32::try_from(planes + squares).unwrap_or(u32::MAX);
-        PredicateCost {
-            gates: costs.iter().fold(products, |sum, cost| sum.saturating_add(cost.gates)),
+        let gates: usize = costs.iter().map(|cost| cost.gates as usize).sum();
+        EvaluationCost {
             rounds: costs.iter().map(|cost| cost.rounds).max().unwrap_or(0)
                 + u32::from(planes > 0)
-                + u32::from(squares > 0),
+                + u32::from(squares > 0)
+                + if self.is_authenticated { AUTHENTICATION_ROUNDS } else { 0 },
+            person_bytes: self.tag_bytes(schema) + (gates + planes + squares) * self.product_bytes(),
         }
     }
 }
@@ -183,9 +229,9 @@ pub fn total_count(selection: &[u8]) -> u32 {
     if matches!(selection, [2, _, _, 0, ..]) { 2 } else { 1 }
 }
 
-/// The name of a filter, from those of its selections.
-pub fn filter_digest(selections: &[Digest32]) -> Digest32 {
-    let mut writer = Sha3Writer::new(DST_FILTER);
+/// The name of a filter, from those of its selections and how they are evaluated.
+pub fn filter_digest(selections: &[Digest32], is_authenticated: bool) -> Digest32 {
+    let mut writer = Sha3Writer::new(if is_authenticated { DST_AUTHENTICATED_FILTER } else { DST_FILTER });
     for digest in selections {
         writer.part(&digest.0);
     }
@@ -222,15 +268,34 @@ mod tests {
         selections.extend(Selection::trait_planes(women.people(), bmi, &schema));
         let filter = Filter::try_new(selections.clone(), &schema).expect("a filter");
         assert_eq!((filter.predicates().len(), filter.predicate_of()), (2, &[0, 1, 1, 1, 1, 1][..]));
-        assert_eq!(filter.cost(&schema), PredicateCost { gates: 1 + 4 + 1, rounds: 3 });
+        assert_eq!(filter.cost(&schema), EvaluationCost { rounds: 3, person_bytes: (1 + 4 + 1) * 8 });
         assert_eq!(filter.total_counts(), [1, 1, 2, 1, 1, 1]);
         let counts: Vec<u32> = filter.to_bytes().iter().map(|bytes| total_count(bytes)).collect();
         assert_eq!(counts, filter.total_counts());
         assert_eq!((filter.planes_of(3, &schema), filter.planes_of(0, &schema)), (vec![2, 3, 4, 5], vec![]));
-        assert_eq!(Filter::from_bytes(&filter.to_bytes(), &schema), Ok(filter.clone()));
+        assert_eq!(Filter::from_bytes(&filter.to_bytes(), false, &schema), Ok(filter.clone()));
         selections.swap(0, 1);
         let swapped = Filter::try_new(selections, &schema).expect("a filter");
         assert_ne!(swapped.digest(), filter.digest());
+    }
+
+    #[test]
+    fn an_authenticated_filter_has_another_name_but_the_same_selections() {
+        let schema = schema();
+        let plain = Filter::try_new(vec![people("smoker and sex = 'F'", &schema)], &schema).expect("a filter");
+        let authenticated = plain.clone().authenticated(true);
+        assert!(authenticated.is_authenticated() && !plain.is_authenticated());
+        // Its selections, by which noise is named, are the same: asked both ways, people get one noise.
+        assert_eq!(authenticated.selection_digests(), plain.selection_digests());
+        assert_eq!(authenticated.to_bytes(), plain.to_bytes());
+        // What an order names and keyholders check is not.
+        assert_ne!(authenticated.digest(), plain.digest());
+        let read = Filter::from_bytes(&plain.to_bytes(), true, &schema);
+        assert_eq!(read.as_ref().map(Filter::digest), Ok(authenticated.digest()));
+        assert_eq!(read.map(|filter| filter.authenticated(false)), Ok(plain.clone()));
+        // Tags of two sums of bits, and a value with its tag for the product.
+        assert_eq!(plain.cost(&schema), EvaluationCost { rounds: 1, person_bytes: 8 });
+        assert_eq!(authenticated.cost(&schema), EvaluationCost { rounds: 5, person_bytes: 2 * 16 + 32 });
     }
 
     #[test]
@@ -239,8 +304,8 @@ mod tests {
         let women = people("sex = 'F'", &schema);
         assert_eq!(Filter::try_new(Vec::new(), &schema), Err(FilterError::Count(0)));
         assert_eq!(Filter::try_new(vec![women.clone(), women.clone()], &schema), Err(FilterError::Same(0, 1)));
-        assert_eq!(Filter::from_bytes(&[[0u8; 3]; 33], &schema), Err(FilterError::Count(33)));
-        assert_eq!(Filter::from_bytes(&[[3u8; 40]], &schema), Err(FilterError::Bytes(0)));
+        assert_eq!(Filter::from_bytes(&[[0u8; 3]; 33], false, &schema), Err(FilterError::Count(33)));
+        assert_eq!(Filter::from_bytes(&[[3u8; 40]], true, &schema), Err(FilterError::Bytes(0)));
         let other = AttributeSchema::parse_json(&SCHEMA.replace("\"1\"", "\"2\"")).expect("a schema");
         let bmi = schema.find_named("bmi").expect("an attribute");
         let planes = Selection::trait_planes(women.people(), bmi, &schema);

@@ -16,7 +16,9 @@ pub use curie::Curie;
 pub use decimal::Decimal;
 pub use error::{PhenotypeError, SchemaError};
 pub use evaluate::{AttributeTable, Evaluation};
-pub use filter::{FILTER_SELECTIONS_MAX, Filter, FilterError, filter_digest, selection_digest, total_count};
+pub use filter::{
+    EvaluationCost, FILTER_SELECTIONS_MAX, Filter, FilterError, filter_digest, selection_digest, total_count,
+};
 pub use ontology::Ontology;
 pub use person::PersonAttributes;
 pub use predicate::{

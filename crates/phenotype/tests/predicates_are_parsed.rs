@@ -136,7 +136,6 @@ fn the_cost_counts_what_is_sent() {
     assert_eq!(cost("age >= 30 and age < 50"), PredicateCost { gates: 0, rounds: 0 });
     assert_eq!(cost("sex = 'F' and smoker"), PredicateCost { gates: 1, rounds: 1 });
     assert_eq!(cost("sex = 'F' and age >= 50 and (HP:0000819 or icd10:E11)"), PredicateCost { gates: 3, rounds: 3 });
-    assert_eq!(cost("sex = 'F' and smoker").bytes(2504), 24 * 2504);
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn write_facts(study: &Study, table: &AssociationTable, out: &mut impl Write) ->
         ("Panel", format!("{} ({}), {} variants, {tested} tested", study.panel, study.assembly, table.rows.len())),
         ("Method", table.method.describe().to_owned()),
         ("Noise", noise),
+        ("Selected with", study.evaluation.clone()),
         ("Privacy", format!("tier {}, rho {}", study.noise.tier, study.noise.rho)),
         (
             "Genomic control lambda",

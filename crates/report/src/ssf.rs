@@ -125,6 +125,7 @@ fn notes(study: &Study, method: Method, data: &SsfSummary) -> String {
         }
         None => notes.push_str(" Counts are exact."),
     }
+    let _ = write!(notes, " Selected with {}.", study.evaluation);
     if data.left_out > 0 {
         let _ = write!(notes, " {} variants without a computable effect are left out.", data.left_out);
     }

@@ -53,6 +53,8 @@ pub struct Study {
     pub assembly: Assembly,
     /// Who was asked about, as predicates: name and text.
     pub selections: Vec<(String, String)>,
+    /// How they were selected: with which shares.
+    pub evaluation: String,
     /// People.
     pub counts: CohortCounts,
     /// Broad ancestry of the people, as the GWAS Catalog names it; `NR` when not reported.

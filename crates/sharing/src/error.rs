@@ -88,6 +88,9 @@ pub enum SharingError {
         /// Keyholder of the other vector.
         found: KeyholderIndex,
     },
+    /// A sum of attribute bits is used that was not among the inputs.
+    #[error("the shares of a sum of attribute bits are missing")]
+    MissingInput,
     /// A gate was given pseudorandom values twice in one attempt.
     #[error("gate {gate} has had its random values in this attempt, start a new attempt")]
     GateReused {

@@ -14,6 +14,7 @@ pub mod seal;
 mod secret;
 mod seed;
 mod seed_package;
+mod values;
 
 pub use attributes::{
     ATTRIBUTE_BITS_MAX, AttributeCommitment, AttributeCommitmentsDigest, AttributeEntry, AttributePackage,
@@ -25,9 +26,10 @@ pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, relea
 pub use mac::{AuthenticatedPart, AuthenticatedVector, MacCheck, MacKey, Opening};
 pub use noise_key::{NoiseKey, NoiseKeyAgreement};
 pub use prss::{Prss, PrssSession, PrssStreamName};
-pub use replicated::{PRODUCT_BYTES, ProductPart, SharedVector, SumPart, open_sum};
+pub use replicated::{ProductPart, SharedVector, SumPart, open_sum};
 pub use ring::RingWord;
 pub use seed::{DatasetSecrets, EncryptionNoiseSeed, GenotypeDigest, KeySeed, MasterSecret, SeedShares};
 pub use seed_package::{
     DatasetSeeds, REGISTRATION_DATASETS_MAX, SEED_PACKAGE_DATASETS_MAX, SeedPackage, SeedPackageHeader, ShareSeed,
 };
+pub use values::{SharedValues, ValuesPart};

@@ -4,7 +4,7 @@
 //! computed for value and tag. One keyholder can add a number of its choice to either, but not so
 //! that they still belong together. Before anything is opened, a random linear combination of all
 //! tags is held against the same combination of the values ([[ADEN21], section 4]). Values count
-//! modulo 2^64; the other 64 bits make the check sound.
+//! modulo 2^64; the other 64 bits make the check sound, and may be anything in the inputs.
 //!
 //! [ADEN21]: https://doi.org/10.1007/978-3-030-78375-4_6
 
@@ -13,15 +13,36 @@ use crate::{
     index::KeyholderIndex,
     prss::Prss,
     replicated::{ProductPart, SharedVector},
+    ring::RingWord,
+    values::{SharedValues, ValuesPart},
 };
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+impl SharedVector<u64> {
+    /// Shares modulo 2^128 of values that are these modulo 2^64: the shares as they are. What they
+    /// carry into the higher half counts nowhere.
+    pub fn widened(&self) -> SharedVector<u128> {
+        self.with_words(u128::from)
+    }
+}
+
+impl SharedVector<u128> {
+    /// The values modulo 2^64.
+    pub fn to_words(&self) -> SharedVector<u64> {
+        self.with_words(low_half)
+    }
+}
+
+fn low_half(word: u128) -> u64 {
+    u64::try_from(word & u128::from(u64::MAX)).unwrap_or(0)
+}
 
 /// The shared key alpha of one attempt.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct MacKey(SharedVector<u128>);
 
 impl MacKey {
-    /// A key that no keyholder knows.
+    /// A key that no keyholder knows. Takes the random values of `gate`.
     ///
     /// # Errors
     /// [`SharingError::GateReused`].
@@ -29,20 +50,22 @@ impl MacKey {
         prss.random(gate, 1).map(Self)
     }
 
-    /// The key, once for each of `length` values.
-    fn repeated(&self, length: usize) -> Result<SharedVector<u128>, SharingError> {
-        let key = &self.0;
-        SharedVector::column(key.keyholder(), std::iter::repeat_n(key, length), 0)
-    }
-
-    /// This keyholder's part of the tags of `values`: to be masked and exchanged like any product.
+    /// The masked parts of the tags of all `inputs`, one after the other: what is to be exchanged
+    /// before [`AuthenticatedVector::of_tags`]. Takes the zeros of `gate`.
     ///
     /// # Errors
-    /// [`SharingError::KeyholderMismatch`].
-    pub fn tag(&self, values: &SharedVector<u128>) -> Result<ProductPart<u128>, SharingError> {
-        let mut part = ProductPart::new(values.keyholder(), values.len());
-        part.add_product(&self.repeated(values.len())?, values)?;
-        Ok(part)
+    /// [`SharingError::GateReused`], [`SharingError::KeyholderMismatch`].
+    pub fn tag(&self, inputs: &[SharedVector<u128>], prss: &mut Prss, gate: u32) -> Result<Vec<u128>, SharingError> {
+        let keyholder = self.0.keyholder();
+        if let Some(input) = inputs.iter().find(|input| input.keyholder() != keyholder) {
+            return Err(SharingError::KeyholderMismatch { expected: keyholder, found: input.keyholder() });
+        }
+        let all = |share: fn(&SharedVector<u128>) -> &[u128]| inputs.iter().flat_map(share).copied().collect();
+        let values = SharedVector::new(keyholder, all(SharedVector::released), all(SharedVector::other))?;
+        let key = SharedVector::column(keyholder, std::iter::repeat_n(&self.0, values.len()), 0)?;
+        let mut part = ProductPart::new(keyholder, values.len());
+        part.add_product(&key, &values)?;
+        part.mask(prss, gate)
     }
 }
 
@@ -54,15 +77,35 @@ pub struct AuthenticatedVector {
 }
 
 impl AuthenticatedVector {
-    /// Values with their tags, as [`MacKey::tag`] makes them.
-    ///
-    /// # Errors
-    /// [`SharingError::VectorLength`].
-    pub fn new(values: SharedVector<u128>, tags: SharedVector<u128>) -> Result<Self, SharingError> {
+    fn new(values: SharedVector<u128>, tags: SharedVector<u128>) -> Result<Self, SharingError> {
         if values.len() != tags.len() {
             return Err(SharingError::VectorLength { expected: values.len(), got: tags.len() });
         }
         Ok(Self { values, tags })
+    }
+
+    /// Inputs with their tags: the own parts as [`MacKey::tag`] made them, and those received.
+    ///
+    /// # Errors
+    /// [`SharingError::VectorLength`].
+    pub fn of_tags(
+        inputs: Vec<SharedVector<u128>>,
+        own: &[u128],
+        received: &[u128],
+    ) -> Result<Vec<Self>, SharingError> {
+        let expected = inputs.iter().map(SharedVector::len).sum();
+        if let Some(got) = [own.len(), received.len()].into_iter().find(|got| *got != expected) {
+            return Err(SharingError::VectorLength { expected, got });
+        }
+        let (mut own, mut received) = (own, received);
+        let mut take = |values: SharedVector<u128>| {
+            let (own_tags, own_rest) = own.split_at(values.len());
+            let (tags, rest) = received.split_at(values.len());
+            (own, received) = (own_rest, rest);
+            let tags = SharedVector::of_parts(values.keyholder(), own_tags.to_vec(), tags.to_vec())?;
+            Self::new(values, tags)
+        };
+        inputs.into_iter().map(&mut take).collect()
     }
 
     /// Number of values.
@@ -75,37 +118,41 @@ impl AuthenticatedVector {
         self.values.is_empty()
     }
 
-    /// Adds another vector.
-    ///
-    /// # Errors
-    /// [`SharingError::VectorLength`], [`SharingError::KeyholderMismatch`].
-    pub fn add(&mut self, vector: &Self) -> Result<(), SharingError> {
-        self.values.add(&vector.values)?;
-        self.tags.add(&vector.tags)
-    }
-
-    /// 1 - value for every value.
-    ///
-    /// # Errors
-    /// [`SharingError::KeyholderMismatch`].
-    pub fn complement(&mut self, key: &MacKey) -> Result<(), SharingError> {
-        self.values.complement();
-        self.tags.scale(u128::MAX);
-        self.tags.add(&key.repeated(self.len())?)
-    }
-
     /// The values modulo 2^64, for the ciphertext sums: only after [`MacCheck`] has passed.
-    ///
-    /// # Errors
-    /// None in practice: both shares have one length.
-    pub fn to_words(&self) -> Result<SharedVector<u64>, SharingError> {
-        let low = |share: &[u128]| -> Vec<u64> { share.iter().map(|word| low_half(*word)).collect() };
-        SharedVector::new(self.values.keyholder(), low(self.values.released()), low(self.values.other()))
+    pub fn to_words(&self) -> SharedVector<u64> {
+        self.values.to_words()
     }
 }
 
-fn low_half(word: u128) -> u64 {
-    u64::try_from(word & u128::from(u64::MAX)).unwrap_or(0)
+impl SharedValues for AuthenticatedVector {
+    type Word = u128;
+    type Part = AuthenticatedPart;
+    /// Of the value and of its tag.
+    const PRODUCT_BYTES: usize = 2 * u128::BYTES;
+
+    fn zeros(keyholder: KeyholderIndex, length: usize) -> Self {
+        Self { values: SharedVector::zeros(keyholder, length), tags: SharedVector::zeros(keyholder, length) }
+    }
+
+    fn add(&mut self, values: &Self) -> Result<(), SharingError> {
+        self.values.add(&values.values)?;
+        self.tags.add(&values.tags)
+    }
+
+    fn scale(&mut self, factor: u64) {
+        self.values.scale(u128::from(factor));
+        self.tags.scale(u128::from(factor));
+    }
+
+    fn of_parts(keyholder: KeyholderIndex, own: Vec<u128>, received: Vec<u128>) -> Result<Self, SharingError> {
+        if own.len() != received.len() || !own.len().is_multiple_of(2) {
+            return Err(SharingError::VectorLength { expected: own.len(), got: received.len() });
+        }
+        let (own_values, own_tags) = own.split_at(own.len() / 2);
+        let (values, tags) = received.split_at(received.len() / 2);
+        let values = SharedVector::new(keyholder, own_values.to_vec(), values.to_vec())?;
+        Self::new(values, SharedVector::new(keyholder, own_tags.to_vec(), tags.to_vec())?)
+    }
 }
 
 /// One keyholder's part of sums of products, values and tags.
@@ -114,45 +161,27 @@ pub struct AuthenticatedPart {
     tags: ProductPart<u128>,
 }
 
-impl AuthenticatedPart {
-    /// A part of `length` empty sums.
-    pub fn new(keyholder: KeyholderIndex, length: usize) -> Self {
+impl ValuesPart for AuthenticatedPart {
+    type Values = AuthenticatedVector;
+    type Word = u128;
+
+    fn new(keyholder: KeyholderIndex, length: usize) -> Self {
         Self { values: ProductPart::new(keyholder, length), tags: ProductPart::new(keyholder, length) }
     }
 
-    /// Adds products, place by place.
-    ///
-    /// # Errors
-    /// [`SharingError::VectorLength`], [`SharingError::KeyholderMismatch`].
-    pub fn add_product(&mut self, left: &AuthenticatedVector, right: &AuthenticatedVector) -> Result<(), SharingError> {
+    fn add(&mut self, values: &AuthenticatedVector) -> Result<(), SharingError> {
+        self.values.add(&values.values)?;
+        self.tags.add(&values.tags)
+    }
+
+    fn add_product(&mut self, left: &AuthenticatedVector, right: &AuthenticatedVector) -> Result<(), SharingError> {
         self.values.add_product(&left.values, &right.values)?;
         self.tags.add_product(&left.tags, &right.values)
     }
 
-    /// The masked part: values, then tags. Takes the gate numbers `gate` and `gate + 1`.
-    ///
-    /// # Errors
-    /// [`SharingError::GateReused`], [`SharingError::KeyholderMismatch`].
-    pub fn mask(self, prss: &mut Prss, gate: u32) -> Result<Vec<u128>, SharingError> {
-        let mut message = self.values.mask(prss, gate)?;
-        message.extend(self.tags.mask(prss, gate.saturating_add(1))?);
-        Ok(message)
-    }
-}
-
-impl AuthenticatedVector {
-    /// The shares of products: this keyholder's masked part and the one received.
-    ///
-    /// # Errors
-    /// [`SharingError::VectorLength`].
-    pub fn of_parts(keyholder: KeyholderIndex, own: &[u128], received: &[u128]) -> Result<Self, SharingError> {
-        if own.len() != received.len() || !own.len().is_multiple_of(2) {
-            return Err(SharingError::VectorLength { expected: own.len(), got: received.len() });
-        }
-        let (own_values, own_tags) = own.split_at(own.len() / 2);
-        let (values, tags) = received.split_at(received.len() / 2);
-        let values = SharedVector::new(keyholder, own_values.to_vec(), values.to_vec())?;
-        Self::new(values, SharedVector::new(keyholder, own_tags.to_vec(), tags.to_vec())?)
+    /// Values, then tags.
+    fn mask(self, prss: &mut Prss, gate: u32) -> Result<Vec<u128>, SharingError> {
+        self.values.followed_by(self.tags)?.mask(prss, gate)
     }
 }
 
@@ -196,7 +225,7 @@ pub struct MacCheck {
 
 impl MacCheck {
     /// Combines all `vectors` with random weights that nobody knows; the second value is the masked
-    /// part to send. Takes the gate numbers `gate` and `gate + 1`.
+    /// part to send. Takes the random values and the zeros of `gate`.
     ///
     /// # Errors
     /// [`SharingError::GateReused`], [`SharingError::KeyholderMismatch`].
@@ -219,7 +248,7 @@ impl MacCheck {
             values = values.wrapping_add(inner_product(&weight, &vector.values)?);
             start = end;
         }
-        let zeros = prss.zeros::<u128>(gate.saturating_add(1), 2)?;
+        let zeros = prss.zeros::<u128>(gate, 2)?;
         let own: Vec<u128> =
             [tags, values].iter().zip(zeros.iter()).map(|(sum, zero)| sum.wrapping_add(*zero)).collect();
         Ok((Self { key: key.0.clone(), own: own.clone() }, own))

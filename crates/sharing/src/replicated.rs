@@ -19,9 +19,6 @@ use crate::{
 };
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Bytes that one keyholder sends for one product modulo 2^64.
-pub const PRODUCT_BYTES: usize = 8;
-
 /// What one keyholder has of a vector of shared values: two of the three shares.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct SharedVector<W: RingWord> {
@@ -133,6 +130,12 @@ impl<W: RingWord> SharedVector<W> {
         self.add_public(W::from_u64(1));
     }
 
+    /// The same shares in another ring.
+    pub(crate) fn with_words<V: RingWord>(&self, convert: fn(W) -> V) -> SharedVector<V> {
+        let converted = |share: &[W]| share.iter().map(|word| convert(*word)).collect();
+        SharedVector { keyholder: self.keyholder, released: converted(&self.released), other: converted(&self.other) }
+    }
+
     fn combine(&mut self, vector: &Self, operation: fn(W, W) -> W) -> Result<(), SharingError> {
         self.check_fits(vector)?;
         let pairs = self.released.iter_mut().zip(&vector.released).chain(self.other.iter_mut().zip(&vector.other));
@@ -189,6 +192,15 @@ impl<W: RingWord> ProductPart<W> {
             *value = value.plus(*term);
         }
         Ok(())
+    }
+
+    /// Both parts as one, to be masked together.
+    pub(crate) fn followed_by(mut self, mut next: Self) -> Result<Self, SharingError> {
+        if next.keyholder != self.keyholder {
+            return Err(SharingError::KeyholderMismatch { expected: self.keyholder, found: next.keyholder });
+        }
+        self.values.append(&mut next.values);
+        Ok(self)
     }
 
     /// Masks the part: what may be sent to [`KeyholderIndex::sends_to`].

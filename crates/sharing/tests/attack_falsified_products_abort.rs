@@ -17,7 +17,7 @@ struct Attack {
 }
 
 const PEOPLE: usize = 4;
-const BITS: [[u128; PEOPLE]; 3] = [[1, 0, 1, 1], [1, 1, 0, 1], [0, 1, 1, 1]];
+const BITS: [[u64; PEOPLE]; 3] = [[1, 0, 1, 1], [1, 1, 0, 1], [0, 1, 1, 1]];
 
 fn prss(attempt: u64) -> [Prss; 3] {
     KeyholderIndex::ALL.map(|keyholder| {
@@ -28,13 +28,13 @@ fn prss(attempt: u64) -> [Prss; 3] {
 }
 
 /// Shares of public values that look random: a random shared vector, corrected at share 1.
-fn deal(values: &[u128], sources: &mut [Prss; 3], gate: u32) -> [SharedVector<u128>; 3] {
-    let random = sources.each_mut().map(|source| source.random::<u128>(gate, values.len()).expect("fresh"));
-    let sum = |place: usize| random.iter().fold(0u128, |sum, vector| sum.wrapping_add(vector.released()[place]));
-    let correction: Vec<u128> = (0..values.len()).map(|place| values[place].wrapping_sub(sum(place))).collect();
+fn deal(values: &[u64], sources: &mut [Prss; 3], gate: u32) -> [SharedVector<u64>; 3] {
+    let random = sources.each_mut().map(|source| source.random::<u64>(gate, values.len()).expect("fresh"));
+    let sum = |place: usize| random.iter().fold(0u64, |sum, vector| sum.wrapping_add(vector.released()[place]));
+    let correction: Vec<u64> = (0..values.len()).map(|place| values[place].wrapping_sub(sum(place))).collect();
     KeyholderIndex::ALL.map(|keyholder| {
         let vector = &random[keyholder.position()];
-        let correct = |share: ShareIndex, words: &[u128]| -> Vec<u128> {
+        let correct = |share: ShareIndex, words: &[u64]| -> Vec<u64> {
             let is_first = share.get() == 1;
             words
                 .iter()
@@ -77,7 +77,7 @@ fn multiply(
     let received = deliver(sent.clone(), attack, step, PEOPLE);
     KeyholderIndex::ALL.map(|keyholder| {
         let place = keyholder.position();
-        AuthenticatedVector::of_parts(keyholder, &sent[place], &received[place]).expect("one length")
+        AuthenticatedVector::of_parts(keyholder, sent[place].clone(), received[place].clone()).expect("one length")
     })
 }
 
@@ -97,18 +97,19 @@ fn run(attempt: u64, attack: Option<Attack>) -> Result<Vec<u64>, SharingError> {
     let keys = sources.each_mut().map(|source| MacKey::new(source, 0).expect("fresh"));
     let mut inputs = Vec::new();
     for (number, bits) in (0u32..).zip(&BITS) {
-        let values = deal(bits, &mut sources, 10 + number);
+        // As keyholders have them: shares modulo 2^64, whose carries are in the higher half.
+        let values = deal(bits, &mut sources, 10 + number).map(|shared| shared.widened());
         let sent = [0, 1, 2].map(|place| {
-            let part = keys[place].tag(&values[place]).expect("one keyholder");
-            part.mask(&mut sources[place], 20 + number).expect("fresh")
+            let input = std::slice::from_ref(&values[place]);
+            keys[place].tag(input, &mut sources[place], 20 + number).expect("fresh")
         });
         let attack_here = attack.filter(|_| number == 0);
         let received = deliver(sent.clone(), attack_here, 0, 0);
         inputs.push(KeyholderIndex::ALL.map(|keyholder| {
             let place = keyholder.position();
-            let tags =
-                SharedVector::of_parts(keyholder, sent[place].clone(), received[place].clone()).expect("one length");
-            AuthenticatedVector::new(values[place].clone(), tags).expect("one length")
+            let input = vec![values[place].clone()];
+            let mut tagged = AuthenticatedVector::of_tags(input, &sent[place], &received[place]).expect("one length");
+            tagged.remove(0)
         }));
     }
     let first = multiply(&inputs[0], &inputs[1], &mut sources, 30, attack, 1);
@@ -133,7 +134,7 @@ fn run(attempt: u64, attack: Option<Attack>) -> Result<Vec<u64>, SharingError> {
     for (place, [before, after]) in exchange(&openings).iter().enumerate() {
         MacCheck::verify(&differences[place], [before, after])?;
     }
-    let words = selection.each_ref().map(|vector| vector.to_words().expect("one length"));
+    let words = selection.each_ref().map(|vector| vector.to_words());
     let sum = |place: usize| words.iter().fold(0u64, |sum, vector| sum.wrapping_add(vector.released()[place]));
     Ok((0..PEOPLE).map(sum).collect())
 }

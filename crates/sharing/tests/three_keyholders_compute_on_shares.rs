@@ -106,7 +106,7 @@ fn a_gate_moves_8_bytes_a_person_and_keyholder() {
     let mut sent = 0;
     for (keyholder, source) in KeyholderIndex::ALL.iter().zip(&mut sources) {
         let part = ProductPart::<u64>::new(*keyholder, people);
-        sent += part.mask(source, 0).expect("a fresh gate").len() * PRODUCT_BYTES;
+        sent += part.mask(source, 0).expect("a fresh gate").len() * SharedVector::<u64>::PRODUCT_BYTES;
     }
     assert_eq!(sent, 24 * people);
     assert!(sent <= 64 * people);

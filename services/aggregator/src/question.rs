@@ -61,8 +61,12 @@ pub(crate) fn selection_of(
     Ok(parse_selection(message, panel.digest, panel.variant_count)?)
 }
 
-fn name_of(selections: &[SelectionShape]) -> Digest32 {
-    filter_digest(&selections.iter().map(|selection| selection.digest).collect::<Vec<_>>())
+/// What the order of a filter names; zeros without one.
+fn predicate_digest(filter: Option<&genomics::CohortFilter>) -> Digest32 {
+    filter.map_or(Digest32([0; 32]), |filter| {
+        let selections = filter.selections.iter().map(|bytes| selection_digest(bytes));
+        filter_digest(&selections.collect::<Vec<_>>(), filter.authenticated)
+    })
 }
 
 /// The selections that a question of this class has: none for counts of whole cohorts, one for
@@ -125,7 +129,7 @@ pub(crate) fn resolve(
         return Err(AggregatorError::OrderMismatch("key to seal the answer to"));
     }
     let filter = filter_of(order.query_class, request.filter.as_ref())?;
-    if filter.as_deref().map_or(Digest32([0; 32]), name_of) != order.predicate_digest {
+    if predicate_digest(request.filter.as_ref()) != order.predicate_digest {
         return Err(AggregatorError::OrderMismatch("filter"));
     }
     check_answerable(aggregator, &record)?;

@@ -128,6 +128,11 @@ pub(crate) enum KeyholderError {
     /// Too few people match.
     #[error("too few people match selection {0} of the filter: ask about more people")]
     TooFewMatch(usize),
+    /// The check of authenticated shares fails.
+    #[error(
+        "a keyholder computed the filter falsely: nothing was opened; ask again, and tell the keyholders' operators if it happens again"
+    )]
+    Falsified,
     /// A message of another keyholder does not fit.
     #[error("round {round}: the message of keyholder {from} {what}")]
     Round {
@@ -244,6 +249,7 @@ impl ServiceError for KeyholderError {
             Self::RoundTooLong { .. } => "FILTER_TOO_LARGE",
             Self::TraitTooNoisy => "TRAIT_TOO_NOISY",
             Self::TooFewMatch(_) => "TOO_FEW_MATCH",
+            Self::Falsified => "EVALUATION_FALSIFIED",
             Self::Round { .. } => "ROUND_REFUSED",
             Self::CutOff(_) => "CUT_OFF",
             Self::Store(StoreError::EvaluationUsed(_)) => "ATTEMPT_USED",

@@ -11,8 +11,6 @@ use locus_wire::{
 };
 use std::sync::Arc;
 
-/// Bytes of one message of a keyholder for each person and product (phenotype, clause 16).
-const PRODUCT_BYTES: u64 = 8;
 /// Keyholders, who all send.
 const KEYHOLDERS: u64 = 3;
 
@@ -32,6 +30,8 @@ pub struct FilterCost {
     pub rounds: u32,
     /// Bytes of all these messages together.
     pub keyholder_bytes: u64,
+    /// Whether shares are authenticated, so that no keyholder can falsify the evaluation unnoticed.
+    pub is_authenticated: bool,
 }
 
 impl AskedFilter {
@@ -41,6 +41,12 @@ impl AskedFilter {
     /// [`FilterError`].
     pub fn try_new(selections: Vec<Selection>, schema: Arc<AttributeSchema>) -> Result<Self, FilterError> {
         Ok(Self { filter: Filter::try_new(selections, &schema)?, schema })
+    }
+
+    /// The same question, evaluated with authenticated shares or with plain ones.
+    #[must_use]
+    pub fn authenticated(self, is_authenticated: bool) -> Self {
+        Self { filter: self.filter.authenticated(is_authenticated), ..self }
     }
 
     /// The filter.
@@ -73,13 +79,22 @@ impl AskedFilter {
         }
     }
 
+    /// With what the keyholders evaluate it, in words.
+    pub fn describe_evaluation(&self) -> &'static str {
+        match self.filter.is_authenticated() {
+            true => "authenticated shares: a keyholder that falsified it would have been found",
+            false => "plain shares: that every keyholder follows the protocol is assumed",
+        }
+    }
+
     /// What its evaluation over `people` takes.
     pub fn cost(&self, people: u32) -> FilterCost {
         let cost = self.filter.cost(&self.schema);
         FilterCost {
             selections: self.selection_count(),
             rounds: cost.rounds,
-            keyholder_bytes: u64::from(cost.gates) * u64::from(people) * PRODUCT_BYTES * KEYHOLDERS,
+            keyholder_bytes: cost.person_bytes as u64 * u64::from(people) * KEYHOLDERS,
+            is_authenticated: self.filter.is_authenticated(),
         }
     }
 
@@ -102,6 +117,7 @@ impl AskedFilter {
         genomics::CohortFilter {
             schema_digest: self.filter.schema().0.0.to_vec().into(),
             selections: self.filter.to_bytes().into_iter().map(Into::into).collect(),
+            authenticated: self.filter.is_authenticated(),
         }
     }
 
@@ -113,7 +129,7 @@ impl AskedFilter {
         if field::digest("filter.schema_digest", &message.schema_digest)? != schema.digest().0 {
             return Err(FieldError::refused("schema_json", "it is another schema than the filter's"));
         }
-        let filter = Filter::from_bytes(&message.selections, &schema)
+        let filter = Filter::from_bytes(&message.selections, message.authenticated, &schema)
             .map_err(|error| FieldError::refused("filter.selections", error))?;
         Ok(Some(Self { filter, schema: Arc::new(schema) }))
     }
@@ -163,6 +179,9 @@ mod tests {
         let asked = asked(&["smoker", "not smoker and sex = 'F'"]);
         assert_eq!(AskedFilter::of_record(&record(&asked)), Ok(Some(asked.clone())));
         assert_eq!(AskedFilter::of_record(&pb::AnswerRecord::default()), Ok(None));
+        let authenticated = asked.clone().authenticated(true);
+        assert_eq!(AskedFilter::of_record(&record(&authenticated)), Ok(Some(authenticated.clone())));
+        assert_ne!(predicate_digest(Some(&authenticated)), predicate_digest(Some(&asked)));
         let mut other = record(&asked);
         other.schema_json = other.schema_json.replace("\"M\"", "\"N\"");
         assert!(AskedFilter::of_record(&other).is_err());
@@ -204,7 +223,12 @@ mod tests {
             assert_eq!(check_class(class, filter).is_ok(), fits, "{class:?}");
         }
         assert_eq!((one.query_class(), two.query_class()), (QueryClass::FilteredCounts, QueryClass::Association));
-        assert_eq!(two.cost(100), FilterCost { selections: 2, rounds: 0, keyholder_bytes: 0 });
-        assert_eq!(asked(&["smoker and sex = 'F'"]).cost(100).keyholder_bytes, 2_400);
+        let nothing = FilterCost { selections: 2, rounds: 0, keyholder_bytes: 0, is_authenticated: false };
+        assert_eq!(two.cost(100), nothing);
+        let product = asked(&["smoker and sex = 'F'"]);
+        assert_eq!(product.cost(100).keyholder_bytes, 2_400);
+        // Tags of two inputs, then a product of values and tags; four rounds more.
+        let cost = FilterCost { selections: 1, rounds: 5, keyholder_bytes: 19_200, is_authenticated: true };
+        assert_eq!(product.authenticated(true).cost(100), cost);
     }
 }

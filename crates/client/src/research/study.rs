@@ -76,6 +76,7 @@ pub fn study_of(
         panel: panel.name().to_owned(),
         assembly: panel.assembly(),
         selections,
+        evaluation: asked.describe_evaluation().to_owned(),
         counts,
         ancestry_category: facts.ancestry_category,
         genotyping_technology: facts.genotyping_technology,

@@ -2,12 +2,7 @@
 
 use super::decision::{DecisionDiagram, Link};
 use crate::schema::AttributeSchema;
-use std::collections::BTreeMap;
-
-/// Bytes one keyholder sends for each person and gate.
-const GATE_BYTES: u64 = 8;
-/// Keyholders.
-const KEYHOLDERS: u64 = 3;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How to compute a predicate on shared bits. Gates stand in order; the last one is the selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +40,6 @@ pub struct PredicateCost {
     pub rounds: u32,
 }
 
-impl PredicateCost {
-    /// Bytes each keyholder sends for a cohort of `people`.
-    pub fn bytes_per_keyholder(&self, people: u64) -> u64 {
-        GATE_BYTES.saturating_mul(u64::from(self.gates)).saturating_mul(people)
-    }
-
-    /// Bytes all keyholders send together.
-    pub fn bytes(&self, people: u64) -> u64 {
-        self.bytes_per_keyholder(people).saturating_mul(KEYHOLDERS)
-    }
-}
-
 impl EvaluationPlan {
     pub(super) fn new(diagram: &DecisionDiagram, schema: &AttributeSchema) -> Self {
         let mut gates: Vec<Gate> = Vec::new();
@@ -86,6 +69,15 @@ impl EvaluationPlan {
     /// The gates of one round, in order.
     pub fn level(&self, level: u32) -> impl Iterator<Item = usize> {
         self.gates.iter().enumerate().filter(move |(_, gate)| gate.level == level).map(|(number, _)| number)
+    }
+
+    /// The sums of bits that it starts from, by their bits.
+    pub fn inputs(&self) -> BTreeSet<Vec<usize>> {
+        let of_gate = |gate: &Gate| {
+            let factors = gate.products.iter().map(|input| input.bits.clone()).collect::<Vec<_>>();
+            factors.into_iter().chain([gate.bits.clone()])
+        };
+        self.gates.iter().flat_map(of_gate).filter(|bits| !bits.is_empty()).collect()
     }
 
     /// What it takes.

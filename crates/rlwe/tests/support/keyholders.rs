@@ -7,8 +7,8 @@ use locus_phenotype::{AttributeSchema, AttributeTable, Evaluation, EvaluationPla
 use locus_privacy::{SigmaSquared, SlotMask, Tau};
 use locus_rlwe::{BlockKeys, Body, FilteredPart, FilteredSum, Mask, NoiseInput, SecretBits, WeightShares};
 use locus_sharing::{
-    AttributeShares, BitCheck, CoinPart, KeyholderIndex, NoiseKey, PRODUCT_BYTES, ProductPart, Prss, PrssSession,
-    ShareIndex, SharedVector, SharingError, SumPart, open_sum, shares_of, verify_bits,
+    AttributeShares, BitCheck, CoinPart, KeyholderIndex, NoiseKey, ProductPart, Prss, PrssSession, ShareIndex,
+    SharedValues as _, SharedVector, SharingError, SumPart, open_sum, shares_of, verify_bits,
 };
 
 pub(crate) type Shared = [SharedVector<u64>; 3];
@@ -38,14 +38,17 @@ impl Keyholders {
     pub(crate) fn evaluate(&mut self, plan: &EvaluationPlan, rows: &[Shared]) -> Shared {
         let columns =
             KeyholderIndex::ALL.map(|keyholder| rows.iter().map(|row| &row[keyholder.position()]).collect::<Vec<_>>());
-        let mut runs = KeyholderIndex::ALL.map(|keyholder| {
-            let table = AttributeTable::new(keyholder, &columns[keyholder.position()]);
-            Evaluation::new(plan, table, self.next_gate).expect("rows have all bits")
+        let tables = KeyholderIndex::ALL.map(|keyholder| {
+            let rows = &columns[keyholder.position()];
+            AttributeTable::of_rows(keyholder, rows, plan.inputs()).expect("rows have all bits")
         });
+        let mut runs =
+            tables.each_ref().map(|table| Evaluation::new(plan, table, self.next_gate).expect("all inputs are there"));
         self.next_gate += u32::try_from(plan.gates().len()).expect("small");
         while !runs[0].is_done() {
             let messages = [0, 1, 2].map(|place| runs[place].send(&mut self.prss[place]).expect("fresh gates"));
-            self.bytes_sent += messages.iter().map(|message| message.len() * PRODUCT_BYTES).sum::<usize>();
+            self.bytes_sent +=
+                messages.iter().map(|message| message.len() * SharedVector::<u64>::PRODUCT_BYTES).sum::<usize>();
             for keyholder in KeyholderIndex::ALL {
                 let message = &messages[keyholder.receives_from().position()];
                 runs[keyholder.position()].receive(message).expect("the same length");

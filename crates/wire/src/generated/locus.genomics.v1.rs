@@ -151,10 +151,14 @@ pub struct CohortFilter {
     /// 32 bytes: the market's attributes, as the phenotype specification digests them.
     #[prost(bytes = "bytes", tag = "1")]
     pub schema_digest: ::prost::bytes::Bytes,
-    /// Canonical bytes of 1 to 32 selections, all different (see the phenotype specification). Their digest
-    /// is the order's predicate digest.
+    /// Canonical bytes of 1 to 32 selections, all different (see the phenotype specification). The order's
+    /// predicate digest is of them and of how they are evaluated.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub selections: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Evaluated with authenticated shares: a keyholder that falsifies products is found before anything is
+    /// opened.
+    #[prost(bool, tag = "3")]
+    pub authenticated: bool,
 }
 /// Privacy tier of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

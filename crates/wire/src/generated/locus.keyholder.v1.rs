@@ -888,7 +888,8 @@ pub mod keyholder_service_client {
         /// charges budgets durably, evaluates the filter on shares with the others' messages, which the caller
         /// carries, computes and stores the answer, and ends with the commitment. A stream that is cut off
         /// leaves nothing but the charge, which the next attempt finds.
-        /// Errors: as CommitAnswer, and FAILED_PRECONDITION when too few people match.
+        /// Errors: as CommitAnswer, and FAILED_PRECONDITION when too few people match or an authenticated
+        /// evaluation was falsified.
         pub async fn evaluate_answer(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -1229,7 +1230,8 @@ pub mod keyholder_service_server {
         /// charges budgets durably, evaluates the filter on shares with the others' messages, which the caller
         /// carries, computes and stores the answer, and ends with the commitment. A stream that is cut off
         /// leaves nothing but the charge, which the next attempt finds.
-        /// Errors: as CommitAnswer, and FAILED_PRECONDITION when too few people match.
+        /// Errors: as CommitAnswer, and FAILED_PRECONDITION when too few people match or an authenticated
+        /// evaluation was falsified.
         async fn evaluate_answer(
             &self,
             request: tonic::Request<tonic::Streaming<super::EvaluateAnswerRequest>>,

@@ -5,7 +5,7 @@ use locus_cohort::{Eligible, Market, PanelShape, eligible};
 use locus_commitment::{Digest32, Sha3Writer};
 use locus_genomics::{VARIANTS_PER_PANEL_BLOCK, VariantSelection};
 use locus_ledger::{Order, OrderId, OrderRecord, QueryClass};
-use locus_phenotype::{AttributeSchema, Filter, SchemaDigest};
+use locus_phenotype::{AttributeSchema, Filter, SchemaDigest, filter_digest};
 use locus_sharing::seal::SealingPublicKey;
 use locus_wire::{
     convert::{self, field},
@@ -59,12 +59,13 @@ impl Keyholder {
         let (parameters, settles_on_cohorts) = (self.parameters(), self.settles_on_cohorts());
         let market = Market { view: &view, parameters, settles_on_cohorts };
         let resolved = eligible(&market, &order, &selection, record.block, record.time_unix_s);
+        let question_key = question_key(&order, filter.as_ref());
         Ok(Asked {
             order_id,
             filter,
             block_count: panel.variant_count.div_ceil(VARIANTS_PER_PANEL_BLOCK),
             panel: PanelShape { digest: order.panel, complete_calls: panel.complete_calls },
-            question_key: question_key(&order),
+            question_key,
             record,
             selection,
             recipient,
@@ -89,7 +90,7 @@ impl Keyholder {
         let digest = SchemaDigest(field::digest("schema_digest", &message.schema_digest)?);
         let json = self.store().schema_json(&digest)?.ok_or(KeyholderError::UnknownSchema)?;
         let schema = AttributeSchema::parse_json(&json).map_err(|_| StoreError::Damaged("schema"))?;
-        let filter = Filter::from_bytes(&message.selections, &schema)?;
+        let filter = Filter::from_bytes(&message.selections, message.authenticated, &schema)?;
         let fits = match order.query_class {
             QueryClass::Counts => false,
             QueryClass::FilteredCounts => filter.selections().len() == 1,
@@ -102,13 +103,15 @@ impl Keyholder {
     }
 }
 
-/// Everything of an order that affects the answer, but not who asks, when or for how much.
-fn question_key(order: &Order) -> Digest32 {
+/// Everything of an order that affects the answer, but not who asks, when, for how much, or how the filter is
+/// evaluated.
+fn question_key(order: &Order, filter: Option<&AskedFilter>) -> Digest32 {
+    let selections = |asked: &AskedFilter| filter_digest(&asked.filter.selection_digests(), false);
     let mut writer = Sha3Writer::new(DST_QUESTION_KEY);
     writer
         .part(&order.panel.0)
         .part(&order.selection_digest.0)
-        .part(&order.predicate_digest.0)
+        .part(&filter.map_or(order.predicate_digest, selections).0)
         .part(&[order.query_class.code(), order.tier.code()])
         .part(&order.purpose.to_le_bytes())
         .part(&order.condition_digest.0)

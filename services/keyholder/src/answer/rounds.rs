@@ -5,7 +5,7 @@
 use crate::error::KeyholderError;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, Nonce, aead::Aead as _};
 use locus_commitment::sha3_256;
-use locus_sharing::{KeyholderIndex, NoiseKey, PrssSession, ShareIndex};
+use locus_sharing::{KeyholderIndex, NoiseKey, Opening, PrssSession, RingWord, ShareIndex};
 use locus_wire::pb::keyholder::RoundPiece;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -48,12 +48,17 @@ impl Rounds {
         Self { keyholder, session, keys, courier, round: 0, waiting: BTreeMap::new() }
     }
 
+    #[cfg(test)]
+    pub(super) fn keyholder(&self) -> KeyholderIndex {
+        self.keyholder
+    }
+
     /// One round: `message` goes to the keyholder that this one sends products to, and as many values come
     /// from the one it receives products from.
-    pub(super) fn pass_on(&mut self, message: &[u64]) -> Result<Vec<u64>, KeyholderError> {
+    pub(super) fn pass_on<W: RingWord>(&mut self, message: &[W]) -> Result<Vec<W>, KeyholderError> {
         self.round += 1;
         self.send(self.keyholder.sends_to(), &bytes_of(message))?;
-        let received = self.receive(self.keyholder.receives_from(), 8 * message.len())?;
+        let received = self.receive(self.keyholder.receives_from(), W::BYTES * message.len())?;
         Ok(values_of(&received))
     }
 
@@ -63,13 +68,30 @@ impl Rounds {
         &mut self,
         message: &[u8],
     ) -> Result<[(KeyholderIndex, Zeroizing<Vec<u8>>); 2], KeyholderError> {
+        self.tell_each(others(self.keyholder).map(|peer| (peer, message)))
+    }
+
+    /// One round in which everybody shows both others the share that they lack; returns the own lacking share
+    /// as both sent it.
+    pub(super) fn show(&mut self, opening: &Opening) -> Result<[Vec<u128>; 2], KeyholderError> {
+        let (next, previous) = (bytes_of(&opening.to_next), bytes_of(&opening.to_previous));
+        let messages =
+            [(self.keyholder.receives_from(), next.as_slice()), (self.keyholder.sends_to(), previous.as_slice())];
+        Ok(self.tell_each(messages)?.map(|(_, shown)| values_of(&shown)))
+    }
+
+    /// One round of a message to each of the others, of one length; returns theirs, in the same order.
+    fn tell_each(
+        &mut self,
+        messages: [(KeyholderIndex, &[u8]); 2],
+    ) -> Result<[(KeyholderIndex, Zeroizing<Vec<u8>>); 2], KeyholderError> {
         self.round += 1;
-        let [first, second] = others(self.keyholder);
-        for peer in [first, second] {
+        for (peer, message) in messages {
             self.send(peer, message)?;
         }
-        let first_message = self.receive(first, message.len())?;
-        Ok([(first, first_message), (second, self.receive(second, message.len())?)])
+        let [(first, to_first), (second, to_second)] = messages;
+        let first_message = self.receive(first, to_first.len())?;
+        Ok([(first, first_message), (second, self.receive(second, to_second.len())?)])
     }
 
     fn send(&mut self, to: KeyholderIndex, message: &[u8]) -> Result<(), KeyholderError> {
@@ -167,68 +189,27 @@ fn others(keyholder: KeyholderIndex) -> [KeyholderIndex; 2] {
     }
 }
 
-fn bytes_of(values: &[u64]) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+fn bytes_of<W: RingWord>(values: &[W]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(W::BYTES * values.len()));
+    values.iter().for_each(|value| value.write(&mut bytes));
+    bytes
 }
 
-fn values_of(bytes: &[u8]) -> Vec<u64> {
-    bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()
+fn values_of<W: RingWord>(bytes: &[u8]) -> Vec<W> {
+    bytes.chunks_exact(W::BYTES).map(W::read).collect()
 }
 
 #[cfg(test)]
+pub(super) mod testing;
+
+#[cfg(test)]
 mod tests {
-    use super::*;
-    use locus_commitment::Digest32;
-    use locus_sharing::shares_of;
-    use tokio::sync::mpsc::channel;
+    use super::{
+        testing::{SESSION, run},
+        *,
+    };
 
-    const SESSION: PrssSession = PrssSession { tau: Digest32([4; 32]), attempt: 3 };
-
-    fn rounds(keyholder: KeyholderIndex, session: PrssSession, courier: Courier) -> Rounds {
-        let keys = shares_of(keyholder).map(|share| (share, NoiseKey::from_bytes([share.get(); 32])));
-        Rounds::new(keyholder, session, keys, courier)
-    }
-
-    /// Three keyholders whose pieces pass through `carry`.
-    fn run<T: Send>(
-        sessions: [PrssSession; 3],
-        carry: impl Fn(RoundPiece) -> Vec<RoundPiece>,
-        work: impl Fn(&mut Rounds) -> Result<T, KeyholderError> + Sync,
-    ) -> Vec<Result<T, KeyholderError>> {
-        let (outgoing, mut carried) = channel(64);
-        let mut inboxes = Vec::new();
-        std::thread::scope(|scope| {
-            let mut runs = Vec::new();
-            for (keyholder, session) in KeyholderIndex::ALL.into_iter().zip(sessions) {
-                let (inbox, incoming) = channel(64);
-                inboxes.push(inbox);
-                let courier = Courier { outgoing: outgoing.clone(), incoming };
-                let (work, over) = (&work, outgoing.clone());
-                runs.push(scope.spawn(move || {
-                    let ended = work(&mut rounds(keyholder, session, courier));
-                    if ended.is_err() {
-                        let _ = over.blocking_send(RoundPiece::default());
-                    }
-                    ended
-                }));
-            }
-            drop(outgoing);
-            while let Some(piece) = carried.blocking_recv() {
-                // Like the aggregator, give up when one of them does.
-                if piece.to_keyholder == 0 {
-                    break;
-                }
-                for piece in carry(piece) {
-                    let _ = inboxes[piece.to_keyholder as usize - 1].blocking_send(piece);
-                }
-            }
-            inboxes.clear();
-            drop(carried);
-            runs.into_iter().map(|run| run.join().expect("no panic")).collect()
-        })
-    }
-
-    fn talk(rounds: &mut Rounds) -> Result<(Vec<u64>, Vec<u8>), KeyholderError> {
+    fn talk(mut rounds: Rounds) -> Result<(Vec<u64>, Vec<u8>), KeyholderError> {
         let own = u64::from(rounds.keyholder.get());
         // More than a piece holds.
         let long = vec![own; PIECE_BYTES_MAX / 8 + 5];

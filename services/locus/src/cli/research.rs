@@ -55,12 +55,16 @@ pub(crate) struct FilterArgs {
     pub(crate) schema: SchemaArgs,
 }
 
-/// The attributes that predicates are about.
+/// The attributes that predicates are about, and how the keyholders evaluate them.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SchemaArgs {
     /// Attribute schema: a file, or the digest of one in use [default: the only one in use]
     #[arg(long, value_name = "DIGEST|FILE")]
     pub(crate) schema: Option<String>,
+    /// Evaluate with authenticated shares, which a keyholder cannot falsify unnoticed; takes the keyholders more
+    /// messages
+    #[arg(long)]
+    pub(crate) authenticated: bool,
 }
 
 /// `locus quote`.
@@ -229,7 +233,11 @@ mod tests {
         let rest = "--panel p --purpose HMB --tier open --rho 0.01 --max-price 5 --out counts.tsv";
         let cli = parses_predicates(&format!("locus query cohort --where sex_=_'F'_and_bmi_>=_30 {rest}"));
         let Command::Query(QueryCommand::Cohort(args)) = cli.expect("complete").command else { panic!("a cohort") };
+        assert!(!args.schema.authenticated);
         assert_eq!((args.people.as_str(), args.schema.schema), ("sex = 'F' and bmi >= 30", None));
+        let cli = parses(&format!("locus query cohort --where smoker --authenticated {rest}"));
+        let Command::Query(QueryCommand::Cohort(args)) = cli.expect("complete").command else { panic!("a cohort") };
+        assert!(args.schema.authenticated);
         parses(&format!("locus query cohort --where smoker --schema s.json {rest} --json")).expect("complete");
         assert_eq!(parses(&format!("locus query cohort {rest}")).err(), Some(ErrorKind::MissingRequiredArgument));
         assert!(parses(&format!("locus query counts --where smoker {rest}")).is_err());
@@ -244,7 +252,7 @@ mod tests {
             panic!("an association")
         };
         assert_eq!((args.controls.as_deref(), args.study.test), (Some("not HP:0000819"), TestArg::Allelic));
-        for more in ["--strata sex", "--test trend --title T2D", "--json"] {
+        for more in ["--strata sex", "--test trend --title T2D", "--authenticated", "--json"] {
             parses_predicates(&format!("{line} {more}")).expect(more);
         }
         assert!(parses(&format!("locus query association --cases smoker {rest}")).is_err(), "no controls");
@@ -261,7 +269,7 @@ mod tests {
             "",
             "--where smoker",
             "--trait bmi",
-            "--trait bmi --where smoker",
+            "--trait bmi --where smoker --authenticated",
             "--cases smoker --controls sober --strata sex --schema s.json",
         ] {
             parses(&format!("{line} {filter}")).expect(filter);

@@ -238,6 +238,7 @@ pub(super) fn describe(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>)
             "day": evidence.choice.day,
             "ciphertexts_opened": verified.is_cohort_opened(),
         })),
+        "authenticated": verified.filter().map(|asked| asked.filter().is_authenticated()),
         "selections": selected(verified, opened).iter().map(|selected| json!({
             "name": selected.name,
             "predicate": selected.text,
@@ -287,7 +288,8 @@ pub(super) fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) ->
         let matched = matched.map_or_else(String::new, |matched| format!(": {matched} people"));
         text += &format!("{name:<10} {predicate}{matched}\n");
     }
-    if verified.filter().is_some() {
+    if let Some(asked) = verified.filter() {
+        text += &format!("filter     evaluated with {}\n", asked.describe_evaluation());
         text += "sums       those of a filtered answer are not opened: nobody sees them\n";
     }
     let signers: Vec<String> = verified.signed_by().iter().map(ToString::to_string).collect();

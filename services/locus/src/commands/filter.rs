@@ -44,11 +44,21 @@ impl<'a> Asked<'a> {
         schema: &SchemaArgs,
         services: &Services,
     ) -> Result<Option<AskedFilter>, CommandError> {
+        self.check(schema)?;
         if matches!(self, Self::Everybody) {
             return Ok(None);
         }
-        let schema = Arc::new(schema_of(schema, services).await?);
-        self.in_schema(schema)
+        let filter = self.in_schema(Arc::new(schema_of(schema, services).await?))?;
+        Ok(filter.map(|filter| filter.authenticated(schema.authenticated)))
+    }
+
+    /// Whole cohorts are counted without shares that could be authenticated.
+    fn check(self, schema: &SchemaArgs) -> Result<(), CommandError> {
+        if matches!(self, Self::Everybody) && schema.authenticated {
+            let advice = "--authenticated is about how people are selected: name them with --where, --cases or --trait";
+            return Err(CommandError::Usage(advice.to_owned()));
+        }
+        Ok(())
     }
 
     fn in_schema(self, schema: Arc<AttributeSchema>) -> Result<Option<AskedFilter>, CommandError> {
@@ -143,6 +153,15 @@ mod tests {
         assert_eq!(count(groups(None)), 2);
         assert_eq!(count(groups(Some("sex"))), 4);
         assert_eq!(count(groups(Some("bmi"))), 6);
+    }
+
+    #[test]
+    fn only_filters_are_authenticated() {
+        let schema = SchemaArgs { schema: None, authenticated: true };
+        Asked::People("sex = 'F'").check(&schema).expect("a filter");
+        let refused = Asked::Everybody.check(&schema).expect_err("nobody is selected");
+        assert!(refused.exit_code() == 2 && refused.to_string().contains("--where"), "{refused}");
+        Asked::Everybody.check(&SchemaArgs::default()).expect("nothing is asked");
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub(crate) fn describe(quote: &Quote) -> Value {
         value["selections"] = json!(cost.selections);
         value["rounds"] = json!(cost.rounds);
         value["keyholder_bytes"] = json!(cost.keyholder_bytes);
+        value["authenticated"] = json!(cost.is_authenticated);
     }
     match &quote.figures.precision {
         QuotePrecision::Noisy(noisy) => {
@@ -113,8 +114,11 @@ pub(super) fn words(quote: &Quote) -> String {
     );
     if let Some(cost) = &quote.filter {
         text += &format!(
-            "filter     {} selections; the keyholders exchange {} rounds, {} bytes\n",
-            cost.selections, cost.rounds, cost.keyholder_bytes
+            "filter     {} selections by {} shares; the keyholders exchange {} rounds, {} bytes\n",
+            cost.selections,
+            if cost.is_authenticated { "authenticated" } else { "plain" },
+            cost.rounds,
+            cost.keyholder_bytes
         );
     }
     let of_whom =

@@ -1,5 +1,9 @@
 //! Evaluating a filter on shares, in rounds with the other keyholders.
 
+mod authenticated;
+#[cfg(test)]
+mod tests;
+
 use crate::{
     answer::{
         question::AskedFilter,
@@ -11,7 +15,7 @@ use locus_commitment::{Digest32, sha3_256};
 use locus_phenotype::{AttributeTable, Evaluation, EvaluationPlan, Selection};
 use locus_privacy::{MatchFloor, SigmaSquared, Tau};
 use locus_rlwe::{NoiseInput, derive_matched_noise, derive_squares_noise};
-use locus_sharing::{KeyholderIndex, NoiseKey, ProductPart, Prss, SharedVector, SumPart, open_sum};
+use locus_sharing::{KeyholderIndex, NoiseKey, Prss, SharedValues, SharedVector, SumPart, ValuesPart as _, open_sum};
 use zeroize::Zeroizing;
 
 const DST_MATCHED: &str = "locus/keyholder/matched-part/v1";
@@ -44,22 +48,44 @@ pub(super) struct Selecting {
     pub(super) floor: MatchFloor,
 }
 
+/// Everything that is multiplied in one evaluation.
+struct Computed<V> {
+    /// The gates of all predicates.
+    gates: Vec<V>,
+    /// The weight of every member, for every selection.
+    weights: Vec<V>,
+    /// The weighted squares, for the selections that have them.
+    squares: Vec<Option<V>>,
+}
+
 impl Selecting {
     /// Evaluates the filter; hands back the source of common randomness for the answer's masks.
     pub(super) fn run(mut self) -> Result<(Selected, Prss), KeyholderError> {
         let rows = std::mem::take(&mut self.rows);
         let rows: Vec<&SharedVector<u64>> = rows.iter().collect();
-        let table = AttributeTable::new(self.keyholder, &rows);
-        let people = self.evaluate_predicates(table)?;
-        let weights = self.multiply_planes(table, &people)?;
-        let squares = self.square(table, &weights)?;
+        let AskedFilter { filter, schema } = &self.filter;
+        let table = AttributeTable::of_rows(self.keyholder, &rows, filter.inputs(schema))?;
+        let Computed { weights, squares, .. } =
+            if filter.is_authenticated() { self.compute_authenticated(&table)? } else { self.compute(&table)? };
         let totals = self.count(&weights, &squares)?;
         self.check_floor(&totals)?;
         Ok((Selected { weights, totals }, self.prss))
     }
 
-    /// Who each predicate selects; all predicates take their rounds in step.
-    fn evaluate_predicates(&mut self, table: AttributeTable<'_>) -> Result<Vec<SharedVector<u64>>, KeyholderError> {
+    /// All products. Nothing is opened.
+    fn compute<V: SharedValues>(&mut self, table: &AttributeTable<V>) -> Result<Computed<V>, KeyholderError> {
+        let (gates, people) = self.evaluate_predicates(table)?;
+        let weights = self.multiply_planes(table, &people)?;
+        let squares = self.square(table, &weights)?;
+        Ok(Computed { gates, weights, squares })
+    }
+
+    /// The values of all gates, and of these whom each predicate selects; all predicates take their rounds in
+    /// step.
+    fn evaluate_predicates<V: SharedValues>(
+        &mut self,
+        table: &AttributeTable<V>,
+    ) -> Result<(Vec<V>, Vec<V>), KeyholderError> {
         let plans = self.filter.filter.plans(&self.filter.schema);
         let mut runs = Vec::with_capacity(plans.len());
         let mut first_gate = 0;
@@ -80,36 +106,34 @@ impl Selecting {
                 rest = later;
             }
         }
-        let selections = runs.iter().map(|run| run.selection().cloned());
-        selections.collect::<Option<Vec<_>>>().ok_or(KeyholderError::StepMissing("a round"))
+        let people = runs.iter().map(|run| run.selection().cloned()).collect::<Option<Vec<_>>>();
+        let gates = runs.into_iter().flat_map(Evaluation::into_values).collect();
+        Ok((gates, people.ok_or(KeyholderError::StepMissing("a round"))?))
     }
 
     /// The weights of every selection: its people, or for a bit of a quantity people times bit, all in one round.
-    fn multiply_planes(
+    fn multiply_planes<V: SharedValues>(
         &mut self,
-        table: AttributeTable<'_>,
-        people: &[SharedVector<u64>],
-    ) -> Result<Vec<SharedVector<u64>>, KeyholderError> {
+        table: &AttributeTable<V>,
+        people: &[V],
+    ) -> Result<Vec<V>, KeyholderError> {
         let AskedFilter { filter, schema } = &self.filter;
         let first_gate = filter.plans(schema).iter().map(gate_count).sum::<u32>();
         let mut own = Vec::new();
         for (gate, (selection, predicate)) in (first_gate..).zip(filter.selections().iter().zip(filter.predicate_of()))
         {
             let Some(bit) = selection.plane_bit(schema) else { continue };
-            let mut part = ProductPart::new(self.keyholder, table.people());
+            let mut part = V::Part::new(self.keyholder, table.people());
             part.add_product(&people[*predicate], &table.sum(&[bit])?)?;
             own.push(part.mask(&mut self.prss, gate)?);
         }
-        let received = if own.is_empty() { Vec::new() } else { self.rounds.pass_on(&own.concat())? };
-        let mut products = own.into_iter().zip(received.chunks(table.people().max(1)).map(<[u64]>::to_vec));
+        let mut products = self.share_again(own)?.into_iter();
+        let AskedFilter { filter, schema } = &self.filter;
         let mut weights = Vec::with_capacity(filter.selections().len());
         for (selection, predicate) in filter.selections().iter().zip(filter.predicate_of()) {
             weights.push(match selection.plane_bit(schema) {
                 None => people[*predicate].clone(),
-                Some(_) => {
-                    let (own, received) = products.next().ok_or(KeyholderError::StepMissing("a round"))?;
-                    SharedVector::of_parts(self.keyholder, own, received)?
-                }
+                Some(_) => products.next().ok_or(KeyholderError::StepMissing("a round"))?,
             });
         }
         Ok(weights)
@@ -117,19 +141,19 @@ impl Selecting {
 
     /// f u^2 of every member, for each selection that has it: (f u) u, all in one round. Gates are numbered by
     /// selection.
-    fn square(
+    fn square<V: SharedValues>(
         &mut self,
-        table: AttributeTable<'_>,
-        weights: &[SharedVector<u64>],
-    ) -> Result<Vec<Option<SharedVector<u64>>>, KeyholderError> {
+        table: &AttributeTable<V>,
+        weights: &[V],
+    ) -> Result<Vec<Option<V>>, KeyholderError> {
         let AskedFilter { filter, schema } = &self.filter;
-        let mut own = Vec::new();
+        let (mut places, mut own) = (Vec::new(), Vec::new());
         for ((gate, place), selection) in (SQUARES_GATE..).zip(0..).zip(filter.selections()) {
             if selection.total_count() == 1 {
                 continue;
             }
-            let mut weighted = SharedVector::zeros(self.keyholder, table.people());
-            let mut plain = SharedVector::zeros(self.keyholder, table.people());
+            let mut weighted = V::zeros(self.keyholder, table.people());
+            let mut plain = V::zeros(self.keyholder, table.people());
             for (bit, plane) in filter.planes_of(place, schema).into_iter().enumerate() {
                 let column = filter.selections()[plane].plane_bit(schema).into_iter().collect::<Vec<_>>();
                 for (sum, mut values) in [(&mut weighted, weights[plane].clone()), (&mut plain, table.sum(&column)?)] {
@@ -137,20 +161,32 @@ impl Selecting {
                     sum.add(&values)?;
                 }
             }
-            let mut part = ProductPart::new(self.keyholder, table.people());
+            let mut part = V::Part::new(self.keyholder, table.people());
             part.add_product(&weighted, &plain)?;
-            own.push((place, part.mask(&mut self.prss, gate)?));
+            places.push(place);
+            own.push(part.mask(&mut self.prss, gate)?);
         }
-        let mut squares: Vec<Option<SharedVector<u64>>> = weights.iter().map(|_| None).collect();
-        if own.is_empty() {
-            return Ok(squares);
-        }
-        let sent: Vec<u64> = own.iter().flat_map(|(_, part)| part.iter().copied()).collect();
-        let received = self.rounds.pass_on(&sent)?;
-        for ((place, part), received) in own.into_iter().zip(received.chunks(table.people().max(1))) {
-            squares[place] = Some(SharedVector::of_parts(self.keyholder, part, received.to_vec())?);
+        let mut squares: Vec<Option<V>> = weights.iter().map(|_| None).collect();
+        for (place, product) in places.into_iter().zip(self.share_again(own)?) {
+            squares[place] = Some(product);
         }
         Ok(squares)
+    }
+
+    /// The shares of products whose masked parts are given: one round, or none without products.
+    fn share_again<V: SharedValues>(&mut self, own: Vec<Vec<V::Word>>) -> Result<Vec<V>, KeyholderError> {
+        if own.is_empty() {
+            return Ok(Vec::new());
+        }
+        let received = self.rounds.pass_on(&own.concat())?;
+        let mut rest = received.as_slice();
+        let mut products = Vec::with_capacity(own.len());
+        for part in own {
+            let (received, later) = rest.split_at(part.len());
+            products.push(V::of_parts(self.keyholder, part, received.to_vec())?);
+            rest = later;
+        }
+        Ok(products)
     }
 
     /// The noisy totals of every selection: commit to the parts first, then open, so that nobody can choose its
@@ -213,14 +249,7 @@ impl Selecting {
 
     /// Whether the messages of every round can be sent.
     pub(super) fn check_rounds(&self) -> Result<(), KeyholderError> {
-        let AskedFilter { filter, schema } = &self.filter;
-        let plans = filter.plans(schema);
-        let rounds = plans.iter().map(|plan| plan.cost().rounds).max().unwrap_or(0);
-        let gates = |round: u32| plans.iter().map(|plan| plan.level(round).count()).sum::<usize>();
-        // The bits of quantities, and never more squares than these, have rounds of their own.
-        let planes = filter.selections().iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
-        let most = (1..=rounds).map(gates).chain([planes]).max().unwrap_or(0);
-        let bytes = most.saturating_mul(self.rows.len()).saturating_mul(8);
+        let bytes = round_bytes(&self.filter, self.rows.len());
         if bytes > ROUND_BYTES_MAX {
             return Err(KeyholderError::RoundTooLong { bytes, bytes_max: ROUND_BYTES_MAX });
         }
@@ -239,6 +268,18 @@ impl Selecting {
         }
         Ok(())
     }
+}
+
+/// Bytes of the longest message of an evaluation.
+fn round_bytes(AskedFilter { filter, schema }: &AskedFilter, people: usize) -> usize {
+    let plans = filter.plans(schema);
+    let rounds = plans.iter().map(|plan| plan.cost().rounds).max().unwrap_or(0);
+    let gates = |round: u32| plans.iter().map(|plan| plan.level(round).count()).sum::<usize>();
+    // The bits of quantities, and never more squares than these, have rounds of their own.
+    let planes = filter.selections().iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
+    let most = (1..=rounds).map(gates).chain([planes]).max().unwrap_or(0);
+    let person_bytes = most.saturating_mul(filter.product_bytes()).max(filter.tag_bytes(schema));
+    person_bytes.saturating_mul(people)
 }
 
 /// The largest u of the quantity of a plane.
