@@ -6,7 +6,7 @@ mod plan;
 mod proven;
 mod selection;
 
-pub use eligible::{Eligible, ExclusionReason, Market, eligible};
+pub use eligible::{Eligible, ExclusionReason, Market, eligible, eligible_for_any_blocks};
 pub use members::{Cohort, CohortRefusal, Member};
 pub use plan::{
     AnswerPlan, BlockPlan, DST_SEALED_SHARE, FilterShape, NOISE_EPOCH, NamedCohort, PanelShape, PlanRefusal,
