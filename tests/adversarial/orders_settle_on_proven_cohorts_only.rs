@@ -7,7 +7,7 @@ use locus_client::{
     research::{self, AnswerError},
     revoke,
 };
-use locus_cohort::cohort_statement;
+use locus_cohort::{RegisteredDataset, cohort_statement};
 use locus_commitment::field::FieldBytes;
 use locus_genomics::{Genotype, Panel};
 use locus_ledger::{
@@ -15,9 +15,7 @@ use locus_ledger::{
 };
 use locus_privacy::{Rho, Tier};
 use locus_proofs::keys::KeyStore;
-use locus_prover::{
-    Circuits, CohortBook, CohortProver, MarketKeys, PanelMirror, ProvingTurn, RegisteredDataset, RootProver,
-};
+use locus_prover::{Circuits, CohortBook, CohortProver, MarketKeys, PanelMirror, ProvingTurn, RootProver};
 use locus_sharing::KeyholderIndex;
 use locus_tests::{Bought, Market, People, biomedical, first_variants, now_unix_s, question_of, small_floors};
 use locus_wire::pb::{

@@ -1,15 +1,20 @@
 //! Questions about people whom attributes select that no service and no keyholder can read.
 
 use anyhow::{Context as _, Result, ensure};
-use locus_client::research::{AskedFilter, Question, association_table, trait_filter};
+use locus_client::{
+    account_state,
+    research::{AskedFilter, Question, association_table, trait_filter},
+    revoke,
+};
 use locus_genomics::Genotype;
 use locus_ledger::RegistrationId;
 use locus_phenotype::{AttributeSchema, Predicate};
 use locus_privacy::{Rho, Tier};
+use locus_proofs::registry::PRICE_UNIT;
 use locus_report::Method;
 use locus_tests::{
     Bought, Market, People, about, biomedical, filter_of, first_variants, made_up_bmi, made_up_input, made_up_schema,
-    selected_counts, small_floors,
+    now_unix_s, selected_counts, small_floors, terms,
 };
 use std::sync::Arc;
 
@@ -17,6 +22,9 @@ use std::sync::Arc;
 const EXACT: (u32, u32) = (150, 30);
 /// Variants of a regression.
 const VARIANTS_REGRESSED: u32 = 5;
+/// Fewer people, each with commitments to their ciphertexts.
+const PROVEN: (u32, u32) = (100, 4);
+const DAY_S: u64 = 86_400;
 /// Many people and few variants, so that noise leaves half of the people above the floor.
 const NOISY: (u32, u32) = (400, 3);
 
@@ -30,10 +38,16 @@ struct Scene {
 
 /// People with attributes, one call in sixteen missing.
 async fn scene((count, variants): (u32, u32)) -> Result<Scene> {
-    let market = Market::start_with(small_floors()).await?;
+    scene_in(Market::start_with(small_floors()).await?, (count, variants)).await
+}
+
+async fn scene_in(market: Market, (count, variants): (u32, u32)) -> Result<Scene> {
     let people = People { missing: true, ..People::new(count, variants, 61) };
     let input = market.read_people("everyone", &people)?;
-    let batch = market.enrol(&market.biobank, &input).await?.pop().context("a batch")?;
+    let mut terms = terms(&input.panel)?;
+    // Whatever the time of day, the offer holds to the end of this one, as proofs of cohorts ask.
+    terms.expiry_unix_s += DAY_S;
+    let batch = market.enrol_on_terms(&market.biobank, &input, terms).await?.pop().context("a batch")?;
     let added = market.add_attributes(&market.biobank, batch.registration, &made_up_input(&people)?).await?;
     ensure!(added.dataset_count == count && added.matched == count as usize);
     Ok(Scene { market, people, panel: input.panel, registration: batch.registration, schema: made_up_schema()? })
@@ -79,6 +93,34 @@ async fn filtered_counts_are_those_of_the_people_selected() -> Result<()> {
     let groups = ["HP:0000819 and age >= 40", "not (HP:0000819) and age >= 40", "sex = 'M'"];
     let bought = scene.buy(&scene.question(&groups, Tier::Exact, Rho::ZERO)?).await?;
     scene.check(&bought, &groups)
+}
+
+/// The chain proves who consents, at the price of filtered questions; the keyholders count whom the filter selects.
+#[tokio::test(flavor = "multi_thread")]
+async fn filtered_questions_settle_on_proven_cohorts() -> Result<()> {
+    let scene = scene_in(Market::start_proven(small_floors()).await?, PROVEN).await?;
+    let groups = ["HP:0000819", "not (HP:0000819)"];
+    let asked = ["sex = 'F'"];
+    for texts in [&asked[..], &groups[..]] {
+        let bought = scene.buy(&scene.question(texts, Tier::Exact, Rho::ZERO)?).await?;
+        scene.check(&bought, texts)?;
+        let evidence = bought.verified.cohort().context("it settled on a proven cohort")?;
+        ensure!(evidence.cohort.size == u64::from(PROVEN.0), "everybody scanned is in it, and paid");
+        ensure!(!bought.verified.is_cohort_opened(), "nobody sees the sums of a filtered answer");
+        let settlement = bought.verified.settlement();
+        ensure!(evidence.cohort.total_price_units * PRICE_UNIT == settlement.price.0);
+    }
+    // Those who leave are in no later cohort, and not counted.
+    let (market, keys) = (&scene.market, &scene.market.biobank.keys);
+    revoke(&market.services, &market.network, keys, scene.registration, &[0, 2, 4, 6, 8, 10], now_unix_s()).await?;
+    let women = scene.buy(&scene.question(&asked, Tier::Exact, Rho::ZERO)?).await?;
+    let evidence = women.verified.cohort().context("it settled on a proven cohort")?;
+    ensure!(evidence.cohort.size == u64::from(PROVEN.0) - 6);
+    ensure!(women.opened.selections()[0].matched == i64::from(PROVEN.0 / 2 - 6), "every second person is a woman");
+
+    let earned = account_state(&market.services, keys.address()).await?.earned;
+    ensure!(earned.0 == u128::from(3 * PROVEN.0 - 6) * 10u128.pow(16), "{earned}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

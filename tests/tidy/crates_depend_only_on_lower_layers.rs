@@ -49,6 +49,7 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("locus-wire", "locus-ledger"),
     ("locus-client", "locus-cohort"),
     ("locus-client", "locus-service"),
+    ("locus-prover", "locus-cohort"),
 ];
 
 /// Outside packages (by prefix) and the only project packages that may name them.

@@ -114,6 +114,12 @@ pub enum ClientError {
     /// A disclosure cannot be made or is not believed.
     #[error(transparent)]
     Disclosure(#[from] crate::disclosure::DisclosureError),
+    /// Payouts do not fit.
+    #[error(transparent)]
+    Payout(#[from] Box<crate::payout::PayoutError>),
+    /// The chain cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] locus_ledger::LedgerError),
     /// A proof cannot be made or a proving key not used.
     #[error(transparent)]
     Proofs(#[from] locus_proofs::ProofsError),
@@ -128,4 +134,10 @@ pub enum ClientError {
     /// A local task was cut off.
     #[error("the work was interrupted: run the same command again")]
     Interrupted,
+}
+
+impl From<crate::payout::PayoutError> for ClientError {
+    fn from(error: crate::payout::PayoutError) -> Self {
+        Self::Payout(Box::new(error))
+    }
 }

@@ -15,6 +15,7 @@ mod network;
 mod offer;
 mod panel;
 mod parallel;
+pub mod payout;
 mod progress;
 pub mod proving;
 mod request;

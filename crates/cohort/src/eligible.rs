@@ -5,7 +5,7 @@ use crate::{
     proven::{holds_all_day, is_provable},
 };
 use locus_commitment::Digest32;
-use locus_genomics::{ConditionMatch, DataUse, Purpose, VariantSelection};
+use locus_genomics::{ConditionMatch, DataUse, PanelBlockIndex, Purpose, VariantSelection};
 use locus_ledger::{Amount, Audience, ChainView, Offer, Order, QueryClass, RegistrationRecord};
 use locus_privacy::{NetworkParameters, Tier};
 use std::{
@@ -101,9 +101,19 @@ pub fn eligible(
     pinned_block: u64,
     time_unix_s: u64,
 ) -> Eligible {
-    let question = Asked { market: *market, order, selection, pinned_block, time_unix_s };
+    resolve(&Asked { market: *market, order, blocks: &selection.blocks(), pinned_block, time_unix_s })
+}
+
+/// The same where nobody says what the order asks about: everybody who would answer a question about panel blocks that
+/// they offer. The chain has a selection's digest only.
+pub fn eligible_for_any_blocks(market: &Market<'_>, order: &Order, pinned_block: u64, time_unix_s: u64) -> Eligible {
+    resolve(&Asked { market: *market, order, blocks: &[], pinned_block, time_unix_s })
+}
+
+fn resolve(question: &Asked<'_>) -> Eligible {
+    let (market, order) = (&question.market, question.order);
     let mut resolved = Eligible { settles_on_cohorts: market.settles_on_cohorts, ..Eligible::default() };
-    for registration in market.view.registrations_on(&order.panel, pinned_block) {
+    for registration in market.view.registrations_on(&order.panel, question.pinned_block) {
         match question.admit(registration) {
             Ok(offer) => {
                 let price = offer.prices.of(order.query_class);
@@ -123,7 +133,7 @@ pub fn eligible(
 struct Asked<'a> {
     market: Market<'a>,
     order: &'a Order,
-    selection: &'a VariantSelection,
+    blocks: &'a [PanelBlockIndex],
     pinned_block: u64,
     time_unix_s: u64,
 }
@@ -152,8 +162,7 @@ impl Asked<'_> {
         }
         self.check_purpose(offer)?;
         self.check_buyer(offer)?;
-        let blocks_offered =
-            self.selection.blocks().iter().all(|block| (offer.block_start..offer.block_end).contains(&block.0));
+        let blocks_offered = self.blocks.iter().all(|block| (offer.block_start..offer.block_end).contains(&block.0));
         if !blocks_offered {
             return Err(ExclusionReason::BlocksNotOffered);
         }

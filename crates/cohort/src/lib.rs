@@ -4,12 +4,16 @@ mod eligible;
 mod members;
 mod plan;
 mod proven;
+mod selection;
 
-pub use eligible::{Eligible, ExclusionReason, Market, eligible};
+pub use eligible::{Eligible, ExclusionReason, Market, eligible, eligible_for_any_blocks};
 pub use members::{Cohort, CohortRefusal, Member};
 pub use plan::{
     AnswerPlan, BlockPlan, DST_SEALED_SHARE, FilterShape, NOISE_EPOCH, NamedCohort, PanelShape, PlanRefusal,
     SHARE_DIGEST_BYTES, SelectionShape, TOTAL_BYTES, attributes_digest, sealed_share_associated_data, share_digest,
     vouched_share,
 };
-pub use proven::{Selection, cohort_statement, order_day, settlement_signing_hash};
+pub use proven::{cohort_statement, order_day, settlement_signing_hash};
+pub use selection::{
+    RegisteredDataset, RegisteredGroups, Selection, SelectionError, ShardSelection, groups_of_registrations,
+};

@@ -7,6 +7,7 @@ mod market;
 mod proven;
 mod registry;
 mod send;
+mod settled;
 mod source;
 mod token;
 mod words;
@@ -16,6 +17,7 @@ pub use error::LedgerError;
 pub use market::{OrderStatus, PermitSignature, SettlementSignatures};
 pub use proven::ProvenRegistry;
 pub use registry::{RegisteredBatch, RegistrationSummary};
+pub use settled::ShownSettlement;
 pub use token::TokenFacts;
 
 use crate::{

@@ -26,8 +26,8 @@ pub use eip712::{
 pub use key_file::{KeyFileError, read_key_file};
 pub use ledger::{
     Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, ProofDeployment, ProvenRegistry,
-    RegisteredBatch, RegistrationSummary, SettlementSignatures, TokenFacts, TransactionOutcome, VerifierKey, deploy,
-    deploy_with_proofs,
+    RegisteredBatch, RegistrationSummary, SettlementSignatures, ShownSettlement, TokenFacts, TransactionOutcome,
+    VerifierKey, deploy, deploy_with_proofs,
 };
 pub use payouts::{PayoutProof, PayoutTree};
 pub use proven::{
@@ -44,5 +44,5 @@ pub use types::{
 };
 pub use view::{
     BlockRef, ChainView, EVENT_PAGE_BLOCKS, EventSource, LocatedEvent, MarketEvent, OrderRecord, OrderState,
-    PanelRecord, RegistrationRecord, ViewError, ViewFollower, ViewUnavailable,
+    PanelRecord, RegistrationRecord, ViewError, ViewFollower, ViewUnavailable, read_events,
 };

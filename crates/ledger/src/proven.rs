@@ -321,6 +321,18 @@ pub(crate) fn cohort_words(cohort: &Cohort) -> [U256; 6] {
     ]
 }
 
+/// The cohort of the contracts' struct; `None` for numbers that no cohort has.
+pub(crate) fn cohort_of_words([shard, size, total_price, x, y, payouts]: &[U256; 6]) -> Option<Cohort> {
+    let word = |value: &U256| FieldBytes(value.to_be_bytes());
+    Some(Cohort {
+        shard: u32::try_from(*shard).ok()?,
+        size: u64::try_from(*size).ok()?,
+        total_price_units: u128::try_from(*total_price).ok()?,
+        commitment: [word(x), word(y)],
+        payouts: word(payouts),
+    })
+}
+
 /// The name of a cohort, as the contract computes it.
 pub fn cohort_id(statement: &CohortStatement, cohort: &Cohort) -> CohortId {
     let statement = (

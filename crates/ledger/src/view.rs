@@ -12,6 +12,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
+pub use fold::read_events;
 pub use follow::{ViewFollower, ViewUnavailable};
 
 use crate::types::{CommitteeMember, DatasetLeaf, Offer, Order, OrderId, RegistrationId, Settlement};

@@ -7,9 +7,9 @@ use crate::{
     error::ProverError,
     mirror::PanelMirror,
     panel::PanelTree,
-    selection::{RegisteredDataset, Selection, SelectionError, place_of},
     turn::ProvingTurn,
 };
+use locus_cohort::{RegisteredDataset, Selection};
 use locus_commitment::{
     Digest32,
     field::{FieldBytes, NotCanonical, decode_field, encode_field},
@@ -74,7 +74,7 @@ impl fmt::Display for CohortRefusals {
 }
 
 /// A cohort with its proofs. The blindings hide who is in it: they are for keyholders, who check with them and with
-/// [`check_selection`](crate::check_selection) that the cohort is theirs.
+/// [`Selection::check`] that the cohort is theirs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProvenCohort {
     /// What is asked of every dataset.
@@ -153,11 +153,8 @@ pub fn refusals(
         if !seen.insert(*dataset) {
             return Some(Obstacle::Duplicate);
         }
-        let groups = panel.registration(dataset.registration).filter(|groups| dataset.ordinal < groups.dataset_count);
-        let found = groups.and_then(|groups| {
-            let (place, member) = place_of(&groups, dataset.ordinal);
-            Some((tree.group(u32::try_from(place).ok()?)?, member))
-        });
+        let place = panel.registration(dataset.registration).and_then(|groups| groups.place_of(dataset.ordinal));
+        let found = place.and_then(|(group, member)| Some((tree.group(group)?, member)));
         match found {
             None => Some(Obstacle::NotRegistered),
             Some((group, member)) => asked.obstacle(group, member),
@@ -231,9 +228,9 @@ impl CohortProver {
         if !refused.0.is_empty() {
             return Err(refused.into());
         }
-        let selection = Selection::try_new(self.shape, datasets.iter().copied(), |id| panel.registration(id))?;
+        let selection = Selection::try_new(datasets.iter().copied(), |id| panel.registration(id))?;
         let tree = tree_of(&panel, statement)?;
-        let name = name_of(statement, tree, &selection);
+        let name = name_of(statement, tree, self.shape, &selection);
         let proven = match self.book.get(&name, statement)? {
             Some(known) => known,
             None => {
@@ -253,18 +250,15 @@ impl CohortProver {
         selection: &Selection,
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<ProvenCohort, ProverError> {
-        let shards = selection.shards();
-        if shards.is_empty() {
-            return Err(SelectionError::Empty.into());
-        }
+        let shards = selection.shards(self.shape.groups())?;
         let mut proven = ProvenCohort { statement: asked.statement, steps: Vec::new(), blindings: BTreeMap::new() };
         let mut state = CohortState::empty();
-        for (done, shard) in (0..).zip(&shards) {
+        for (done, (shard, selected)) in (0..).zip(&shards) {
             progress(done, shards.len() as u64);
             let blinding = blinding()?;
             let witness = CohortWitness {
                 groups: tree.shard(self.shape.shard_levels(), *shard),
-                selected: selection.of_shard(*shard),
+                selected: selected.clone(),
                 blinding: decode_field(&blinding.0).map_err(|NotCanonical| ProofsError::NotCanonical)?,
                 path: tree.path(self.shape.shard_levels(), *shard),
             };
@@ -327,7 +321,7 @@ fn prove_shard(
 
 /// Name of a cohort in the record: statement, the root itself, since a reorganisation may put another one under its
 /// number, and the selection.
-fn name_of(statement: &CohortStatement, tree: &RegistryTree, selection: &Selection) -> Digest32 {
+fn name_of(statement: &CohortStatement, tree: &RegistryTree, shape: CohortShape, selection: &Selection) -> Digest32 {
     let CohortStatement { panel, sequence, policy, condition, price_max_units } = statement;
     sha3_256(
         DST_COHORT_NAME,
@@ -338,7 +332,17 @@ fn name_of(statement: &CohortStatement, tree: &RegistryTree, selection: &Selecti
             &policy.to_le_bytes(),
             &condition.0,
             &price_max_units.to_le_bytes(),
-            &selection.to_bytes(),
+            &selection_bytes(shape, selection),
         ],
     )
+}
+
+/// Levels of a shard, then place and members of every group, ascending: equal for equal selections only.
+fn selection_bytes(shape: CohortShape, selection: &Selection) -> Vec<u8> {
+    let mut bytes = vec![u8::try_from(shape.shard_levels()).unwrap_or(u8::MAX)];
+    for (place, selected) in selection.groups() {
+        bytes.extend_from_slice(&place.to_le_bytes());
+        bytes.extend(selected.map(u8::from));
+    }
+    bytes
 }

@@ -1,6 +1,7 @@
 //! Why a root is not moved or a cohort not proven.
 
-use crate::{book::BookError, cohort::CohortRefusals, panel::PanelError, selection::SelectionError};
+use crate::{book::BookError, cohort::CohortRefusals, panel::PanelError};
+use locus_cohort::SelectionError;
 use locus_commitment::field::FieldBytes;
 use locus_genomics::PanelDigest;
 use locus_ledger::LedgerError;

@@ -9,8 +9,6 @@ mod keys;
 mod mirror;
 mod panel;
 mod roots;
-mod selection;
-mod statement;
 mod turn;
 
 pub use book::{BookError, CohortBook};
@@ -20,9 +18,4 @@ pub use keys::{Circuits, MarketKeys};
 pub use mirror::PanelMirror;
 pub use panel::{NextBatch, PanelError, PanelTree, ROOTS_KEPT};
 pub use roots::{Advanced, ProvenBatch, RootProgress, RootProver, Submitted};
-pub use selection::{
-    RegisteredDataset, RegisteredGroups, Selection, SelectionError, check_selection, groups_of_registrations,
-    payouts_of,
-};
-pub use statement::{cohort_statement, statement_of_order};
 pub use turn::ProvingTurn;

@@ -4,6 +4,7 @@
 //! events, so queues and moves alone give the tree of every root, to anybody.
 
 use imbl::{OrdMap, Vector};
+use locus_cohort::RegisteredGroups;
 use locus_commitment::{
     Digest32,
     field::{FieldBytes, encode_field},
@@ -13,8 +14,6 @@ use locus_ledger::{
 };
 use locus_proofs::update::{RegistryEvent, RegistryTree, UpdateViolation};
 use std::sync::Arc;
-
-use crate::selection::RegisteredGroups;
 
 /// Roots whose trees are kept, the present one among them. Each costs about 10 kB for each group that the batch after it
 /// changed: at most 40 MB in all.

@@ -4,7 +4,7 @@
 //! the cohort is proven under that root. Orders on the same cohort share its proof.
 
 use crate::{aggregator::Aggregator, answers::CohortRecord, error::AggregatorError, events::Events, question::Asked};
-use locus_cohort::{Cohort, Member, cohort_statement, order_day, settlement_signing_hash};
+use locus_cohort::{Cohort, Member, RegisteredDataset, cohort_statement, order_day, settlement_signing_hash};
 use locus_commitment::{Digest32, field::FieldBytes};
 use locus_genomics::PanelDigest;
 use locus_ledger::{
@@ -17,10 +17,7 @@ use locus_proofs::{
     keys::{KeyStage, KeyStore},
     registry::PRICE_UNIT,
 };
-use locus_prover::{
-    Circuits, CohortBook, CohortProver, MarketKeys, PanelMirror, ProverError, ProvingTurn, RegisteredDataset,
-    RootProver,
-};
+use locus_prover::{Circuits, CohortBook, CohortProver, MarketKeys, PanelMirror, ProverError, ProvingTurn, RootProver};
 use locus_service::blocking;
 use locus_wire::{
     convert::field,
@@ -207,11 +204,7 @@ impl Prover {
         };
         let statement = cohort_statement(&asked.record.order, &evidence);
         let statement = statement.ok_or(AggregatorError::OrderMismatch("purpose"))?;
-        let datasets: Vec<RegisteredDataset> = cohort
-            .members()
-            .iter()
-            .map(|member| RegisteredDataset { registration: member.registration, ordinal: member.ordinal })
-            .collect();
+        let datasets: Vec<RegisteredDataset> = cohort.members().iter().map(RegisteredDataset::from).collect();
         let proven = panel.cohorts.prove(&statement, &datasets, |done, total| events.report(stage, done, total));
         let proven = proven.await?;
         evidence.cohort = proven.cohort();

@@ -4,6 +4,7 @@ mod attributes;
 mod contributor;
 mod operator;
 mod research;
+mod verify;
 
 pub(crate) use attributes::{AttributeFormatArg, AttributesAddArgs, AttributesCommand};
 pub(crate) use contributor::{
@@ -17,6 +18,7 @@ pub(crate) use research::{
     AssociationArgs, CohortArgs, CountsArgs, FetchArgs, FilterArgs, QueryCommand, QuestionArgs, QuoteArgs, SchemaArgs,
     StudyArgs, TestArg,
 };
+pub(crate) use verify::{VerifyArgs, VerifyCommand, VerifyDisclosureArgs, VerifyPayoutArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use locus_client::disclosure::Claim;
@@ -124,7 +126,7 @@ pub(crate) enum Command {
     Refund(RefundArgs),
     /// Prove one fact about a genome that you enrolled, and nothing else, to one verifier
     Disclose(Box<DiscloseArgs>),
-    /// Check an answer or a disclosure
+    /// Check an answer, a payout or a disclosure
     #[command(subcommand)]
     Verify(VerifyCommand),
     /// Everything recorded about what you enrolled, as one JSON document
@@ -338,52 +340,11 @@ pub(crate) struct DiscloseArgs {
     pub(crate) out: PathBuf,
 }
 
-/// `locus verify`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum VerifyCommand {
-    /// Check a kept answer again, without any service
-    Answer(VerifyArgs),
-    /// Check a disclosure against the chain
-    Disclosure(VerifyDisclosureArgs),
-}
-
-/// `locus verify disclosure`.
-#[derive(Debug, Args)]
-pub(crate) struct VerifyDisclosureArgs {
-    /// Disclosure file
-    pub(crate) disclosure: PathBuf,
-    /// Your name, as you gave it to the contributor
-    #[arg(long, value_name = "NAME")]
-    pub(crate) verifier: String,
-    /// The number that you gave, 64 digits
-    #[arg(long, value_name = "HEX", value_parser = parse_nonce)]
-    pub(crate) nonce: [u8; 32],
-    /// Panel file [default: the published panel]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) panel: Option<PathBuf>,
-    /// Folder with the verifying keys of a real network
-    #[arg(long, value_name = "DIR")]
-    pub(crate) proof_keys: Option<PathBuf>,
-}
-
 /// 32 bytes in hexadecimal digits.
 fn parse_nonce(text: &str) -> Result<[u8; 32], String> {
     let mut nonce = [0; 32];
     hex::decode_to_slice(text, &mut nonce).map_err(|_| "a nonce has 64 hexadecimal digits".to_owned())?;
     Ok(nonce)
-}
-
-/// `locus verify answer`.
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// Answer file
-    pub(crate) answer: PathBuf,
-    /// Panel file [default: the panel as it was when you bought]
-    #[arg(long)]
-    pub(crate) panel: Option<PathBuf>,
-    /// Check that this table is what the answer says
-    #[arg(long, value_name = "FILE")]
-    pub(crate) table: Option<PathBuf>,
 }
 
 /// A privacy tier.

@@ -12,6 +12,7 @@ mod offers;
 mod orders;
 mod own;
 mod panel;
+mod payout;
 mod proofs;
 mod question;
 mod roots;
@@ -59,6 +60,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Refund(args) => money::refund(&args, context).await,
         Command::Disclose(args) => disclosure::disclose(&args, context).await,
         Command::Verify(VerifyCommand::Answer(args)) => answers::verify(&args, context).await,
+        Command::Verify(VerifyCommand::Payout(args)) => payout::verify(&args, context).await,
         Command::Verify(VerifyCommand::Disclosure(args)) => disclosure::verify(&args, context).await,
     }
 }

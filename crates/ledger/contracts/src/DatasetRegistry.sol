@@ -53,21 +53,33 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     uint32 private constant _VETTED_FACTOR_ANY_CAP = 1_000;
     uint32 private constant _ORDER_LIFETIME_CAP = 30 days;
 
-    struct PanelCounts {
-        uint40 slots;
-        uint32 groups;
+    struct Panel {
+        /// Place in the list of panels; 0 before it is published.
+        uint32 number;
+        uint24 slots;
+        uint24 groups;
+    }
+
+    /// @dev A registration in one slot: the panel by its number. A panel has at most 2^20 groups of five datasets.
+    struct StoredRegistration {
+        address registrant;
+        uint16 count;
+        uint24 firstSlot;
+        uint24 firstGroup;
+        uint32 panel;
     }
 
     NetworkParameters private _parameters;
     address[3] private _keyholders;
     uint64 private _committeeEpoch;
     uint64 private _registrationCount;
+    uint32 private _panelCount;
     mapping(address account => bool) private _accreditors;
     mapping(address account => bool) private _researchers;
-    mapping(bytes32 panelDigest => bool) private _panels;
-    mapping(bytes32 panelDigest => PanelCounts) private _counts;
+    mapping(bytes32 panelDigest => Panel) private _panels;
+    mapping(uint32 number => bytes32 panelDigest) private _panelDigests;
     mapping(bytes32 panelDigest => RegistryQueue.Operation[]) private _queues;
-    mapping(uint64 registrationId => RegistrationRecord) private _registrations;
+    mapping(uint64 registrationId => StoredRegistration) private _registrations;
     mapping(address registrant => mapping(uint64 batchNonce => bool)) private _batchNonces;
     /// Commitment to registrationId << 32 | ordinal.
     mapping(bytes32 commitment => uint256) private _commitments;
@@ -133,8 +145,9 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         bool wellFormed = panelDigest != bytes32(0) && variantCount > 0 && variantCount <= _VARIANTS_MAX
             && bytes(name).length > 0 && bytes(name).length <= _NAME_BYTES_MAX;
         if (!wellFormed) revert DatasetRegistryPanelInvalid();
-        if (_panels[panelDigest]) revert DatasetRegistryPanelAlreadyPublished(panelDigest);
-        _panels[panelDigest] = true;
+        if (isPanelPublished(panelDigest)) revert DatasetRegistryPanelAlreadyPublished(panelDigest);
+        _panels[panelDigest].number = ++_panelCount;
+        _panelDigests[_panelCount] = panelDigest;
         emit PanelPublished(panelDigest, name, variantCount, completeCalls);
     }
 
@@ -146,7 +159,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         bytes calldata accreditorSignature,
         bytes[3] calldata keyholderSignatures
     ) external whenNotPaused returns (uint64 registrationId) {
-        _checkRegistration(registration, leaves.length, keccak256(abi.encode(leaves)));
+        _checkRegistration(registration, leaves.length, _leavesHash(leaves));
         _checkSignatures(registration, registrantSignature, accreditorSignature, keyholderSignatures);
         return _register(registration, leaves, RegistryGroups.neutral(leaves.length), false);
     }
@@ -246,8 +259,8 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     /// @inheritdoc IDatasetRegistry
-    function isPanelPublished(bytes32 panelDigest) external view returns (bool) {
-        return _panels[panelDigest];
+    function isPanelPublished(bytes32 panelDigest) public view returns (bool) {
+        return _panels[panelDigest].number != 0;
     }
 
     /// @inheritdoc IDatasetRegistry
@@ -282,7 +295,14 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
 
     /// @inheritdoc IDatasetRegistry
     function registrationRecord(uint64 registrationId) external view returns (RegistrationRecord memory) {
-        return _registrationOf(registrationId);
+        StoredRegistration storage record = _registrationOf(registrationId);
+        return RegistrationRecord({
+            registrant: record.registrant,
+            count: record.count,
+            firstSlot: record.firstSlot,
+            firstGroup: record.firstGroup,
+            panelDigest: _panelDigests[record.panel]
+        });
     }
 
     /// @inheritdoc IDatasetRegistry
@@ -292,12 +312,12 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
 
     /// @inheritdoc IDatasetRegistry
     function slotCount(bytes32 panelDigest) external view returns (uint64) {
-        return _counts[panelDigest].slots;
+        return _panels[panelDigest].slots;
     }
 
     /// @inheritdoc IDatasetRegistry
     function groupCount(bytes32 panelDigest) external view returns (uint32) {
-        return _counts[panelDigest].groups;
+        return _panels[panelDigest].groups;
     }
 
     /// @inheritdoc IRegistryQueue
@@ -344,41 +364,53 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         _batchNonces[registration.registrant][registration.batchNonce] = true;
         registrationId = ++_registrationCount;
         _useCommitments(registrationId, leaves);
-        PanelCounts storage counts = _counts[registration.panelDigest];
-        RegistrationRecord memory record = RegistrationRecord({
+        Panel storage panel = _panels[registration.panelDigest];
+        StoredRegistration memory record = StoredRegistration({
             registrant: registration.registrant,
-            // At most 4096 leaves were checked before.
+            // At most 4096 leaves were checked before, and fewer than 2^20 groups when each earlier one was registered.
             count: uint16(leaves.length),
-            firstSlot: counts.slots,
-            firstGroup: counts.groups,
-            panelDigest: registration.panelDigest
+            firstSlot: panel.slots,
+            firstGroup: panel.groups,
+            panel: panel.number
         });
         uint256 groups = record.firstGroup + RegistryQueue.groupsOf(record.count);
         // An event without a place could never be proven, and would hold up every event behind it.
-        if (groups > GROUPS_MAX) revert DatasetRegistryPanelFull(record.panelDigest);
-        (counts.slots, counts.groups) = (record.firstSlot + record.count, uint32(groups));
+        if (groups > GROUPS_MAX) revert DatasetRegistryPanelFull(registration.panelDigest);
+        (panel.slots, panel.groups) = (record.firstSlot + record.count, uint24(groups));
         _registrations[registrationId] = record;
-        _queueRegistration(registrationId, record, words, registration.accreditor != address(0), proven);
-        emit DatasetsRegistered(
-            registrationId,
-            registration.registrant,
-            registration.panelDigest,
-            registration.version,
-            record.firstSlot,
-            registration.accreditor,
-            leaves
-        );
+        _queueRegistration(registrationId, record, registration, words, proven);
+        _emitRegistered(registrationId, registration, record.firstSlot, leaves);
+    }
+
+    /// @dev Emits DatasetsRegistered. As in _leavesHash, the leaves are encoded as they came.
+    function _emitRegistered(
+        uint64 registrationId,
+        Registration calldata registration,
+        uint256 firstSlot,
+        DatasetLeaf[] calldata leaves
+    ) private {
+        bytes32 topic = DatasetsRegistered.selector;
+        (address registrant, bytes32 panelDigest) = (registration.registrant, registration.panelDigest);
+        bytes memory head = abi.encode(registration.version, firstSlot, registration.accreditor, uint256(128));
+        assembly ("memory-safe") {
+            // What follows the head is free memory, for the head was made last.
+            let data := add(head, 32)
+            mstore(add(data, 128), leaves.length)
+            calldatacopy(add(data, 160), leaves.offset, mul(leaves.length, 160))
+            log4(data, add(160, mul(leaves.length, 160)), topic, registrationId, registrant, panelDigest)
+        }
     }
 
     /// @dev Fills in terms and origin of the groups, whose commitments are there, and queues them.
     function _queueRegistration(
         uint64 registrationId,
-        RegistrationRecord memory record,
+        StoredRegistration memory record,
+        Registration calldata registration,
         uint256[] memory words,
-        bool accredited,
         bool proven
     ) private {
         uint256[] memory heads = new uint256[](words.length / GROUP_WORDS);
+        bool accredited = registration.accreditor != address(0);
         uint256 provenance =
             (accredited ? 1 << RegistryQueue.ACCREDITED_SHIFT : 0) | (proven ? 1 << RegistryQueue.PROVEN_SHIFT : 0);
         for (uint256 i = 0; i < heads.length; i++) {
@@ -389,10 +421,10 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
             words[i * GROUP_WORDS + RegistryQueue.TERMS] = provenance | live << RegistryQueue.LIVE_SHIFT;
             words[i * GROUP_WORDS + RegistryQueue.ORIGIN] = uint256(registrationId) << 32 | first;
         }
-        _queues[record.panelDigest].push(record.panelDigest, heads, words);
+        _queues[registration.panelDigest].push(registration.panelDigest, heads, words);
     }
 
-    function _registrationOf(uint64 registrationId) private view returns (RegistrationRecord storage record) {
+    function _registrationOf(uint64 registrationId) private view returns (StoredRegistration storage record) {
         record = _registrations[registrationId];
         if (record.registrant == address(0)) revert DatasetRegistryUnknownRegistration(registrationId);
     }
@@ -410,7 +442,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     function _checkRegistration(Registration calldata registration, uint256 count, bytes32 leavesHash) private view {
-        if (!_panels[registration.panelDigest]) revert DatasetRegistryPanelUnknown(registration.panelDigest);
+        if (!isPanelPublished(registration.panelDigest)) revert DatasetRegistryPanelUnknown(registration.panelDigest);
         if (block.timestamp > registration.deadline) revert DatasetRegistryExpired(registration.deadline);
         if (count == 0 || count > _BATCH_MAX) revert DatasetRegistryBadBatchSize(count);
         if (registration.version == 0) revert DatasetRegistryBadVersion();
@@ -442,20 +474,45 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         }
     }
 
-    function _useCommitments(uint64 registrationId, DatasetLeaf[] calldata leaves) private {
-        uint256 place = uint256(registrationId) << 32;
-        for (uint256 i = 0; i < leaves.length; i++) {
-            DatasetLeaf calldata leaf = leaves[i];
-            _useCommitment(leaf.bodyDigest, place | i);
-            _useCommitment(leaf.shareCommitment, place | i);
-            _useCommitment(leaf.genotypeCommitment, place | i);
+    /// @dev keccak256(abi.encode(leaves)): the leaves, which are whole words, are encoded as they came.
+    function _leavesHash(DatasetLeaf[] calldata leaves) private pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let encoded := mload(0x40)
+            mstore(encoded, 32)
+            mstore(add(encoded, 32), leaves.length)
+            calldatacopy(add(encoded, 64), leaves.offset, mul(leaves.length, 160))
+            hash := keccak256(encoded, add(64, mul(leaves.length, 160)))
         }
     }
 
-    function _useCommitment(bytes32 commitment, uint256 place) private {
-        if (commitment == bytes32(0)) revert DatasetRegistryEmptyCommitment();
-        if (_commitments[commitment] != 0) revert DatasetRegistryDuplicate(commitment);
-        _commitments[commitment] = place;
+    /// @dev For the three commitments of every leaf: refuses zero and what _commitments has, and puts the place there.
+    function _useCommitments(uint64 registrationId, DatasetLeaf[] calldata leaves) private {
+        uint256 place = uint256(registrationId) << 32;
+        bytes4 empty = DatasetRegistryEmptyCommitment.selector;
+        bytes4 duplicate = DatasetRegistryDuplicate.selector;
+        assembly ("memory-safe") {
+            mstore(32, _commitments.slot)
+            let leaf := leaves.offset
+            for { let end := add(leaf, mul(leaves.length, 160)) } lt(leaf, end) { place := add(place, 1) } {
+                leaf := add(leaf, 160)
+                // They are the last three of a leaf's five words.
+                for { let word := sub(leaf, 96) } lt(word, leaf) { word := add(word, 32) } {
+                    let commitment := calldataload(word)
+                    mstore(0, commitment)
+                    let slot := keccak256(0, 64)
+                    if iszero(commitment) {
+                        mstore(0, empty)
+                        revert(0, 4)
+                    }
+                    if sload(slot) {
+                        mstore(0, duplicate)
+                        mstore(4, commitment)
+                        revert(0, 36)
+                    }
+                    sstore(slot, place)
+                }
+            }
+        }
     }
 
     function _revoke(uint64 registrationId, uint32[] calldata ordinals) private {
@@ -467,8 +524,8 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     /// @dev One event for neighbours in the list that are of one group, so ascending ordinals make the fewest.
-    function _queueRevocation(RegistrationRecord storage record, uint32[] memory ordinals) private {
-        (bytes32 panelDigest, uint256 firstGroup) = (record.panelDigest, record.firstGroup);
+    function _queueRevocation(StoredRegistration storage record, uint32[] memory ordinals) private {
+        (bytes32 panelDigest, uint256 firstGroup) = (_panelDigests[record.panel], record.firstGroup);
         uint256[] memory heads = new uint256[](ordinals.length);
         uint256 count = 0;
         uint256 mask = 0;

@@ -46,6 +46,8 @@ contract DatasetRegistryTest is Fixture {
         signBatch(second, CONTRIBUTOR_KEY);
         assertEq(submit(second), 2, "second id");
         assertEq(register(OTHER_KEY, 3, 1), 3, "third id");
+        assertEq(registry.registrationRecord(2).panelDigest, SECOND_PANEL, "second panel");
+        assertEq(registry.registrationRecord(3).panelDigest, PANEL, "first panel again");
         assertEq(registry.registrationRecord(2).firstSlot, 0, "second panel starts at 0");
         assertEq(registry.registrationRecord(3).firstSlot, 3, "first panel goes on");
         assertEq(registry.slotCount(SECOND_PANEL), 2, "slots of the second panel");

@@ -14,7 +14,7 @@ contract RegistryQueueTest is Fixture {
     uint256 private constant X = 19698561148652590122159747500897617769866003486955115824547446575314762165298;
     uint256 private constant Y = 19298250018296453272277890825869354524455968081175474282777126169995084727839;
     /// Of the mapping of counts, as the artifact's storage layout has it.
-    uint256 private constant COUNTS_SLOT = 13;
+    uint256 private constant PANELS_SLOT = 12;
 
     // ---- Registrations ----
 
@@ -116,10 +116,10 @@ contract RegistryQueueTest is Fixture {
     /// @dev The tree has 2^20 places. An event without one could never be proven.
     function test_fullPanelTakesNoMoreGroups() public {
         register(CONTRIBUTOR_KEY, 1, 1);
-        // Mapping of the counts: slots in the low 40 bits, then groups.
-        bytes32 place = keccak256(abi.encode(PANEL, COUNTS_SLOT));
+        // Mapping of the panels: its number in the low 32 bits, then slots and groups, 24 bits each.
+        bytes32 place = keccak256(abi.encode(PANEL, PANELS_SLOT));
         uint256 nearlyFull = (1 << 20) - 1;
-        vm.store(address(registry), place, bytes32(nearlyFull << 40 | 1));
+        vm.store(address(registry), place, bytes32(nearlyFull << 56 | 1 << 32 | 1));
         assertEq(registry.groupCount(PANEL), nearlyFull, "slot");
         submitExpecting(
             batchOf(CONTRIBUTOR_KEY, 2, 6),

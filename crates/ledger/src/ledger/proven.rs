@@ -17,10 +17,8 @@ use crate::{
         QueuedOperation, RootBatch, RootMove, RootSlice, TakenOperations, cohort_words, field_word, proof_words,
     },
     types::{Order, Settlement},
-    view::EVENT_PAGE_BLOCKS,
 };
 use alloy_primitives::{B256, U256};
-use alloy_provider::Provider as _;
 use alloy_rpc_types_eth::{Filter, Log};
 use alloy_sol_types::{SolCall, SolEvent as _, SolValue as _};
 use locus_commitment::{Address, Digest32, field::FieldBytes};
@@ -112,7 +110,7 @@ impl ProvenRegistry {
             .address(queues.to_vec())
             .event_signature(OperationQueued::SIGNATURE_HASH)
             .topic1(B256::from(panel.0));
-        let logs = self.logs(&filter, first_block, last_block).await?;
+        let logs = self.ledger.logs(&filter, first_block, last_block).await?;
         logs.iter().map(|log| self.decode_operation(log)).collect()
     }
 
@@ -127,29 +125,8 @@ impl ProvenRegistry {
             .address(evm(self.roots))
             .event_signature(RegistryRoots::RegistryAdvanced::SIGNATURE_HASH)
             .topic1(B256::from(panel.0));
-        let logs = self.logs(&filter, first_block, last_block).await?;
+        let logs = self.ledger.logs(&filter, first_block, last_block).await?;
         logs.iter().map(decode_move).collect()
-    }
-
-    /// The logs of these blocks in order, read in pages that the node can answer.
-    async fn logs(&self, filter: &Filter, first_block: u64, last_block: u64) -> Result<Vec<Log>, LedgerError> {
-        let chain = &self.ledger.chain;
-        let mut all = Vec::new();
-        let mut from = first_block;
-        while from <= last_block {
-            let mut to = last_block.min(from.saturating_add(EVENT_PAGE_BLOCKS - 1));
-            let page = loop {
-                let filter = filter.clone().from_block(from).to_block(to);
-                match chain.ask(chain.provider.get_logs(&filter)).await {
-                    Err(error) if error.is_too_many_logs() && to > from => to = from + (to - from) / 2,
-                    outcome => break outcome?,
-                }
-            };
-            all.extend(page.into_iter().filter(|log| !log.removed));
-            from = to + 1;
-        }
-        all.sort_by_key(|log| (log.block_number, log.log_index));
-        Ok(all)
     }
 
     fn decode_operation(&self, log: &Log) -> Result<QueuedOperation, LedgerError> {

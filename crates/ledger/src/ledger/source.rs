@@ -1,17 +1,19 @@
 //! Events of the market's contracts, read from the chain and decoded.
 
-use super::{Ledger, LedgerError};
+use super::{
+    Ledger, LedgerError,
+    words::{digest, settlement_of, small_amount},
+};
 use crate::{
-    amount::Amount,
     bindings::{escrow::QueryEscrow, offers::OfferBook, registry::DatasetRegistry},
     eip712::{evm, own},
     types::{
         Audience, CommitteeMember, DatasetLeaf, Offer, OfferPrices, Order, OrderId, QueryClass, RegistrationId,
-        Settlement, TierSet, tier_from_code,
+        TierSet, tier_from_code,
     },
     view::{BlockRef, EventSource, LocatedEvent, MarketEvent},
 };
-use alloy_primitives::{B256, U256};
+use alloy_primitives::U256;
 use alloy_provider::Provider as _;
 use alloy_rpc_types_eth::{BlockNumberOrTag, Filter, Log};
 use alloy_sol_types::{SolEvent as _, SolEventInterface as _};
@@ -110,15 +112,6 @@ impl Ledger {
         let known = QueryEscrow::QueryEscrowEvents::decode_log(&log.inner).map_err(unreadable)?;
         escrow_event(known.data)
     }
-}
-
-fn digest(word: B256) -> Digest32 {
-    Digest32(word.0)
-}
-
-fn small_amount(value: alloy_primitives::Uint<96, 2>) -> Amount {
-    // 96 bits always fit.
-    Amount(value.to::<u128>())
 }
 
 fn registry_event(event: DatasetRegistry::DatasetRegistryEvents) -> Option<MarketEvent> {
@@ -235,20 +228,7 @@ fn escrow_event(event: QueryEscrow::QueryEscrowEvents) -> Result<Option<MarketEv
                 },
             }
         }
-        Events::OrderSettled(event) => {
-            let settlement = event.settlement;
-            MarketEvent::OrderSettled {
-                settlement: Settlement {
-                    order: OrderId(digest(settlement.orderId)),
-                    answer_digest: digest(settlement.answerDigest),
-                    cohort_digest: digest(settlement.cohortDigest),
-                    cohort_size: settlement.cohortSize,
-                    price: small_amount(settlement.price),
-                    payout_sequence: settlement.payoutSequence,
-                    payout_root: digest(settlement.payoutRoot),
-                },
-            }
-        }
+        Events::OrderSettled(event) => MarketEvent::OrderSettled { settlement: settlement_of(&event.settlement) },
         Events::OrderRefunded(event) => MarketEvent::OrderRefunded { order_id: OrderId(digest(event.orderId)) },
         Events::PayoutClaimed(event) => {
             MarketEvent::PayoutClaimed { account: own(event.account), amount: claimed(event.amount)? }

@@ -5,9 +5,9 @@ use crate::{
     amount::Amount,
     bindings::{escrow::IQueryEscrow, offers::IOfferBook, registry::IDatasetRegistry},
     eip712::{audience_words, evm, uint96},
-    types::{Offer, Order, Registration, Settlement, tier_code},
+    types::{Offer, Order, OrderId, Registration, Settlement, tier_code},
 };
-use alloy_primitives::{B256, Bytes, U256};
+use alloy_primitives::{B256, Bytes, U256, Uint};
 use alloy_rpc_types_eth::TransactionReceipt;
 use locus_commitment::Digest32;
 
@@ -47,6 +47,27 @@ pub(super) fn settlement_words(settlement: &Settlement) -> IQueryEscrow::Settlem
         payoutSequence: settlement.payout_sequence,
         payoutRoot: B256::from(settlement.payout_root.0),
     }
+}
+
+pub(super) fn settlement_of(words: &IQueryEscrow::Settlement) -> Settlement {
+    Settlement {
+        order: OrderId(digest(words.orderId)),
+        answer_digest: digest(words.answerDigest),
+        cohort_digest: digest(words.cohortDigest),
+        cohort_size: words.cohortSize,
+        price: small_amount(words.price),
+        payout_sequence: words.payoutSequence,
+        payout_root: digest(words.payoutRoot),
+    }
+}
+
+pub(super) fn digest(word: B256) -> Digest32 {
+    Digest32(word.0)
+}
+
+pub(super) fn small_amount(value: Uint<96, 2>) -> Amount {
+    // 96 bits always fit.
+    Amount(value.to::<u128>())
 }
 
 pub(super) fn offer_words(offer: &Offer) -> IOfferBook::Offer {

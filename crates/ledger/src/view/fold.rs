@@ -24,7 +24,7 @@ impl ChainView {
         };
         let mut changed = false;
         while next <= finalized.number {
-            let (last, events) = read_page(source, next, finalized.number).await?;
+            let (last, events) = read_page(source, next, finalized.number).await.map_err(ViewError::Source)?;
             let end = if last == finalized.number {
                 finalized
             } else {
@@ -46,7 +46,7 @@ impl ChainView {
         let mut changed = false;
         let mut next = from;
         while next <= head.number {
-            let (last, events) = read_page(source, next, head.number).await?;
+            let (last, events) = read_page(source, next, head.number).await.map_err(ViewError::Source)?;
             for event in &events {
                 changed |= self.see_revocation(event);
             }
@@ -242,19 +242,31 @@ fn place(event: &LocatedEvent) -> (u64, u64) {
     (event.block, event.log_index)
 }
 
+/// All market events of these blocks (both ends included), in the order of the chain.
+///
+/// # Errors
+/// Those of the source.
+pub async fn read_events<S: EventSource>(source: &S, first: u64, last: u64) -> Result<Vec<LocatedEvent>, S::Error> {
+    let mut all = Vec::new();
+    let mut next = first;
+    while next <= last {
+        let (end, events) = read_page(source, next, last).await?;
+        all.extend(events);
+        next = end.saturating_add(1);
+    }
+    all.sort_by_key(place);
+    Ok(all)
+}
+
 /// Reads events from block `first` on: of at most a page, up to `last`, and of fewer blocks when the
 /// source says that there are too many. Returns the last block read.
-async fn read_page<S: EventSource>(
-    source: &S,
-    first: u64,
-    last: u64,
-) -> Result<(u64, Vec<LocatedEvent>), ViewError<S::Error>> {
+async fn read_page<S: EventSource>(source: &S, first: u64, last: u64) -> Result<(u64, Vec<LocatedEvent>), S::Error> {
     let mut end = last.min(first.saturating_add(EVENT_PAGE_BLOCKS - 1));
     loop {
         match source.events(first, end).await {
             Ok(events) => return Ok((end, events)),
             Err(error) if end > first && source.is_too_many(&error) => end = first + (end - first) / 2,
-            Err(error) => return Err(ViewError::Source(error)),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     },
     scene::{self, COHORT_PRICE, REGISTRATIONS, cohort, dataset, seed},
 };
+use locus_cohort::{RegisteredDataset, Selection, SelectionError, cohort_statement, groups_of_registrations};
 use locus_commitment::{
     Digest32,
     field::{FieldBytes, decode_field},
@@ -16,9 +17,9 @@ use locus_commitment::{
 };
 use locus_genomics::{Declarations, Purpose, PurposeCode};
 use locus_ledger::{
-    Amount, Cohort, CohortChoice, CohortId, CohortStatement, CohortStep, Order, OrderStatus, PayoutTree,
-    PermitSignature, PermitTerms, ProvenRegistry, QueryClass, RegistrationId, Settlement, SettlementSignatures,
-    cohort_id, order_id,
+    Amount, Cohort, CohortChoice, CohortEvidence, CohortId, CohortStatement, CohortStep, Order, OrderStatus,
+    PayoutTree, PermitSignature, PermitTerms, ProvenRegistry, QueryClass, RegistrationId, Settlement,
+    SettlementSignatures, cohort_id, order_id,
 };
 use locus_privacy::{Rho, Tier};
 use locus_proofs::{
@@ -26,10 +27,7 @@ use locus_proofs::{
     cohort::{CohortPolicy, CohortProof, CohortPublic, CohortState, CohortViolation, CohortWitness},
     update::RegistryTree,
 };
-use locus_prover::{
-    CohortBook, CohortProver, Obstacle, PanelTree, ProverError, RegisteredDataset, Selection, SelectionError,
-    check_selection, groups_of_registrations, payouts_of, refusals, statement_of_order,
-};
+use locus_prover::{CohortBook, CohortProver, Obstacle, PanelTree, ProverError, refusals};
 use std::collections::BTreeMap;
 
 /// Most that a dataset costs in the cohort, in units.
@@ -66,7 +64,7 @@ impl Stage {
     }
 
     fn statement(&self) -> CohortStatement {
-        statement_of_order(&order(), true, &self.choice()).expect("there is such a purpose")
+        statement_of(&order(), self.choice()).expect("there is such a purpose")
     }
 
     async fn refused(&self, statement: &CohortStatement, datasets: &[RegisteredDataset]) -> Vec<Obstacle> {
@@ -95,11 +93,19 @@ fn order() -> Order {
     }
 }
 
+/// The statement of an order of an accredited researcher.
+fn statement_of(order: &Order, choice: CohortChoice) -> Option<CohortStatement> {
+    cohort_statement(order, &CohortEvidence { choice, researcher_accredited: true, cohort: Cohort::empty() })
+}
+
+fn shard_groups() -> usize {
+    keys().market.circuits().cohort().groups()
+}
+
 /// Where a keyholder finds datasets: from registrations alone.
 fn keyholders_selection(datasets: &[RegisteredDataset]) -> Result<Selection, SelectionError> {
     let groups = groups_of_registrations(REGISTRATIONS.map(|(id, count)| (RegistrationId(id), count)));
-    let shape = keys().market.circuits().cohort();
-    Selection::try_new(shape, datasets.iter().copied(), |id| groups.get(&id).copied())
+    Selection::try_new(datasets.iter().copied(), |id| groups.get(&id).copied())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,11 +124,11 @@ async fn a_cohort_over_several_shards_is_proven_once_and_kept() {
     assert_eq!(sums.commitment, coordinates(&total), "the sum opens to the bodies of exactly these");
 
     let selection = keyholders_selection(&datasets).unwrap();
-    assert_eq!(check_selection(&selection, &sums, &proven.blindings), Ok(()));
+    assert_eq!(selection.check(shard_groups(), &sums, &proven.blindings), Ok(()));
     let mut others = datasets.clone();
     others[1] = dataset(2, 1);
     let others = keyholders_selection(&others).unwrap();
-    assert_eq!(check_selection(&others, &sums, &proven.blindings), Err(SelectionError::Payouts));
+    assert_eq!(others.check(shard_groups(), &sums, &proven.blindings), Err(SelectionError::Payouts));
 
     // The order in which datasets are named does not matter, and nothing is proven again.
     let shuffled: Vec<_> = datasets.iter().rev().copied().collect();
@@ -216,7 +222,7 @@ async fn a_dataset_that_does_not_consent_is_refused_by_prover_and_circuit() {
     stage.prover.prove(&statement, &good, |_, _| {}).await.expect("the control");
 
     let cheaper = CohortStatement { price_max_units: PRICE_MAX - 1, ..statement };
-    let on = |choice: CohortChoice| statement_of_order(&order(), true, &choice).unwrap();
+    let on = |choice: CohortChoice| statement_of(&order(), choice).unwrap();
     let too_late = on(CohortChoice { day: LAST_DAY + 1, ..stage.choice() });
     let accredited = on(CohortChoice { accredited_only: true, ..stage.choice() });
     let anything = on(CohortChoice { proven_only: false, ..stage.choice() });
@@ -291,7 +297,7 @@ async fn wrong_sums_are_refused_by_the_contract() {
             size: 2,
             total_price_units: 60,
             commitment: coordinates(&total),
-            payouts: payouts_of(&selection, &blindings).unwrap(),
+            payouts: selection.payouts(shard_groups(), &blindings).unwrap(),
         },
         digest: public.digest_word(),
         proof: proof.to_bytes(),
@@ -347,7 +353,7 @@ async fn an_order_settles_on_the_cohort_that_keyholders_checked() {
     open(market, &order).await;
     let proven = stage.prover.prove(&stage.statement(), &cohort(), |_, _| {}).await.expect("all consent");
     let selection = keyholders_selection(&cohort()).unwrap();
-    check_selection(&selection, &proven.cohort(), &proven.blindings).expect("it is the keyholders' cohort");
+    selection.check(shard_groups(), &proven.cohort(), &proven.blindings).expect("it is the keyholders' cohort");
 
     let payouts = PayoutTree::build(BTreeMap::from([(account(STRANGER), Amount(COHORT_PRICE * PRICE_UNIT))]));
     let settlement = Settlement {

@@ -9,9 +9,10 @@
 //! | 5 | a person, for population origins only | 1 | 17 | 10 units |
 
 use crate::market::{BIOBANK, Market, PERSON, STRANGER};
+use locus_cohort::RegisteredDataset;
 use locus_genomics::DuoTerm;
 use locus_ledger::{EventSource as _, RegistrationId};
-use locus_prover::{ProvenBatch, RegisteredDataset, RootProver, Submitted};
+use locus_prover::{ProvenBatch, RootProver, Submitted};
 use tokio::sync::OnceCell;
 
 /// Events of the whole scene: 18 groups are registered, all are on offer, two revoked datasets are in two groups.

@@ -16,6 +16,7 @@ use locus_wire::{
     convert::field::{self, FieldError},
     pb::keyholder as pb,
 };
+use std::collections::BTreeMap;
 
 impl Keyholder {
     /// The evidence that the settlement of an answer is signed with; `None` where settlements need none, and
@@ -71,14 +72,12 @@ impl Keyholder {
         let blinding = |blinding: &pb::proven_cohort::Blinding| -> Result<(u32, FieldBytes), FieldError> {
             Ok((blinding.shard, FieldBytes(field::array("cohort.blindings.blinding", &blinding.blinding)?)))
         };
-        let blindings = message.blindings.iter().map(blinding).collect::<Result<Vec<_>, _>>()?;
+        let blindings = message.blindings.iter().map(blinding).collect::<Result<BTreeMap<_, _>, _>>()?;
         let view = self.view();
         let selection = Selection::of_slots(&view, &record.order.panel, stored.slots.iter().copied());
-        let selection = selection.ok_or(StoreError::Damaged("answer"))?;
-        if selection.payouts(message.shard_groups, &blindings) == Some(evidence.cohort.payouts) {
-            Ok(())
-        } else {
-            Err(KeyholderError::OtherCohort("has other members"))
-        }
+        let selection = selection.map_err(|_| StoreError::Damaged("answer"))?;
+        let shard_groups = usize::try_from(message.shard_groups).unwrap_or(usize::MAX);
+        let checked = selection.check(shard_groups, &evidence.cohort, &blindings);
+        checked.map_err(|_| KeyholderError::OtherCohort("has other members"))
     }
 }

@@ -112,7 +112,7 @@ async fn open(args: &RootsArgs, sender: Option<&AccountKey>) -> Result<PanelMirr
     Ok(PanelMirror::new(registry, args.panel, Circuits::FULL.depth()))
 }
 
-fn read_deployment(path: &Path) -> Result<Contracts, CommandError> {
+pub(super) fn read_deployment(path: &Path) -> Result<Contracts, CommandError> {
     let text = fs::read_to_string(path).map_err(CommandError::file(path))?;
     let refused = |reason: String| RootsError::Deployment { path: path.to_path_buf(), reason };
     let file: DeploymentFile = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
