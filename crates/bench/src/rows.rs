@@ -6,7 +6,10 @@ mod commit_dataset;
 mod counts_vs_plink2;
 mod encrypt_block;
 mod enroll_biobank;
+mod enroll_with_commitments;
 mod filtered_vs_unfiltered;
+mod gas_register;
+mod gas_settle;
 mod keyholder_share;
 mod paid_query;
 mod prove_cohort;
@@ -17,6 +20,7 @@ mod rss_max;
 mod sum_memory;
 mod sum_store;
 mod verify;
+mod verify_answer;
 
 use crate::row::Row;
 
@@ -40,5 +44,9 @@ pub(crate) fn all() -> Vec<Row> {
         prove_update::ROW,
         verify::ROW,
         commit_dataset::ROW,
+        enroll_with_commitments::ROW,
+        verify_answer::ROW,
+        gas_register::ROW,
+        gas_settle::ROW,
     ]
 }
