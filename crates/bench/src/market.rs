@@ -36,8 +36,8 @@ pub(crate) struct BenchMarket {
 }
 
 impl BenchMarket {
-    /// Starts a market in `folder`, enrols the cohort and funds a researcher.
-    pub(crate) fn start(locus: &Path, folder: &Path, cohort: &CohortFiles) -> Result<Self> {
+    /// Starts a market in `folder`, by `locus up` with these options, enrols the cohort and funds a researcher.
+    pub(crate) fn start(locus: &Path, folder: &Path, cohort: &CohortFiles, options: &[&str]) -> Result<Self> {
         let mut biobank = user(locus, &folder.join("biobank"));
         let keys = json(&output(biobank.args(["keys", "new", "--accreditor"]))?)?;
         let accreditor = keys["accreditor"].as_str().context("keys have an accreditor")?.to_owned();
@@ -46,6 +46,7 @@ impl BenchMarket {
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("market"))
             .args(["--accreditor", &format!("{accreditor}=biobank")])
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

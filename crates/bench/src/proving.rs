@@ -10,7 +10,7 @@ use locus_genomics::{DuoTerm, PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_proofs::{
     Statement,
     encryption::BlockGenotypes,
-    groth16::{ProvingKey, Shape, ToxicWaste},
+    groth16::{ProvingKey, ToxicWaste},
     registry::{Group, GroupOffer},
 };
 use std::{fs, path::PathBuf};
@@ -18,16 +18,11 @@ use std::{fs, path::PathBuf};
 /// Proofs made for one figure; the fastest counts.
 pub(crate) const RUNS: usize = 3;
 
-/// The development key of a statement, and its rows.
-pub(crate) fn key_of(statement: Statement) -> Result<(ProvingKey, Shape)> {
+/// The development key of a statement, and the size of its circuit in words. Provers have no rows, so they are not kept.
+pub(crate) fn key_of(statement: Statement) -> Result<(ProvingKey, String)> {
     let shape = statement.shape()?;
     let key = ProvingKey::setup(&shape, &ToxicWaste::development(&shape.name))?;
-    Ok((key, shape))
-}
-
-/// Rows and domain of a circuit, for notes.
-pub(crate) fn size(shape: &Shape) -> String {
-    format!("{} rows, domain {}", shape.rows.len(), shape.domain_size())
+    Ok((key, format!("{} rows, domain {}", shape.rows.len(), shape.domain_size())))
 }
 
 /// Runs `work` and returns the largest memory of this process meanwhile, in MB; what it held before counts.

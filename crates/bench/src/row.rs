@@ -115,15 +115,17 @@ pub(crate) struct Bench {
     pub(crate) peers: Peers,
     /// The cohort on disk.
     pub(crate) cohort: CohortFiles,
+    work: PathBuf,
     scratch: TempDir,
     market: Option<BenchMarket>,
+    proven_market: Option<BenchMarket>,
 }
 
 impl Bench {
     pub(crate) fn new(locus: PathBuf, work: PathBuf, root: PathBuf) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(&work)?;
         let cohort = CohortFiles::find(&root, &work)?;
-        Ok(Self { locus, peers: Peers::new(work), cohort, scratch, market: None })
+        Ok(Self { locus, peers: Peers::new(work.clone()), cohort, work, scratch, market: None, proven_market: None })
     }
 
     /// A fresh folder that goes with this run.
@@ -143,8 +145,19 @@ impl Bench {
     pub(crate) fn market(&mut self) -> Result<&mut BenchMarket> {
         if self.market.is_none() {
             let folder = self.folder("market")?;
-            self.market = Some(BenchMarket::start(&self.locus, &folder, &self.cohort)?);
+            self.market = Some(BenchMarket::start(&self.locus, &folder, &self.cohort, &[])?);
         }
         self.market.as_mut().ok_or_else(|| anyhow::anyhow!("the market is not there"))
+    }
+
+    /// A market that settles on proven cohorts, in which the cohort is enrolled. Keys of the proofs are made once and kept
+    /// between runs.
+    pub(crate) fn proven_market(&mut self) -> Result<&mut BenchMarket> {
+        if self.proven_market.is_none() {
+            let (folder, keys) = (self.folder("proven-market")?, self.work.join("proof-keys").display().to_string());
+            let options = ["--proven-cohorts", "--proof-keys", &keys];
+            self.proven_market = Some(BenchMarket::start(&self.locus, &folder, &self.cohort, &options)?);
+        }
+        self.proven_market.as_mut().ok_or_else(|| anyhow::anyhow!("the market is not there"))
     }
 }

@@ -7,7 +7,10 @@ mod commit_dataset;
 mod counts_vs_plink2;
 mod encrypt_block;
 mod enroll_biobank;
+mod enroll_with_commitments;
 mod filtered_vs_unfiltered;
+mod gas_register;
+mod gas_settle;
 mod keyholder_share;
 mod paid_query;
 mod prove_cohort;
@@ -18,6 +21,7 @@ mod rss_max;
 mod sum_memory;
 mod sum_store;
 mod verify;
+mod verify_answer;
 
 use crate::row::Row;
 
@@ -43,5 +47,9 @@ pub(crate) fn all() -> Vec<Row> {
         prove_update::ROW,
         verify::ROW,
         commit_dataset::ROW,
+        enroll_with_commitments::ROW,
+        verify_answer::ROW,
+        gas_register::ROW,
+        gas_settle::ROW,
     ]
 }

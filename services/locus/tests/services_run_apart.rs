@@ -63,6 +63,8 @@ fn a_market_of_separate_processes_enrols_answers_pays_revokes_and_erases() {
     assert_eq!((&statement["differences"], &statement["unreachable"]), (&json!([]), &json!([])));
     assert_eq!(biobank.does(&hosts, &["claim"])["paid"], PEOPLE.to_string());
 
+    payouts_are_checked_on_a_node(&hosts, &biobank, &bought);
+
     people_are_selected_by_attributes(&hosts, &biobank, &researcher);
     biobank.does(&hosts, &["revoke", "--registration", "1", "--sample", "P3"]);
     let erased = biobank.does(&hosts, &["erase", "--registration", "1", "--sample", "P7"]);
@@ -80,6 +82,27 @@ fn a_market_of_separate_processes_enrols_answers_pays_revokes_and_erases() {
     }
     assert!(cut.is_empty(), "{cut:?}");
     one_request_has_one_id_in_all_logs(&logs);
+}
+
+/// A contributor, and an auditor without keys, check what was earned on a chain node of their choice.
+fn payouts_are_checked_on_a_node(hosts: &Hosts, biobank: &User, bought: &serde_json::Value) {
+    let order = bought["order"].as_str().expect("an order");
+    let checked = biobank.does(hosts, &["verify", "payout", "--rpc", &hosts.anvil.url, "--order", order]);
+    let price = PEOPLE.to_string();
+    assert_eq!(checked["payees_from"], json!({ "cohort": 1, "roots": 0, "unknown": 0 }));
+    let account = &checked["account"];
+    assert_eq!(
+        (&account["earned"], &account["claimed"], &account["claimable"]),
+        (&json!(price), &json!(price), &json!("0"))
+    );
+    assert_eq!((&account["payments"][0]["order"], &account["payments"][0]["amount"]), (&json!(order), &json!(price)));
+    assert_eq!(checked["order"]["payees"], json!([{ "account": account["account"], "amount": price }]));
+
+    let auditor = User { home: hosts.dir.join("auditor") };
+    let deployment = hosts.path("deployment.json");
+    let seen = auditor.does(hosts, &["verify", "payout", "--rpc", &hosts.anvil.url, "--deployment", &deployment]);
+    assert_eq!((&seen["verified"], &seen["account"], &seen["settled"]), (&json!(true), &json!(null), &json!(price)));
+    assert_eq!(seen["payout_root"], checked["payout_root"]);
 }
 
 /// Keyholders that are processes of their own evaluate a filter on attributes that none of them can read.

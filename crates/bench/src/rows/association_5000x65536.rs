@@ -20,7 +20,7 @@ const CONTROLS: &str = "not HP:0000819";
 fn measure(bench: &mut Bench) -> Result<Measured> {
     let folder = bench.folder("association")?;
     let cohort = CohortFiles::simulate(&folder.join("sim"), PEOPLE, VARIANTS)?;
-    let mut market = BenchMarket::start(&bench.locus, &folder, &cohort)?;
+    let mut market = BenchMarket::start(&bench.locus, &folder, &cohort, &[])?;
     market.add_attributes(&cohort.sample_names()?)?;
     let (panel, out) = (market.path("bench.panel"), market.path("study"));
     let words = [

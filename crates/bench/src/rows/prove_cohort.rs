@@ -1,7 +1,7 @@
 //! Statement C: 1,024 consenting people of one shard were summed and are paid.
 
 use crate::{
-    proving::{RUNS, group_of, key_of, peak_mb, size},
+    proving::{RUNS, group_of, key_of, peak_mb},
     row::{Bench, Goal, Measured, Row},
     timing::fastest,
 };
@@ -21,7 +21,7 @@ pub(crate) const ROW: Row = Row { id: "prove_cohort", unit: "s", goal: Goal::AtM
 const GROUPS: u32 = 205;
 
 fn measure(_: &mut Bench) -> Result<Measured> {
-    let (key, rows) = key_of(Statement::Cohort)?;
+    let (key, size) = key_of(Statement::Cohort)?;
     let shape = CohortShape::FULL;
     let generators = Generators::expand(0, 0);
     let mut tree = RegistryTree::new();
@@ -42,5 +42,5 @@ fn measure(_: &mut Bench) -> Result<Measured> {
     let public = CohortPublic { root: tree.root(), shard: 0, policy, condition, price_max, before, after };
     let prove = || Ok(CohortProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng)).map(drop)?);
     let (value, peak) = peak_mb(|| fastest(RUNS, prove))?;
-    Ok(Measured { value, note: format!("{people} people, {}, peak {peak:.0} MB", size(&rows)), ..Measured::default() })
+    Ok(Measured { value, note: format!("{people} people, {size}, peak {peak:.0} MB"), ..Measured::default() })
 }

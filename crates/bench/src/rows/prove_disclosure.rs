@@ -1,7 +1,7 @@
 //! Statement D: a registered genome carries one variant.
 
 use crate::{
-    proving::{RUNS, block_of, dataset, key_of, peak_mb, size},
+    proving::{RUNS, block_of, dataset, key_of, peak_mb},
     row::{Bench, Goal, Measured, Row},
     timing::fastest,
 };
@@ -17,7 +17,7 @@ use locus_proofs::{
 pub(crate) const ROW: Row = Row { id: "prove_disclosure", unit: "s", goal: Goal::AtMost(0.15), measure };
 
 fn measure(_: &mut Bench) -> Result<Measured> {
-    let (key, shape) = key_of(Statement::Disclosure)?;
+    let (key, size) = key_of(Statement::Disclosure)?;
     let tree = GenotypeTree::new(&(0..6).map(|number| genotype_commitment(&block_of(number))).collect::<Vec<_>>())?;
     let variant = VariantIndex(3 * VARIANTS_PER_PANEL_BLOCK + 1234);
     let claim = if block_of(3).codes[1234] == 0 { GenotypeClaim::DOES_NOT_CARRY } else { GenotypeClaim::CARRIES };
@@ -31,5 +31,5 @@ fn measure(_: &mut Bench) -> Result<Measured> {
     };
     let prove = || Ok(DisclosureProof::prove(&key, &context, &tree, block_of, &mut UnwrapErr(SysRng)).map(drop)?);
     let (value, peak) = peak_mb(|| fastest(RUNS, prove))?;
-    Ok(Measured { value, note: format!("one variant, {}, peak {peak:.0} MB", size(&shape)), ..Measured::default() })
+    Ok(Measured { value, note: format!("one variant, {size}, peak {peak:.0} MB"), ..Measured::default() })
 }

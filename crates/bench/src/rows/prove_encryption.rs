@@ -2,7 +2,7 @@
 
 use crate::{
     peers::output,
-    proving::{RUNS, dataset, key_of, peak_mb, size, snarkjs},
+    proving::{RUNS, dataset, key_of, peak_mb, snarkjs},
     row::{Bench, Goal, Measured, Row},
     timing::{fastest, seconds},
 };
@@ -23,7 +23,7 @@ use std::{fs, process::Command};
 pub(crate) const ROW: Row = Row { id: "prove_encryption", unit: "s", goal: Goal::AtMost(0.7), measure };
 
 fn measure(bench: &mut Bench) -> Result<Measured> {
-    let (key, shape) = key_of(Statement::Encryption)?;
+    let (key, size) = key_of(Statement::Encryption)?;
     let context = dataset();
     let kinds = [Genotype::HomRef, Genotype::Het, Genotype::HomAlt];
     let variants = 0..VARIANTS_PER_PANEL_BLOCK as usize;
@@ -44,14 +44,14 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let circuit = EncryptionCircuit::new(full, &public, &witness);
     let prove = || fastest(RUNS, || Ok(key.prove(&circuit, &mut UnwrapErr(SysRng)).map(drop)?));
     let (value, peak) = peak_mb(prove)?;
-    let note = format!("one panel block and plane, {}, peak {peak:.0} MB", size(&shape));
+    let note = format!("one panel block and plane, {size}, peak {peak:.0} MB");
     let mut measured = Measured { value, note, ..Measured::default() };
     let Some(program) = snarkjs() else {
         measured.peer = Some("snarkjs: absent".to_owned());
         return Ok(measured);
     };
     let folder = bench.folder("snarkjs")?;
-    fs::write(folder.join("key.zkey"), write_zkey(&key, &shape))?;
+    fs::write(folder.join("key.zkey"), write_zkey(&key, &Statement::Encryption.shape()?))?;
     fs::write(folder.join("witness.wtns"), write_wtns(&assign(&circuit)))?;
     let words = ["groth16", "prove", "key.zkey", "witness.wtns", "proof.json", "public.json"];
     let (peer, _) = seconds(|| output(Command::new("node").arg(program).args(words).current_dir(&folder)))?;

@@ -1,7 +1,7 @@
 //! Statement U: 64 registrations move the root of the registry.
 
 use crate::{
-    proving::{RUNS, group_of, key_of, peak_mb, size},
+    proving::{RUNS, group_of, key_of, peak_mb},
     row::{Bench, Goal, Measured, Row},
     timing::fastest,
 };
@@ -19,7 +19,7 @@ pub(crate) const ROW: Row = Row { id: "prove_update", unit: "s", goal: Goal::AtM
 const STRIDE: u32 = 37;
 
 fn measure(_: &mut Bench) -> Result<Measured> {
-    let (key, rows) = key_of(Statement::Update)?;
+    let (key, size) = key_of(Statement::Update)?;
     let shape = UpdateShape::FULL;
     let generators = Generators::expand(0, 0);
     let mut tree = RegistryTree::new();
@@ -28,5 +28,5 @@ fn measure(_: &mut Bench) -> Result<Measured> {
     let (public, witness) = UpdatePublic::advance(shape, &mut tree, &events)?;
     let prove = || Ok(UpdateProof::prove(&key, shape, &public, &witness, &mut UnwrapErr(SysRng)).map(drop)?);
     let (value, peak) = peak_mb(|| fastest(RUNS, prove))?;
-    Ok(Measured { value, note: format!("64 events, {}, peak {peak:.0} MB", size(&rows)), ..Measured::default() })
+    Ok(Measured { value, note: format!("64 events, {size}, peak {peak:.0} MB"), ..Measured::default() })
 }

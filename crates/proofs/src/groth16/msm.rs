@@ -1,8 +1,8 @@
 //! Sums of many multiples of points, the bulk of a prover's work.
 //!
 //! Bucket method of Pippenger with signed digits. Points of a bucket are added in affine coordinates,
-//! pair by pair; all pairs of a round share one inversion, so an addition costs about 6
-//! multiplications instead of 11. The time depends on the scalars, as that of every such method.
+//! pair by pair; many pairs share one inversion, so an addition costs about 6 multiplications
+//! instead of 11. The time depends on the scalars, as that of every such method.
 
 use ark_ec::{
     AffineRepr,
@@ -15,6 +15,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Bits of a scalar, and one for the carry of signed digits.
 const SCALAR_BITS: usize = 255;
 const LIMBS: usize = 5;
+/// Additions that share an inversion, which costs as much as about a hundred multiplications: so many that it hardly
+/// counts, and few enough to stay in cache.
+const PAIRS_MAX: usize = 2048;
 
 /// Scalars, ready to be taken apart into signed digits of `window` bits.
 ///
@@ -92,19 +95,26 @@ fn one_digit<P: SWCurveConfig>(points: &[Affine<P>], scalars: &Scalars, from: us
         next.push(start);
         start + length
     });
-    let mut sorted = vec![Affine::<P>::zero(); total];
-    for (place, point) in points.iter().enumerate() {
+    // Twice the places of points, and one for a negative digit, bucket after bucket. The points themselves would take nine
+    // times the memory.
+    let mut order = vec![0usize; total];
+    for place in 0..points.len() {
         let digit = digit_of(place);
         if let Some(bucket) = bucket_of(digit) {
-            sorted[next[bucket]] = if digit < 0 { -*point } else { *point };
+            order[next[bucket]] = 2 * place + usize::from(digit < 0);
             next[bucket] += 1;
         }
     }
-    let mut inverses = Vec::new();
+    let point = |rank: usize| {
+        let point = points[order[rank] / 2];
+        if order[rank] % 2 == 1 { -point } else { point }
+    };
+    let mut sums = add_pairs(point, &mut lengths);
+    drop(order);
     while lengths.iter().any(|length| *length > 1) {
-        add_pairs(&mut sorted, &mut lengths, &mut inverses);
+        sums = add_pairs(|rank| sums[rank], &mut lengths);
     }
-    weighted_sum(&sorted, &lengths)
+    weighted_sum(&sums, &lengths)
 }
 
 /// Digit d belongs to bucket |d| - 1; zero to none.
@@ -112,33 +122,53 @@ fn bucket_of(digit: i32) -> Option<usize> {
     (digit.unsigned_abs() as usize).checked_sub(1)
 }
 
-/// Halves the buckets, which lie one after the other in `points`: every two points of a bucket become
-/// their sum.
-fn add_pairs<P: SWCurveConfig>(points: &mut Vec<Affine<P>>, lengths: &mut [usize], inverses: &mut Vec<P::BaseField>) {
-    inverses.clear();
+/// Halves the buckets, whose points lie one after the other: every two points of a bucket become their sum.
+fn add_pairs<P: SWCurveConfig>(point: impl Fn(usize) -> Affine<P>, lengths: &mut [usize]) -> Vec<Affine<P>> {
+    let mut sums = Vec::with_capacity(lengths.iter().map(|length| length.div_ceil(2)).sum());
+    let mut pending = Pending::new();
     let mut start = 0;
-    for length in lengths.iter() {
-        for pair in points[start..start + length].chunks_exact(2) {
-            inverses.push(slope_denominator(&pair[0], &pair[1]));
+    for length in lengths {
+        let end = start + *length;
+        for rank in (start..end).step_by(2) {
+            sums.push(point(rank));
+            if rank + 1 < end {
+                pending.add(&mut sums, point(rank + 1));
+            }
         }
-        start += length;
+        (start, *length) = (end, length.div_ceil(2));
     }
-    invert_all(inverses);
-    let (mut read, mut write, mut pair) = (0, 0, 0);
-    for length in lengths.iter_mut() {
-        let end = read + *length;
-        let start = write;
-        while read + 1 < end {
-            points[write] = add_with(&points[read], &points[read + 1], &inverses[pair]);
-            (read, write, pair) = (read + 2, write + 1, pair + 1);
-        }
-        if read < end {
-            points[write] = points[read];
-            (read, write) = (read + 1, write + 1);
-        }
-        *length = write - start;
+    pending.finish(&mut sums);
+    sums
+}
+
+/// Additions that wait for the inversion that they share.
+struct Pending<P: SWCurveConfig> {
+    /// Where one summand is, and the sum will be, with the other summand.
+    pairs: Vec<(usize, Affine<P>)>,
+    inverses: Vec<P::BaseField>,
+}
+
+impl<P: SWCurveConfig> Pending<P> {
+    fn new() -> Self {
+        Self { pairs: Vec::with_capacity(PAIRS_MAX), inverses: Vec::with_capacity(PAIRS_MAX) }
     }
-    points.truncate(write);
+
+    /// Adds a point to the last of `sums`.
+    fn add(&mut self, sums: &mut [Affine<P>], point: Affine<P>) {
+        self.pairs.push((sums.len() - 1, point));
+        if self.pairs.len() == PAIRS_MAX {
+            self.finish(sums);
+        }
+    }
+
+    fn finish(&mut self, sums: &mut [Affine<P>]) {
+        self.inverses.clear();
+        self.inverses.extend(self.pairs.iter().map(|(place, point)| slope_denominator(&sums[*place], point)));
+        invert_all(&mut self.inverses);
+        for ((place, point), inverse) in self.pairs.drain(..).zip(&self.inverses) {
+            sums[place] = add_with(&sums[place], &point, inverse);
+        }
+    }
 }
 
 /// What the slope of the line through two points is divided by; one where there is no slope.

@@ -20,13 +20,13 @@ pub(crate) fn random_scalar(rng: &mut impl rand_core::CryptoRng) -> Fr {
 }
 
 /// Values of (a * b - c) on the coset of the domain where its vanishing polynomial is constant:
-/// the odd powers of a root of unity of twice the domain's order.
-pub(crate) fn witness_quotient(assignment: &Assignment, inputs: usize, size: usize) -> Result<Vec<Fr>, ProofsError> {
+/// the odd powers of a root of unity of twice the domain's order. The sides are used up.
+pub(crate) fn witness_quotient(sides: [Vec<Fr>; 3], inputs: &[Fr], size: usize) -> Result<Vec<Fr>, ProofsError> {
     let domain = domain_of(size)?;
     let shift = domain_of(2 * size)?.group_gen();
     let coset = domain.get_coset(shift).ok_or(ProofsError::CircuitTooLarge(size))?;
-    let [mut a, mut b, mut c] = assignment.sides.clone();
-    a.extend_from_slice(&assignment.variables[..inputs]);
+    let [mut a, mut b, mut c] = sides;
+    a.extend_from_slice(inputs);
     for side in [&mut a, &mut b, &mut c] {
         side.resize(size, Fr::ZERO);
         domain.ifft_in_place(side);
@@ -49,19 +49,19 @@ impl ProvingKey {
         if let Some(unsatisfied) = assignment.unsatisfied {
             return Err(ProofsError::Unsatisfied { clause: unsatisfied.clause });
         }
-        let proof = self.prove_assignment(&assignment, rng)?;
-        let inputs = &assignment.variables[1..self.verifying_key.inputs_g1.len()];
-        if self.verifying_key.verify(inputs, &proof) { Ok(proof) } else { Err(ProofsError::WrongKey) }
+        let inputs = circuit.public_inputs();
+        let proof = self.prove_assignment(assignment, rng)?;
+        if self.verifying_key.verify(&inputs, &proof) { Ok(proof) } else { Err(ProofsError::WrongKey) }
     }
 
     /// Proves values without looking whether they hold; a proof of values that do not, does not
-    /// verify.
+    /// verify. The values are used up as they are no longer needed, for proving takes much memory.
     ///
     /// # Errors
     /// [`ProofsError::WrongKey`] when the key is for another number of variables.
     pub fn prove_assignment(
         &self,
-        assignment: &Assignment,
+        mut assignment: Assignment,
         rng: &mut impl rand_core::CryptoRng,
     ) -> Result<Proof, ProofsError> {
         let inputs = self.verifying_key.inputs_g1.len();
@@ -71,12 +71,16 @@ impl ProvingKey {
             return Err(ProofsError::WrongKey);
         }
         let (r, s) = (random_scalar(rng), random_scalar(rng));
-        let mut quotient = witness_quotient(assignment, inputs, size)?;
-        let quotient_scalars = Scalars::new(quotient.par_iter().map(|value| value.into_bigint()));
-        quotient.zeroize();
-        let quotient_part = multiply(&self.quotient_g1, &quotient_scalars, 0);
-
+        let quotient_part = {
+            let sides = std::mem::take(&mut assignment.sides);
+            let mut quotient = witness_quotient(sides, &assignment.variables[..inputs], size)?;
+            let scalars = Scalars::new(quotient.par_iter().map(|value| value.into_bigint()));
+            quotient.zeroize();
+            drop(quotient);
+            multiply(&self.quotient_g1, &scalars, 0)
+        };
         let scalars = Scalars::new(assignment.variables.par_iter().map(|value| value.into_bigint()));
+        drop(assignment);
         let private_part = multiply(&self.private_g1, &scalars, inputs);
         let a = multiply(&self.a_g1, &scalars, 0) + self.verifying_key.alpha_g1 + self.delta_g1 * r;
         let b_g1 = multiply(&self.b_g1, &scalars, 0) + self.beta_g1 + self.delta_g1 * s;

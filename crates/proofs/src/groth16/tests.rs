@@ -79,7 +79,7 @@ fn proving_refuses_a_false_statement_and_an_unchecked_proof_of_one_does_not_veri
     let false_statement = FifthPower { out: good.out + Fr::ONE, ..good };
     let refused = key.prove(&false_statement, &mut system_rng());
     assert!(matches!(refused, Err(ProofsError::Unsatisfied { clause: "fifth power" })));
-    let forced = key.prove_assignment(&assign(&false_statement), &mut system_rng()).unwrap();
+    let forced = key.prove_assignment(assign(&false_statement), &mut system_rng()).unwrap();
     assert!(!key.verifying_key.verify(&false_statement.public_inputs(), &forced));
 }
 
