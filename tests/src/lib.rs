@@ -7,6 +7,7 @@ mod cheats;
 mod leaks;
 mod made_up;
 mod people;
+mod persons;
 mod plink;
 mod stage;
 mod upload;
@@ -35,7 +36,7 @@ use locus_intake::{
     CohortSource, CompleteCalls, IntakeOptions, IntakeReport, PanelRequest, PanelSource, PlinkFiles, build_panel,
     read_cohort,
 };
-use locus_ledger::{Amount, Audience, OfferPrices, TierSet};
+use locus_ledger::{Amount, Audience, Demands, OfferPrices, TierSet};
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use locus_proofs::keys::KeyStore;
 use locus_prover::{Circuits, MarketKeys};
@@ -317,6 +318,8 @@ pub fn terms(panel: &Panel) -> Result<OfferTerms> {
         condition: None,
         tiers: TierSet::of(&[Tier::Open, Tier::Vetted, Tier::Exact]),
         audience: Audience::Anyone,
+        demands: Demands::NONE,
+        disclosure: None,
         blocks: 0..panel.block_count(),
         expiry_unix_s: now_unix_s() + 86_400,
     })

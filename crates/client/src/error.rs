@@ -114,6 +114,12 @@ pub enum ClientError {
     /// A disclosure cannot be made or is not believed.
     #[error(transparent)]
     Disclosure(#[from] crate::disclosure::DisclosureError),
+    /// Claims that cannot stand together.
+    #[error(transparent)]
+    Claims(#[from] locus_cohort::ClaimsError),
+    /// A document for an offer that cannot be.
+    #[error(transparent)]
+    OfferDisclosure(#[from] locus_cohort::DisclosureRefusal),
     /// A proof cannot be made or a proving key not used.
     #[error(transparent)]
     Proofs(#[from] locus_proofs::ProofsError),

@@ -1,11 +1,17 @@
 #![doc = include_str!("../SPEC.md")]
 
+mod disclosure;
 mod eligible;
 mod members;
 mod plan;
 mod proven;
+mod requirements;
 
-pub use eligible::{Eligible, ExclusionReason, Market, eligible};
+pub use disclosure::{
+    DISCLOSURE_BYTES_MAX, DisclosureBook, DisclosureDocument, DisclosureRefusal, OfferedDisclosure, disclosure_digest,
+    offer_disclosure_context,
+};
+pub use eligible::{CohortQuestion, Eligible, ExclusionReason, Market, eligible};
 pub use members::{Cohort, CohortRefusal, Member};
 pub use plan::{
     AnswerPlan, BlockPlan, DST_SEALED_SHARE, FilterShape, NOISE_EPOCH, NamedCohort, PanelShape, PlanRefusal,
@@ -13,3 +19,4 @@ pub use plan::{
     vouched_share,
 };
 pub use proven::{Selection, cohort_statement, order_day, settlement_signing_hash};
+pub use requirements::{CLAIMS_MAX, ClaimsError, DisclosedClaim, Requirements, predicate_digest};

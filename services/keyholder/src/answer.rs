@@ -4,6 +4,7 @@
 //! decryption leaves only when the other holder of the share has committed to the same bytes.
 
 mod compute;
+mod disclosed;
 mod evidence;
 mod filtered;
 mod question;
@@ -43,7 +44,8 @@ impl Keyholder {
             return Ok(stored);
         }
         self.check_answerable(&asked)?;
-        let excluded = self.exclusions(&asked)?;
+        let undisclosed = self.undisclosed(&asked).await?;
+        let excluded = self.exclusions(&asked, undisclosed)?;
         let attempt = match asked.filter {
             Some(_) => self.store().next_attempt(&asked.order_id.0)?,
             None => 0,
@@ -98,13 +100,19 @@ impl Keyholder {
         cohort.check(&plan, self.parameters(), asked.record.order.max_price)?;
         self.check_nobody_revoked(&asked, &cohort)?;
         let mut answer = self.compute(&asked, &cohort, &plan, &participants).await?;
-        if self.settles_on_cohorts() {
-            answer.slots = cohort.members().iter().map(|member| member.slot).collect();
-        }
+        self.note_cohort(&mut answer, &asked, &cohort);
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let agreement = Agreement { preparations, participants: &participants, excluded: &excluded };
         self.charge(&asked, &cohort, &plan, &agreement, Outcome::Answer(&answer))?;
         Ok(commitment)
+    }
+
+    /// Notes in an answer what its settlement is held against, in a market that settles on proven cohorts.
+    fn note_cohort(&self, answer: &mut StoredAnswer, asked: &Asked, cohort: &Cohort) {
+        if self.settles_on_cohorts() {
+            answer.slots = cohort.members().iter().map(|member| member.slot).collect();
+            answer.proven_only = asked.requirements.proven_only();
+        }
     }
 
     /// Charges everybody in the cohort, with what the charge is for, all or nothing.
@@ -198,13 +206,14 @@ impl Keyholder {
         Ok(unknown.map(|(member, _)| member.slot).collect())
     }
 
-    /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or of people
+    /// Slots this keyholder leaves out: revoked as far as it has seen, `undisclosed`, without budget, or of people
     /// whom an exact answer would set apart from too few others.
     ///
     /// A question that was answered before keeps the cohort it was answered with, so that it costs
     /// nothing and returns the same bytes.
-    fn exclusions(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
+    fn exclusions(&self, asked: &Asked, undisclosed: BTreeSet<u64>) -> Result<BTreeSet<u64>, KeyholderError> {
         let mut excluded = asked.eligible.revoked_slots(&self.view(), asked.record.block);
+        excluded.extend(undisclosed);
         excluded.extend(self.without_attributes(asked)?);
         if asked.record.order.tier == Tier::Exact {
             self.leave_out_of_exact(asked, &mut excluded)?;
@@ -380,5 +389,6 @@ fn stored_answer(
         price: cohort.price().0.to_string(),
         participants: participants.to_vec(),
         slots: Vec::new(),
+        proven_only: false,
     }
 }

@@ -1,7 +1,7 @@
 //! Who of a cohort is asked about, by attributes that nobody sees.
 
 use crate::error::ClientError;
-use locus_cohort::{FilterShape, SelectionShape};
+use locus_cohort::{FilterShape, Requirements, SelectionShape};
 use locus_commitment::Digest32;
 use locus_ledger::QueryClass;
 use locus_phenotype::{AttributeSchema, Filter, FilterError, Selection};
@@ -123,9 +123,9 @@ impl AskedFilter {
     }
 }
 
-/// What an order commits to: zeros without a filter.
-pub(crate) fn predicate_digest(filter: Option<&AskedFilter>) -> Digest32 {
-    filter.map_or(Digest32([0; 32]), |asked| asked.filter.digest())
+/// What an order commits to: filter and requirements.
+pub(crate) fn predicate_digest(filter: Option<&AskedFilter>, requirements: &Requirements) -> Digest32 {
+    locus_cohort::predicate_digest(filter.map(|asked| asked.filter.digest()), requirements)
 }
 
 /// Checks that the kind of a question and its filter go together.

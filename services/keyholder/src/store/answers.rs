@@ -58,6 +58,9 @@ pub(crate) struct StoredAnswer {
     /// Registry slots of the cohort's members, in markets that settle on proven cohorts.
     #[prost(uint64, repeated, tag = "6")]
     pub(crate) slots: Vec<u64>,
+    /// Whether the order requires proven datasets, in the same markets.
+    #[prost(bool, tag = "7")]
+    pub(crate) proven_only: bool,
 }
 
 impl Store {
