@@ -184,3 +184,26 @@ async fn keyholders_do_not_believe_the_archive_about_proofs() -> Result<()> {
         scene.ask_keyholder(vec![header(true)?, Part::Body(body(0)), Part::Body(body(1)), Part::Chunk(chunk)]).await?;
     check("true bodies", &said, "SEEDS_REFUSED")
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attested_batch_cannot_pass_for_a_proven_one() -> Result<()> {
+    let market = Market::start_with(small_floors()).await?;
+    let input = market.read_people("everyone", &People::new(24, 40, 13))?;
+    publish_panel(&market.services, &input.panel).await?;
+    let honest = Upload::of_institution(&market, &market.biobank, &input).await?;
+    let is_proven = |upload: &Upload| Ok::<_, anyhow::Error>(upload.leaves()?[5].commitments.genotypes.is_proven());
+    assert!(!is_proven(&honest)?);
+    let mut pretending = honest.clone();
+    let leaf = pretending.records[5].leaf.as_mut().context("a leaf")?;
+    let mut commitment = leaf.genotype_commitment.to_vec();
+    // Below the field's order, as proven commitments are.
+    commitment[0] = 0;
+    leaf.genotype_commitment = commitment.into();
+    assert!(is_proven(&pretending)?);
+    let accreditor = market.biobank.keys.accreditor()?;
+    pretending.sign(&market, market.biobank.keys.account(), Some(accreditor.account()))?;
+    let status = pretending.send(&market).await.err().context("it passed for a proven one")?;
+    check("a commitment of the other form", &status, "KEYHOLDER_REFUSED")?;
+    assert_eq!(honest.send(&market).await?.attestations.len(), 3, "the control: the honest batch");
+    Ok(())
+}

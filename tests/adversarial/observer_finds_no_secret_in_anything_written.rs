@@ -182,7 +182,9 @@ fn attribute_needles() -> Result<Vec<Needle>> {
         needles.push(Needle::counts(&name, &column.iter().map(|bit| i64::from(*bit != 0)).collect::<Vec<_>>()));
     }
     // In half units from ten on, as the schema has it, and as people write it.
-    let steps: Vec<i64> = (0..PEOPLE).map(|number| ((made_up_bmi(number) - 10.0) * 2.0).round() as i64).collect();
+    let steps: Vec<u32> = (0..PEOPLE).map(|number| 10 + number * 5 % 31).collect();
+    ensure!(steps.iter().zip(0..).all(|(step, number)| 10.0 + 0.5 * f64::from(*step) == made_up_bmi(number)));
+    let steps: Vec<i64> = steps.into_iter().map(i64::from).collect();
     let written: Vec<String> = (0..PEOPLE).map(|number| made_up_bmi(number).to_string()).collect();
     for start in (0..steps.len() - COUNTS).step_by(COUNTS / 2) {
         needles.push(Needle::counts("quantity", &steps[start..start + COUNTS]));

@@ -1,6 +1,7 @@
 //! The decoders, each with valid encodings to begin from.
 
 use locus_client::research::load_record;
+use locus_cohort::{DisclosureDocument, Requirements};
 use locus_genomics::{Assembly, Panel, Variant, VariantIndex, VariantSelection};
 use locus_intake::{CohortSource, IntakeOptions, PlinkFiles, read_cohort};
 use locus_ledger::{ChainConfig, EmbeddedChain, SystemClock};
@@ -99,12 +100,15 @@ fn sealed_and_proven() -> Vec<Target> {
         key.to_bytes()
     };
     let keys: Vec<Vec<u8>> = Statement::ALL.map(key).to_vec();
+    let requirements = vec![1, 0, 0, 0, 0, 0b0110, 2, 0, 0, 0, 0b0001];
     let public = SealingPrivateKey::from_seed(&[7; 32]).public_key().to_bytes().to_vec();
     vec![
         memory("ciphertext", vec![vec![9; BODY_BYTES]], |bytes| Body::parse(bytes).is_ok()),
         memory("sealed", vec![vec![9; 2_000]], |bytes| SealedBox::parse(bytes.to_vec()).is_ok()),
         memory("sealing_key", vec![public], |bytes| SealingPublicKey::parse(bytes).is_ok()),
         memory("encryption_proof", Vec::new(), |bytes| EncryptionProof::parse(bytes).is_ok()),
+        memory("requirements", vec![requirements], |bytes| Requirements::parse(bytes, 4).is_ok()),
+        memory("offer_disclosure", vec![vec![1; 280]], |bytes| DisclosureDocument::parse(bytes).is_ok()),
         memory("disclosure_proof", Vec::new(), |bytes| DisclosureProof::parse(bytes).is_ok()),
         memory("verifying_key", keys, |bytes| CircuitKey::parse(bytes).is_ok()),
         memory("zkey", Vec::new(), |bytes| circom::read_zkey(bytes).is_ok()),
@@ -160,6 +164,7 @@ fn messages() -> Vec<Target> {
             selections: vec![vec![1; 60].into()],
             authenticated: true,
         }),
+        requirements: vec![1].into(),
     };
     let prepare = keyholder::PrepareAnswerRequest { question: Some(question) }.encode_to_vec();
     let attributes = keyholder::AttributeHeader {

@@ -167,7 +167,7 @@ impl Scene {
             let (Ok(beta), Ok(error)) = (fields[8].parse::<f64>(), fields[9].parse::<f64>()) else { continue };
             let effect = row.effect.context("a fit")?;
             let beta = if fields[5] == row.alt_allele { beta } else { -beta };
-            let everybody = row.called.round() as usize == bought.opened.cohort_size() as usize;
+            let everybody = (row.called - f64::from(bought.opened.cohort_size())).abs() < 0.5;
             let tolerance = if everybody { ROUNDING } else { 0.02 };
             let is_equal = (effect.estimate - beta).abs() <= ROUNDING * error
                 && (effect.standard_error - error).abs() <= tolerance * error;

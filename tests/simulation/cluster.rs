@@ -7,6 +7,7 @@ use crate::{
     template::Template,
 };
 use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
 use locus_aggregator::AggregatorDeps;
 use locus_archive::ArchiveDeps;
 use locus_client::{ServiceChannels, Services};
@@ -185,64 +186,83 @@ impl Cluster {
     }
 
     /// The start of a service, to be run in its runtime.
-    fn starting(
-        &self,
-        part: Part,
-    ) -> Result<impl Future<Output = Result<(Box<dyn Any + Send>, Connector)>> + Send + 'static> {
+    fn starting(&self, part: Part) -> Result<BoxFuture<'static, Result<Started>>> {
         let (contracts, clock, store) = (self.contracts, self.clocks[&part].clone(), self.store.clone());
         let reading = Chain::embedded(self.chain.clone(), None);
-        let start = match part {
-            Part::Keyholder(place) => {
-                let index = KeyholderIndex::ALL[place];
-                let data_dir = self.data_dir.join(format!("keyholder-{index}"));
-                let peers: BTreeMap<KeyholderIndex, Connector> = (place + 1..3)
-                    .map(|peer| (KeyholderIndex::ALL[peer], self.link(Caller::Service(part), Part::Keyholder(peer))))
-                    .collect();
-                Starting::Keyholder(
-                    KeyholderDeps {
-                        index,
-                        keys: KeyholderKeys::load_or_create(&data_dir)?,
-                        data_dir,
-                        kek: None,
-                        proof_keys_dir: None,
-                        chain: reading,
-                        contracts,
-                        objects: Some(store),
-                        clock,
-                    },
-                    peers,
-                )
+        let sending = Chain::embedded(self.chain.clone(), Some(&self.operator));
+        Ok(match part {
+            Part::Keyholder(place) => self.starting_keyholder(place)?,
+            Part::Exchange => {
+                let data_dir = self.data_dir.join("exchange");
+                let deps =
+                    ExchangeDeps { chain: sending, contracts, data_dir, clock, poll_period: Duration::from_secs(1) };
+                Box::pin(async move {
+                    let handle = locus_exchange::start_with(deps, Listen::InProcess, false).await?;
+                    let connector = handle.connector();
+                    Ok((Box::new(handle) as Box<dyn Any + Send>, connector))
+                })
             }
-            Part::Exchange => Starting::Exchange(ExchangeDeps {
-                chain: Chain::embedded(self.chain.clone(), Some(&self.operator)),
-                contracts,
-                data_dir: self.data_dir.join("exchange"),
-                clock,
-                poll_period: Duration::from_secs(1),
-            }),
-            Part::Archive => Starting::Archive(ArchiveDeps {
-                store,
-                data_dir: self.data_dir.join("archive"),
-                chain: reading,
-                contracts,
-                keyholders: self.keyholders_of(part),
-                proof_keys_dir: None,
-                limits: locus_archive::Limits::default(),
-                clock,
-            }),
-            Part::Aggregator => Starting::Aggregator(AggregatorDeps {
-                store,
-                data_dir: self.data_dir.join("aggregator"),
-                chain: Chain::embedded(self.chain.clone(), Some(&self.operator)),
-                prover: None,
-                contracts,
-                keyholders: self.keyholders_of(part),
-                exchange: self.link(Caller::Service(part), Part::Exchange),
-                limits: locus_aggregator::Limits::default(),
-                clock,
-            }),
+            Part::Archive => {
+                let deps = ArchiveDeps {
+                    store,
+                    data_dir: self.data_dir.join("archive"),
+                    chain: reading,
+                    contracts,
+                    keyholders: self.keyholders_of(part),
+                    proof_keys_dir: None,
+                    limits: locus_archive::Limits::default(),
+                    clock,
+                };
+                Box::pin(async move {
+                    let handle = locus_archive::start_with(deps, Listen::InProcess, false).await?;
+                    let connector = handle.connector();
+                    Ok((Box::new(handle) as Box<dyn Any + Send>, connector))
+                })
+            }
+            Part::Aggregator => {
+                let deps = AggregatorDeps {
+                    store,
+                    data_dir: self.data_dir.join("aggregator"),
+                    chain: sending,
+                    prover: None,
+                    proof_keys_dir: None,
+                    contracts,
+                    keyholders: self.keyholders_of(part),
+                    exchange: self.link(Caller::Service(part), Part::Exchange),
+                    limits: locus_aggregator::Limits::default(),
+                    clock,
+                };
+                Box::pin(async move {
+                    let handle = locus_aggregator::start_with(deps, Listen::InProcess, false).await?;
+                    let connector = handle.connector();
+                    Ok((Box::new(handle) as Box<dyn Any + Send>, connector))
+                })
+            }
+        })
+    }
+
+    fn starting_keyholder(&self, place: usize) -> Result<BoxFuture<'static, Result<Started>>> {
+        let (part, index) = (Part::Keyholder(place), KeyholderIndex::ALL[place]);
+        let data_dir = self.data_dir.join(format!("keyholder-{index}"));
+        let deps = KeyholderDeps {
+            index,
+            keys: KeyholderKeys::load_or_create(&data_dir)?,
+            data_dir,
+            kek: None,
+            proof_keys_dir: None,
+            chain: Chain::embedded(self.chain.clone(), None),
+            contracts: self.contracts,
+            objects: Some(self.store.clone()),
+            clock: self.clocks[&part].clone(),
         };
-        Ok(start.run())
+        let way = |peer| (KeyholderIndex::ALL[peer], self.link(Caller::Service(part), Part::Keyholder(peer)));
+        let peers: BTreeMap<KeyholderIndex, Connector> = (place + 1..3).map(way).collect();
+        Ok(Box::pin(async move {
+            let prepared = locus_keyholder::prepare(deps).await?;
+            let handle = prepared.serve(Listen::InProcess, || peers, false).await?;
+            let connector = handle.connector();
+            Ok((Box::new(handle) as Box<dyn Any + Send>, connector))
+        }))
     }
 }
 
@@ -254,41 +274,8 @@ impl Drop for Cluster {
     }
 }
 
-/// A service with everything that it needs.
-enum Starting {
-    Keyholder(KeyholderDeps, BTreeMap<KeyholderIndex, Connector>),
-    Archive(ArchiveDeps),
-    Exchange(ExchangeDeps),
-    Aggregator(AggregatorDeps),
-}
-
-impl Starting {
-    async fn run(self) -> Result<(Box<dyn Any + Send>, Connector)> {
-        Ok(match self {
-            Self::Keyholder(deps, peers) => {
-                let prepared = locus_keyholder::prepare(deps).await?;
-                let handle = prepared.serve(Listen::InProcess, || peers, false).await?;
-                let connector = handle.connector();
-                (Box::new(handle), connector)
-            }
-            Self::Archive(deps) => {
-                let handle = locus_archive::start_with(deps, Listen::InProcess, false).await?;
-                let connector = handle.connector();
-                (Box::new(handle), connector)
-            }
-            Self::Exchange(deps) => {
-                let handle = locus_exchange::start_with(deps, Listen::InProcess, false).await?;
-                let connector = handle.connector();
-                (Box::new(handle), connector)
-            }
-            Self::Aggregator(deps) => {
-                let handle = locus_aggregator::start_with(deps, Listen::InProcess, false).await?;
-                let connector = handle.connector();
-                (Box::new(handle), connector)
-            }
-        })
-    }
-}
+/// A service that runs, and how it is reached.
+type Started = (Box<dyn Any + Send>, Connector);
 
 /// Who calls whom.
 fn ways() -> Vec<(Caller, Part)> {

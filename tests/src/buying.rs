@@ -6,6 +6,7 @@ use locus_client::{
     Network, account_state,
     research::{self, OpenedAnswer, OrderTerms, PlacedOrder, Question, Quote, VariantCounts, VerifiedAnswer},
 };
+use locus_cohort::Requirements;
 use locus_commitment::Digest32;
 use locus_genomics::{Declarations, Panel, Purpose, PurposeCode, VariantIndex, VariantSelection};
 use locus_ledger::{Amount, Order, OrderId, PermitTerms, QueryClass, RegistrationId, order_id};
@@ -28,7 +29,16 @@ pub fn first_variants(panel: &Panel, count: u32) -> Result<VariantSelection> {
 /// A question for biomedical research.
 pub fn biomedical(selection: VariantSelection, tier: Tier, rho: Rho) -> Question {
     let purpose = Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE };
-    Question { selection, query_class: QueryClass::Counts, purpose, condition: None, tier, rho, filter: None }
+    Question {
+        selection,
+        query_class: QueryClass::Counts,
+        purpose,
+        condition: None,
+        tier,
+        rho,
+        filter: None,
+        requirements: Requirements::default(),
+    }
 }
 
 /// An answer that was paid and opened.
@@ -89,6 +99,7 @@ pub fn question_of(party: &Party, placed: &PlacedOrder) -> KeyholderQuestion {
         selection: placed.record.selection.clone(),
         hpke_public_key: party.keys.sealing_public_key().to_bytes().to_vec().into(),
         filter: placed.record.filter.clone(),
+        requirements: placed.record.requirements.clone(),
     }
 }
 
@@ -174,6 +185,7 @@ impl Market {
             summary: None,
             filter: None,
             schema_json: String::new(),
+            requirements: Default::default(),
         };
         PlacedOrder { order_id: id, order: *order, record }
     }

@@ -286,6 +286,7 @@ impl Market {
                 .map(|keyholder| reach(keyholder).unwrap_or_else(|| Connector::Url(NOBODY.to_owned()))),
             exchange: self.node.connectors().exchange.clone(),
             prover: None,
+            proof_keys_dir: None,
             limits: Limits { settle_wait_s: 5, ..Limits::default() },
             clock: Clock::system(),
         };

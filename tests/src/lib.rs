@@ -7,6 +7,7 @@ mod cheats;
 mod leaks;
 mod made_up;
 mod people;
+mod persons;
 mod plink;
 mod rounds;
 mod stage;
@@ -37,7 +38,7 @@ use locus_intake::{
     CohortSource, CompleteCalls, IntakeOptions, IntakeReport, PanelRequest, PanelSource, PlinkFiles, build_panel,
     read_cohort,
 };
-use locus_ledger::{Amount, Audience, OfferPrices, TierSet};
+use locus_ledger::{Amount, Audience, Demands, OfferPrices, TierSet};
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use locus_proofs::keys::KeyStore;
 use locus_prover::{Circuits, MarketKeys};
@@ -319,6 +320,8 @@ pub fn terms(panel: &Panel) -> Result<OfferTerms> {
         condition: None,
         tiers: TierSet::of(&[Tier::Open, Tier::Vetted, Tier::Exact]),
         audience: Audience::Anyone,
+        demands: Demands::NONE,
+        disclosure: None,
         blocks: 0..panel.block_count(),
         expiry_unix_s: now_unix_s() + 86_400,
     })

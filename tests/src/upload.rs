@@ -345,6 +345,20 @@ impl archive_service_server::ArchiveService for Recorder {
         Err(only_uploads())
     }
 
+    async fn put_disclosure(
+        &self,
+        _: Request<pb::PutDisclosureRequest>,
+    ) -> Result<Response<pb::PutDisclosureResponse>, Status> {
+        Err(only_uploads())
+    }
+
+    async fn get_disclosure(
+        &self,
+        _: Request<pb::GetDisclosureRequest>,
+    ) -> Result<Response<pb::GetDisclosureResponse>, Status> {
+        Err(only_uploads())
+    }
+
     async fn erase_datasets(
         &self,
         _: Request<pb::EraseDatasetsRequest>,

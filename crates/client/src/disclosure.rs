@@ -1,6 +1,10 @@
 //! Disclosures: one fact, or a list of facts, about a registered genome, shown to one verifier for one
 //! purpose until one moment. Clause 14 of the specification.
 
+mod offer;
+
+pub use offer::{claim_texts, fetch_offer_disclosure, offer_disclosure, requirements};
+
 use crate::{
     error::ClientError,
     keystore::Keystore,
@@ -13,7 +17,7 @@ use locus_ledger::{DatasetLeaf, RegistrationId};
 use locus_proofs::{
     NetworkKeys, ProofsError, Statement,
     dataset::{block_genotypes, genotype_tree},
-    disclosure::{DisclosureContext, DisclosureProof, DisclosureVerifier, GenotypeClaim},
+    disclosure::{DisclosureContext, DisclosureProof, DisclosureVerifier, GenotypeClaim, GenotypeTree},
     groth16::ProvingKey,
 };
 use locus_rlwe::DatasetKeys;
@@ -54,6 +58,16 @@ pub enum DisclosureError {
     /// What is claimed is not so.
     #[error("a claim is not true of this genome, so it cannot be proven")]
     Untrue,
+    /// Not a person's registration.
+    #[error(
+        "registration {registration} has {datasets} datasets: only an offer of a genome that was enrolled alone can disclose something"
+    )]
+    SeveralDatasets {
+        /// The registration.
+        registration: u64,
+        /// Datasets in it.
+        datasets: u32,
+    },
     /// The dataset was revoked.
     #[error("dataset {ordinal} of registration {registration} is revoked: it is disclosed no more")]
     Revoked {
@@ -105,6 +119,11 @@ pub enum ClaimedGenotype {
 }
 
 impl ClaimedGenotype {
+    /// The named set with these genotypes.
+    pub fn of(claim: GenotypeClaim) -> Option<Self> {
+        [Self::Carries, Self::Lacks, Self::HomAlt].into_iter().find(|named| named.claim() == claim)
+    }
+
     fn claim(self) -> GenotypeClaim {
         match self {
             Self::Carries => GenotypeClaim::CARRIES,
@@ -121,6 +140,12 @@ impl std::fmt::Display for ClaimedGenotype {
             Self::Lacks => "lacks",
             Self::HomAlt => "hom-alt",
         })
+    }
+}
+
+impl std::fmt::Display for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.variant, self.genotype)
     }
 }
 
@@ -194,6 +219,7 @@ struct Registered {
     registrant: Address,
     panel: PanelDigest,
     version: u32,
+    dataset_count: u32,
     is_revoked: bool,
 }
 
@@ -217,6 +243,7 @@ fn parse(message: &GetRegistrationResponse, ordinal: u32) -> Result<Registered, 
         registrant: field::address("registrant", &message.registrant)?,
         panel: PanelDigest(field::array("panel_digest", &message.panel_digest)?),
         version: message.version,
+        dataset_count: message.dataset_count,
         is_revoked: message.revoked_ordinals.contains(&ordinal),
     })
 }
@@ -236,16 +263,7 @@ pub async fn disclose(
 ) -> Result<Disclosure, ClientError> {
     let (registration, ordinal) = (request.registration, request.ordinal);
     let found = registered(services, registration, ordinal).await?;
-    if found.is_revoked {
-        return Err(DisclosureError::Revoked { registration: registration.0, ordinal }.into());
-    }
-    let context = dataset_context(network, &found);
-    let keys = DatasetKeys::derive(keystore.master(), &context, &GenotypeDigest::of_packed(packed));
-    let blinding = &keys.secrets().genotype_blinding;
-    let tree = genotype_tree(blinding, packed)?;
-    if tree.leaf_commitment() != found.leaf.commitments.genotypes || found.panel != panel.digest() {
-        return Err(DisclosureError::OtherGenotypes { registration: registration.0, ordinal }.into());
-    }
+    let genome = OwnGenome::open(network, keystore, (panel, packed), (registration, ordinal), found)?;
     let disclosure = Disclosure {
         format: FORMAT,
         chain_id: network.id().chain_id,
@@ -260,19 +278,52 @@ pub async fn disclose(
         claims: request.claims.clone(),
         proof: String::new(),
     };
-    let statement = disclosure.context(context, panel)?;
-    let blocks: Vec<&[u8]> = packed.chunks(PACKED_BLOCK_BYTES).collect();
-    let mut blocks_opened = Vec::new();
-    for (place, block) in (0..).map(locus_genomics::PanelBlockIndex).zip(&blocks) {
-        blocks_opened.push(block_genotypes(blinding, place, block)?);
-    }
-    let opening = |block: u32| blocks_opened[usize::try_from(block).unwrap_or(usize::MAX)].clone();
-    let proof = DisclosureProof::prove(key, &statement, &tree, opening, &mut crate::entropy::system_rng()?);
-    let proof = proof.map_err(|error| match error {
-        ProofsError::Unsatisfied { .. } => ClientError::from(DisclosureError::Untrue),
-        other => other.into(),
-    })?;
+    let proof = genome.prove(key, &disclosure.context(genome.context, panel)?)?;
     Ok(Disclosure { proof: hex::encode(proof.to_bytes()), ..disclosure })
+}
+
+/// An own genome that is registered with proofs, with what opens its commitment.
+struct OwnGenome<'a> {
+    context: DatasetContext,
+    keys: DatasetKeys,
+    tree: GenotypeTree,
+    packed: &'a [u8],
+}
+
+impl<'a> OwnGenome<'a> {
+    /// Derives the keys, and checks that these are the genotypes that were registered.
+    fn open(
+        network: &Network,
+        keystore: &Keystore,
+        (panel, packed): (&Panel, &'a [u8]),
+        (registration, ordinal): (RegistrationId, u32),
+        found: Registered,
+    ) -> Result<Self, ClientError> {
+        if found.is_revoked {
+            return Err(DisclosureError::Revoked { registration: registration.0, ordinal }.into());
+        }
+        let context = dataset_context(network, &found);
+        let keys = DatasetKeys::derive(keystore.master(), &context, &GenotypeDigest::of_packed(packed));
+        let tree = genotype_tree(&keys.secrets().genotype_blinding, packed)?;
+        if tree.leaf_commitment() != found.leaf.commitments.genotypes || found.panel != panel.digest() {
+            return Err(DisclosureError::OtherGenotypes { registration: registration.0, ordinal }.into());
+        }
+        Ok(Self { context, keys, tree, packed })
+    }
+
+    fn prove(&self, key: &ProvingKey, statement: &DisclosureContext) -> Result<DisclosureProof, ClientError> {
+        let blinding = &self.keys.secrets().genotype_blinding;
+        let mut blocks_opened = Vec::new();
+        for (place, block) in (0..).map(locus_genomics::PanelBlockIndex).zip(self.packed.chunks(PACKED_BLOCK_BYTES)) {
+            blocks_opened.push(block_genotypes(blinding, place, block)?);
+        }
+        let opening = |block: u32| blocks_opened[usize::try_from(block).unwrap_or(usize::MAX)].clone();
+        let proof = DisclosureProof::prove(key, statement, &self.tree, opening, &mut crate::entropy::system_rng()?);
+        proof.map_err(|error| match error {
+            ProofsError::Unsatisfied { .. } => DisclosureError::Untrue.into(),
+            other => other.into(),
+        })
+    }
 }
 
 /// What a verifier expects of a disclosure.

@@ -120,6 +120,12 @@ pub enum ClientError {
     /// The chain cannot be read.
     #[error(transparent)]
     Ledger(#[from] locus_ledger::LedgerError),
+    /// Claims that cannot stand together.
+    #[error(transparent)]
+    Claims(#[from] locus_cohort::ClaimsError),
+    /// A document for an offer that cannot be.
+    #[error(transparent)]
+    OfferDisclosure(#[from] locus_cohort::DisclosureRefusal),
     /// A proof cannot be made or a proving key not used.
     #[error(transparent)]
     Proofs(#[from] locus_proofs::ProofsError),

@@ -8,7 +8,7 @@ use crate::{
 };
 use locus_commitment::{Address, Digest32};
 use locus_genomics::{Condition, DataUse, PanelDigest};
-use locus_ledger::{Audience, Offer, OfferPrices, RegistrationId, TierSet};
+use locus_ledger::{Audience, Demands, Offer, OfferPrices, RegistrationId, TierSet};
 use locus_wire::{
     convert::{FieldError, field},
     pb::exchange as pb,
@@ -33,6 +33,11 @@ pub struct OfferTerms {
     pub tiers: TierSet,
     /// Who may buy.
     pub audience: Audience,
+    /// What questions must be.
+    pub demands: Demands,
+    /// The document that discloses something about the genome; see
+    /// [`offer_disclosure`](crate::disclosure::offer_disclosure).
+    pub disclosure: Option<Digest32>,
     /// Panel blocks on offer.
     pub blocks: Range<u32>,
     /// When the offer ends.
@@ -50,6 +55,8 @@ impl OfferTerms {
             block_start: self.blocks.start,
             block_end: self.blocks.end,
             condition_digest: Digest32(self.condition.as_ref().map_or([0; 32], Condition::digest)),
+            demands: self.demands,
+            disclosure_digest: self.disclosure.unwrap_or(Digest32([0; 32])),
             expiry_unix_s: self.expiry_unix_s,
             nonce,
         }
@@ -210,6 +217,8 @@ pub struct ListedOffer {
     pub revoked_count: u32,
     /// Who vouches for them.
     pub accreditor: Option<Address>,
+    /// Whether they are registered with proofs, as the exchange says.
+    pub proven: bool,
 }
 
 /// Every offer that stands, oldest registration first; of one panel if it is given.
@@ -251,5 +260,6 @@ fn parse_entry(entry: &pb::list_offers_response::Entry) -> Result<ListedOffer, F
         dataset_count: entry.dataset_count,
         revoked_count: entry.revoked_count,
         accreditor: field::optional_address("accreditor", &entry.accreditor)?,
+        proven: entry.proven,
     })
 }

@@ -19,6 +19,7 @@ pub use answer::{answer_request, fetch_answer};
 pub use association::{AssociationError, StudyKind, association_table, case_control_filter, trait_filter};
 pub use file::{ANSWER_FILE_VERSION, load_record, save_record};
 pub use filter::{AskedFilter, FilterCost};
+pub use locus_cohort::Requirements;
 pub use open::{AnswerError, VerifiedAnswer, open_answer, verify_answer};
 pub use opened::{OpenedAnswer, SelectionCounts};
 pub use opening::fetch_cohort_sums;
@@ -50,6 +51,8 @@ pub struct Question {
     pub rho: Rho,
     /// Who of the cohort is counted; `None` for everybody.
     pub filter: Option<AskedFilter>,
+    /// What everybody in the cohort must be.
+    pub requirements: Requirements,
 }
 
 impl Question {

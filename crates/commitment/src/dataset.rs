@@ -4,6 +4,7 @@ use crate::{
     context::DatasetContext,
     digest::{Digest32, Sha3Writer, sha3_256},
     domain::{DST_BODY, DST_DATASET_BODY, DST_GENOTYPES, DST_SHARE, DST_SHARE_SET},
+    field::decode_field,
 };
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -82,7 +83,9 @@ impl ShareSetCommitment {
     }
 }
 
-/// Commitment to all genotypes of a dataset version.
+/// Commitment to all genotypes of a dataset version. That of a proven dataset is a canonical field element, the root of
+/// a tree that proofs open; any other has its highest bit set and so is none. Keyholders attest neither in place of the
+/// other, so that the chain itself says which datasets are proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenotypeCommitment(pub Digest32);
 
@@ -97,7 +100,14 @@ impl GenotypeCommitment {
 
     /// The commitment over everything written since [`begin`](Self::begin).
     pub fn seal(writer: Sha3Writer) -> Self {
-        Self(writer.finish())
+        let mut digest = writer.finish();
+        digest.0[0] |= 0x80;
+        Self(digest)
+    }
+
+    /// Whether it is that of a proven dataset.
+    pub fn is_proven(&self) -> bool {
+        decode_field(&self.0.0).is_ok()
     }
 }
 
@@ -115,6 +125,7 @@ pub struct DatasetCommitments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::{Fr, encode_field};
 
     #[test]
     fn a_flipped_bit_anywhere_in_a_body_changes_its_digest() {
@@ -141,5 +152,23 @@ mod tests {
         let first = BodyDigest::of_body(&[1; BODY_BYTES]);
         let second = BodyDigest::of_body(&[2; BODY_BYTES]);
         assert_ne!(DatasetBodyDigest::of_bodies(&[first, second]), DatasetBodyDigest::of_bodies(&[second, first]));
+    }
+
+    #[test]
+    fn a_genotype_commitment_tells_whether_proofs_open_it() {
+        let context = DatasetContext {
+            network: crate::NetworkId { chain_id: 1, registry: crate::Address([1; 20]) },
+            registrant: crate::Address([2; 20]),
+            dataset: crate::DatasetId([3; 32]),
+            panel: locus_genomics::PanelDigest([4; 32]),
+            version: 1,
+        };
+        // One digest in five would be a field element by chance.
+        let sealed = |byte| GenotypeCommitment::seal(GenotypeCommitment::begin(&context, &Blinding([byte; 32]), 0));
+        assert!((0..64).all(|byte| !sealed(byte).is_proven()));
+        let mut largest = encode_field(&-Fr::from(1u64));
+        assert!(GenotypeCommitment(Digest32(largest)).is_proven());
+        largest[31] += 1;
+        assert!(!GenotypeCommitment(Digest32(largest)).is_proven(), "the order itself");
     }
 }

@@ -9,8 +9,8 @@ use locus_commitment::{
 };
 use locus_genomics::PanelDigest;
 use locus_ledger::{
-    Amount, Audience, BlockRef, ChainView, DatasetLeaf, EventSource, LocatedEvent, MarketEvent, Offer, OfferPrices,
-    RegistrationId, TierSet, ViewFollower,
+    Amount, Audience, BlockRef, ChainView, DatasetLeaf, Demands, EventSource, LocatedEvent, MarketEvent, Offer,
+    OfferPrices, RegistrationId, TierSet, ViewFollower,
 };
 use std::{
     collections::BTreeMap,
@@ -127,6 +127,8 @@ fn offered(registration: u64, nonce: u64) -> MarketEvent {
             block_start: 0,
             block_end: 1,
             condition_digest: Digest32([0; 32]),
+            demands: Demands::NONE,
+            disclosure_digest: Digest32([0; 32]),
             expiry_unix_s: u64::MAX,
             nonce,
         },

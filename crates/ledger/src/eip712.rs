@@ -20,7 +20,7 @@ mod messages {
         struct Attestation { bytes32 registrationDigest; uint64 committeeEpoch; }
         struct Revocation { uint64 registrationId; uint32[] ordinals; uint64 deadline; }
         struct Erasure { uint64 registrationId; uint32[] ordinals; uint8 keyholder; }
-        struct Offer { uint64 registrationId; uint96 priceCounts; uint96 priceFilteredCounts; uint96 priceAssociation; uint32 dataUse; uint32 tiers; uint8 audience; address[] buyers; uint32 blockStart; uint32 blockEnd; bytes32 conditionDigest; uint64 expiry; uint64 nonce; }
+        struct Offer { uint64 registrationId; uint96 priceCounts; uint96 priceFilteredCounts; uint96 priceAssociation; uint32 dataUse; uint32 tiers; uint8 audience; address[] buyers; uint32 blockStart; uint32 blockEnd; bytes32 conditionDigest; uint32 demands; bytes32 disclosureDigest; uint64 expiry; uint64 nonce; }
         struct Withdrawal { uint64 registrationId; uint64 nonce; }
         struct Order { address researcher; bytes32 panelDigest; bytes32 selectionDigest; bytes32 predicateDigest; uint8 queryClass; uint32 purpose; bytes32 conditionDigest; uint8 tier; uint64 rhoNano; uint96 maxPrice; bytes32 hpkeKeyDigest; uint64 deadline; uint64 nonce; }
         struct Settlement { bytes32 orderId; bytes32 answerDigest; bytes32 cohortDigest; uint32 cohortSize; uint96 price; uint64 payoutSequence; bytes32 payoutRoot; }
@@ -268,6 +268,8 @@ impl Contracts {
             blockStart: offer.block_start,
             blockEnd: offer.block_end,
             conditionDigest: bytes32(&offer.condition_digest),
+            demands: offer.demands.0,
+            disclosureDigest: bytes32(&offer.disclosure_digest),
             expiry: offer.expiry_unix_s,
             nonce: offer.nonce,
         })

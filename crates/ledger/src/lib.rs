@@ -39,7 +39,7 @@ pub use requests::{
     AttributeStatement, RequestTerms, answer_request_hash, attribute_statement_hash, statement_request_hash,
 };
 pub use types::{
-    Audience, CommitteeMember, DatasetLeaf, Offer, OfferPrices, Order, OrderId, QueryClass, Registration,
+    Audience, CommitteeMember, DatasetLeaf, Demands, Offer, OfferPrices, Order, OrderId, QueryClass, Registration,
     RegistrationId, Settlement, TierSet, tier_code, tier_from_code,
 };
 pub use view::{

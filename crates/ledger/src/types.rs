@@ -152,6 +152,32 @@ pub fn tier_from_code(code: u8) -> Option<Tier> {
     [Tier::Open, Tier::Vetted, Tier::Exact].into_iter().find(|tier| tier_code(*tier) == code)
 }
 
+/// What a question must be for the datasets of an offer to be counted; bit 0 proven, bit 1 authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demands(pub u32);
+
+impl Demands {
+    /// No demand.
+    pub const NONE: Self = Self(0);
+    /// Only in cohorts of proven datasets.
+    pub const PROVEN: Self = Self(1);
+    /// In questions about selected people only when they are evaluated on authenticated shares.
+    pub const AUTHENTICATED: Self = Self(1 << 1);
+    /// Everything that can be demanded.
+    pub const ALL: Self = Self(0b11);
+
+    /// Both demands.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is demanded.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
 /// Price and terms of all datasets of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -171,10 +197,21 @@ pub struct Offer {
     pub block_end: u32,
     /// Ontology term that disease-specific research must name, hashed; zeros for none.
     pub condition_digest: Digest32,
+    /// What questions must be.
+    pub demands: Demands,
+    /// Digest of the document that discloses something about the dataset; zeros for none.
+    pub disclosure_digest: Digest32,
     /// The offer ends then.
     pub expiry_unix_s: u64,
     /// One more than the nonce of the registration's previous offer.
     pub nonce: u64,
+}
+
+impl Offer {
+    /// Digest of what it discloses, if it does.
+    pub fn disclosure(&self) -> Option<Digest32> {
+        Some(self.disclosure_digest).filter(|digest| *digest != Digest32([0; 32]))
+    }
 }
 
 /// A researcher's question and the most they pay.

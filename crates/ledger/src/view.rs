@@ -253,6 +253,11 @@ impl RegistrationRecord {
         self.offers.last().is_some_and(|(posted, _)| *posted > block)
     }
 
+    /// Whether its datasets are registered with proofs, not on somebody's word alone.
+    pub fn is_proven(&self) -> bool {
+        self.leaves.iter().all(|leaf| leaf.commitments.genotypes.is_proven())
+    }
+
     /// Nonce that the registrant's next offer must have, as far as the chain is final.
     pub fn next_offer_nonce(&self) -> u64 {
         self.offers.len() as u64 + 1

@@ -138,6 +138,31 @@ impl Store {
         put.map(drop).map_err(|error| StoreError::backend(name, error))
     }
 
+    /// Keeps a file under a name that follows from its bytes. Keeping it again changes nothing, except that a
+    /// damaged file is replaced.
+    pub(crate) async fn put_file(&self, name: &Path, bytes: Bytes) -> Result<(), StoreError> {
+        match self.create(name, bytes.to_vec()).await {
+            Err(StoreError::ObjectExists { .. }) => {
+                let limit = bytes.len() as u64;
+                if self.file(name, limit).await.ok().flatten().as_ref() == Some(&bytes) {
+                    return Ok(());
+                }
+                let put = self.inner.put(name, PutPayload::from_bytes(bytes)).await;
+                put.map_err(|error| StoreError::backend(name, error))?;
+            }
+            created => created?,
+        }
+        self.persist(vec![name.clone()]).await
+    }
+
+    /// The file `name`, if it is here and has at most `bytes_max` bytes.
+    pub(crate) async fn file(&self, name: &Path, bytes_max: u64) -> Result<Option<Bytes>, StoreError> {
+        match self.read_whole(name, bytes_max).await {
+            Err(StoreError::MissingObject { .. }) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     /// The whole object `name`, refused without reading it when it is longer than `limit` bytes.
     pub(crate) async fn read_whole(&self, name: &Path, limit: u64) -> Result<Bytes, StoreError> {
         let found = self.inner.get(name).await.map_err(|error| StoreError::backend(name, error))?;

@@ -6,6 +6,7 @@ mod batch;
 mod batch_id;
 mod compact;
 pub mod conformance;
+mod disclosure_file;
 mod domain;
 mod error;
 mod gc;

@@ -4,7 +4,7 @@ use crate::{backend::Store, batch_id::parse_hex32, error::StoreError};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use locus_genomics::PanelDigest;
-use object_store::{ObjectStoreExt, PutPayload, path::Path};
+use object_store::path::Path;
 use std::collections::BTreeSet;
 
 impl Store {
@@ -14,19 +14,7 @@ impl Store {
     /// # Errors
     /// Those of storage.
     pub async fn put_panel_file(&self, panel: PanelDigest, bytes: Bytes) -> Result<(), StoreError> {
-        let name = self.panel_file_name(panel);
-        match self.create(&name, bytes.to_vec()).await {
-            Err(StoreError::ObjectExists { .. }) => {
-                let limit = bytes.len() as u64;
-                if self.panel_file(panel, limit).await.ok().flatten().as_ref() == Some(&bytes) {
-                    return Ok(());
-                }
-                let put = self.inner().put(&name, PutPayload::from_bytes(bytes)).await;
-                put.map_err(|error| StoreError::backend(&name, error))?;
-            }
-            created => created?,
-        }
-        self.persist(vec![name]).await
+        self.put_file(&self.panel_file_name(panel), bytes).await
     }
 
     /// The panel file of `panel`, if it is here. Whether its bytes have that digest is for the
@@ -35,10 +23,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::ObjectTooLarge`] when it is longer than `bytes_max`, and those of storage.
     pub async fn panel_file(&self, panel: PanelDigest, bytes_max: u64) -> Result<Option<Bytes>, StoreError> {
-        match self.read_whole(&self.panel_file_name(panel), bytes_max).await {
-            Err(StoreError::MissingObject { .. }) => Ok(None),
-            read => read.map(Some),
-        }
+        self.file(&self.panel_file_name(panel), bytes_max).await
     }
 
     /// All panels whose files are here.

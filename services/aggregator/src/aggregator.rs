@@ -1,11 +1,15 @@
 //! What the calls of an aggregator share.
 
 use crate::{answers::Answers, config::Limits, error::AggregatorError, prove::Prover};
-use locus_cohort as cohort;
+use futures::future::join_all;
+use locus_cohort::{
+    self as cohort, DISCLOSURE_BYTES_MAX, DisclosureBook, Eligible, ExclusionReason, OfferedDisclosure, Requirements,
+};
 use locus_engine::{Engine, RowTags};
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_ledger::{ChainView, Ledger, OrderId, PanelRecord, ViewFollower};
 use locus_privacy::NetworkParameters;
+use locus_service::blocking;
 use locus_service::{Clock, SeenRequests, ServiceChannel};
 use locus_store::{PanelShape, PanelStore, Store};
 use locus_wire::pb::{
@@ -25,6 +29,8 @@ pub(crate) type ExchangeClient = ExchangeServiceClient<ServiceChannel>;
 
 /// Requests that may wait until their order is final, or is found to be nobody's.
 const WAITING_MAX: u32 = 256;
+/// Documents of offers that are fetched and verified together.
+const DISCLOSURES_AT_ONCE: usize = 64;
 
 /// State of an aggregator.
 pub(crate) struct Aggregator {
@@ -41,6 +47,8 @@ pub(crate) struct Aggregator {
     pub(crate) exchange: ExchangeClient,
     /// In a market that settles on proven cohorts.
     pub(crate) prover: Option<Prover>,
+    /// The documents of offers that were verified here.
+    pub(crate) disclosures: Arc<DisclosureBook>,
     /// Held while a settlement is signed and submitted: each builds on the one before.
     pub(crate) settling: tokio::sync::Mutex<()>,
     store: Store,
@@ -66,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) keyholders: [KeyholderClient; 3],
     pub(crate) exchange: ExchangeClient,
     pub(crate) prover: Option<Prover>,
+    pub(crate) disclosures: DisclosureBook,
     pub(crate) store: Store,
 }
 
@@ -96,6 +105,7 @@ impl Aggregator {
             keyholders: parts.keyholders,
             exchange: parts.exchange,
             prover: parts.prover,
+            disclosures: Arc::new(parts.disclosures),
             settling: tokio::sync::Mutex::new(()),
             store: parts.store,
             panel_stores: Mutex::default(),
@@ -109,6 +119,34 @@ impl Aggregator {
     /// The market in a view of the chain.
     pub(crate) fn market<'a>(&'a self, view: &'a ChainView) -> cohort::Market<'a> {
         cohort::Market { view, parameters: &self.parameters, settles_on_cohorts: self.prover.is_some() }
+    }
+
+    /// Slots of eligible datasets that have not disclosed what is required, as far as could be verified here, and why.
+    pub(crate) async fn undisclosed(
+        &self,
+        view: &Arc<ChainView>,
+        eligible: &Eligible,
+        requirements: &Requirements,
+    ) -> BTreeMap<u64, ExclusionReason> {
+        let fetch = async |offered: OfferedDisclosure| {
+            let (registration, digest) = (offered.registration.0, offered.digest);
+            (offered, self.store.disclosure(registration, digest, DISCLOSURE_BYTES_MAX as u64).await)
+        };
+        for some in self.disclosures.unread(eligible).chunks(DISCLOSURES_AT_ONCE) {
+            let fetched = join_all(some.iter().copied().map(fetch)).await;
+            let (book, view, network) = (self.disclosures.clone(), view.clone(), self.ledger.contracts().network);
+            blocking(move || {
+                for (offered, document) in fetched {
+                    match document {
+                        Ok(Some(bytes)) => book.read(network, &view, &offered, &bytes),
+                        Ok(None) => {}
+                        Err(error) => tracing::warn!(disclosure = %offered.digest, %error, "not read"),
+                    }
+                }
+            })
+            .await;
+        }
+        self.disclosures.left_out(eligible, requirements)
     }
 
     /// The ciphertexts of a panel.

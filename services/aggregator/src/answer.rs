@@ -52,7 +52,7 @@ pub(crate) async fn answer(
     let authorised = authorise(aggregator, request, events).await?;
     let _permit = aggregator.answer_permit()?;
     let _turn = aggregator.take_turn(order_id)?;
-    let asked = resolve(aggregator, request, authorised)?;
+    let asked = resolve(aggregator, request, authorised).await?;
     if aggregator.answers.summary(&order_id)?.is_none() {
         finish(aggregator, &asked, events).await?;
     }
@@ -111,7 +111,7 @@ async fn agree(
             Some(preparations) => preparations,
             None => {
                 // What no cohort can answer is refused here, with the reasons, before anybody signs.
-                asked.answering(aggregator, &asked.revoked_slots, Digest32([0; 32]))?;
+                asked.answering(aggregator, &asked.expected_out, Digest32([0; 32]))?;
                 let preparations = committee.prepare(order, &asked.question).await?;
                 aggregator.answers.put_preparations(order, &preparations)?;
                 preparations

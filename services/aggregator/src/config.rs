@@ -35,6 +35,9 @@ pub struct AggregatorConfig {
     /// missing, which takes a minute; without it they are kept in the data folder.
     #[serde(default)]
     pub proving_keys_dir: Option<PathBuf>,
+    /// Folder with the keys that disclosures are checked with; test networks have development keys without it.
+    #[serde(default)]
+    pub proof_keys_dir: Option<PathBuf>,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,

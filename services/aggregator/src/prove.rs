@@ -196,7 +196,7 @@ impl Prover {
                 sequence: root.sequence,
                 day: order_day(asked.record.time_unix_s),
                 accredited_only: false,
-                proven_only: false,
+                proven_only: asked.requirements.proven_only(),
                 price_max_units: highest_price_units(cohort.members()),
             },
             researcher_accredited: view.is_accredited_researcher(&asked.record.order.researcher, asked.record.block),

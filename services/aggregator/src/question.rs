@@ -6,7 +6,10 @@ use crate::{
     events::Events,
     prove::ProvenAnswer,
 };
-use locus_cohort::{AnswerPlan, Cohort, Eligible, FilterShape, SelectionShape, eligible};
+use locus_cohort::{
+    AnswerPlan, Cohort, CohortQuestion, Eligible, ExclusionReason, FilterShape, Requirements, SelectionShape, eligible,
+    predicate_digest,
+};
 use locus_commitment::{Address, Digest32};
 use locus_genomics::VariantSelection;
 use locus_ledger::{ChainView, OrderId, OrderRecord, OrderState, QueryClass, RequestTerms, answer_request_hash};
@@ -17,7 +20,11 @@ use locus_wire::{
     convert::{field, parse_selection},
     pb::{genomics, keyholder, query::AnswerQueryRequest},
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Pause between two looks for an order that is not final yet.
 const FINALITY_PAUSE: Duration = Duration::from_millis(100);
@@ -31,9 +38,14 @@ pub(crate) struct Asked {
     pub(crate) selection: VariantSelection,
     /// The filter's selections; `None` for counts of the whole cohort.
     pub(crate) filter: Option<Vec<SelectionShape>>,
+    /// What everybody counted must be.
+    pub(crate) requirements: Requirements,
     pub(crate) eligible: Eligible,
-    /// Slots of members that were revoked before the question came, whom keyholders will leave out.
-    pub(crate) revoked_slots: BTreeSet<u64>,
+    /// How many are left out before the keyholders are asked, by reason.
+    pub(crate) excluded: BTreeMap<ExclusionReason, u32>,
+    /// Slots of members that were revoked before the question came, or have disclosed too little, whom keyholders
+    /// will leave out.
+    pub(crate) expected_out: BTreeSet<u64>,
     /// What the keyholders are asked.
     pub(crate) question: keyholder::Question,
 }
@@ -61,12 +73,16 @@ pub(crate) fn selection_of(
     Ok(parse_selection(message, panel.digest, panel.variant_count)?)
 }
 
-/// What the order of a filter names; zeros without one.
-fn predicate_digest(filter: Option<&genomics::CohortFilter>) -> Digest32 {
-    filter.map_or(Digest32([0; 32]), |filter| {
-        let selections = filter.selections.iter().map(|bytes| selection_digest(bytes));
-        filter_digest(&selections.collect::<Vec<_>>(), filter.authenticated)
-    })
+/// Parses what a request requires of everybody counted.
+pub(crate) fn requirements_of(bytes: &[u8], panel: &PublishedPanel) -> Result<Requirements, AggregatorError> {
+    let parsed = Requirements::parse(bytes, panel.variant_count);
+    Ok(parsed.map_err(|error| field::FieldError::refused("requirements", error))?)
+}
+
+/// The digest of a filter, with how it is evaluated.
+fn digest_of(filter: &genomics::CohortFilter) -> Digest32 {
+    let selections = filter.selections.iter().map(|bytes| selection_digest(bytes));
+    filter_digest(&selections.collect::<Vec<_>>(), filter.authenticated)
 }
 
 /// The selections that a question of this class has: none for counts of whole cohorts, one for
@@ -111,7 +127,7 @@ pub(crate) async fn authorise(
 }
 
 /// Checks that the request asks what was ordered.
-pub(crate) fn resolve(
+pub(crate) async fn resolve(
     aggregator: &Aggregator,
     request: &AnswerQueryRequest,
     authorised: Authorised,
@@ -129,19 +145,45 @@ pub(crate) fn resolve(
         return Err(AggregatorError::OrderMismatch("key to seal the answer to"));
     }
     let filter = filter_of(order.query_class, request.filter.as_ref())?;
-    if predicate_digest(request.filter.as_ref()) != order.predicate_digest {
-        return Err(AggregatorError::OrderMismatch("filter"));
+    let requirements = requirements_of(&request.requirements, &panel)?;
+    if predicate_digest(request.filter.as_ref().map(digest_of), &requirements) != order.predicate_digest {
+        return Err(AggregatorError::OrderMismatch("filter, or what the order requires,"));
     }
     check_answerable(aggregator, &record)?;
-    let resolved = eligible(&aggregator.market(&view), &order, &selection, record.block, record.time_unix_s);
-    let revoked_slots = resolved.revoked_slots(&view, record.block);
+    let resolved = eligible(
+        &aggregator.market(&view),
+        &CohortQuestion {
+            order: &order,
+            selection: &selection,
+            requirements: &requirements,
+            authenticated: request.filter.as_ref().is_some_and(|filter| filter.authenticated),
+            pinned_block: record.block,
+            time_unix_s: record.time_unix_s,
+        },
+    );
+    let undisclosed = aggregator.undisclosed(&view, &resolved, &requirements).await;
+    let excluded = resolved.excluded_with(&undisclosed);
+    let mut expected_out = resolved.revoked_slots(&view, record.block);
+    expected_out.extend(undisclosed.into_keys());
     let question = keyholder::Question {
         order_id: request.order_id.clone(),
         selection: request.selection.clone(),
         hpke_public_key: request.hpke_public_key.clone(),
         filter: request.filter.clone(),
+        requirements: request.requirements.clone(),
     };
-    Ok(Asked { order_id, record, panel, selection, filter, eligible: resolved, revoked_slots, question })
+    Ok(Asked {
+        order_id,
+        record,
+        panel,
+        selection,
+        filter,
+        requirements,
+        eligible: resolved,
+        excluded,
+        expected_out,
+        question,
+    })
 }
 
 /// Only the order's researcher is answered, once for every signed request.
@@ -203,7 +245,7 @@ impl Asked {
         attributes: Digest32,
     ) -> Result<Answering, AggregatorError> {
         let order = &self.record.order;
-        let refused = |refusal| AggregatorError::Cohort { refusal, excluded: self.eligible.excluded.clone() };
+        let refused = |refusal| AggregatorError::Cohort { refusal, excluded: self.excluded.clone() };
         let cohort = Cohort::try_new(&self.eligible, excluded_slots).map_err(refused)?;
         let network = aggregator.ledger.contracts().network;
         let filter = self.filter.clone().map(|selections| FilterShape { selections, attributes });

@@ -3,11 +3,13 @@
 use crate::{
     aggregator::{Aggregator, PublishedPanel},
     error::AggregatorError,
-    question::{filter_of, selection_of},
+    question::{filter_of, requirements_of, selection_of},
 };
-use locus_cohort::{AnswerPlan, Cohort, ExclusionReason, FilterShape, eligible};
+use locus_cohort::{
+    AnswerPlan, Cohort, CohortQuestion, Eligible, ExclusionReason, FilterShape, Requirements, SelectionShape, eligible,
+};
 use locus_commitment::Digest32;
-use locus_genomics::PanelDigest;
+use locus_genomics::{PanelDigest, VariantSelection};
 use locus_ledger::{Amount, ChainView, Order};
 use locus_privacy::{
     NetworkParameters, Rho,
@@ -18,7 +20,10 @@ use locus_wire::{
     convert::{field, parse_purpose, parse_query_class, parse_rho, parse_tier},
     pb::query::{QuoteQueryRequest, QuoteQueryResponse, quote_query_response::Excluded},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Quotes a question as if its order were opened now.
 pub(crate) async fn quote(
@@ -27,46 +32,80 @@ pub(crate) async fn quote(
 ) -> Result<QuoteQueryResponse, AggregatorError> {
     let _permit = aggregator.quote_permit()?;
     let view = aggregator.view.refreshed().await?;
+    let (of_call, of_view) = (aggregator.clone(), view.clone());
+    let asked = blocking(move || Asked::of(&of_call, &of_view, &request)).await?;
+    let undisclosed = aggregator.undisclosed(&view, &asked.eligible, &asked.requirements).await;
     let of_call = aggregator.clone();
-    blocking(move || quote_on(&of_call, &view, &request)).await
+    blocking(move || asked.quote(&of_call, &view, &undisclosed)).await
 }
 
-fn quote_on(
-    aggregator: &Aggregator,
-    view: &ChainView,
-    request: &QuoteQueryRequest,
-) -> Result<QuoteQueryResponse, AggregatorError> {
-    let digest = PanelDigest(field::array("panel_digest", &request.panel_digest)?);
-    let panel = PublishedPanel::find(view, digest)?;
-    let selection = selection_of(aggregator, &request.selection, &panel)?;
-    let order = hypothetical_order(aggregator, request, digest, Digest32(selection.digest()))?;
-    let block = view.finalized().map_or(0, |block| block.number);
-    let now = aggregator.clock.now_unix_s();
-    let resolved = eligible(&aggregator.market(view), &order, &selection, block, now);
-    let revoked = resolved.revoked_slots(view, block);
-    let refused = |refusal| AggregatorError::Cohort { refusal, excluded: resolved.excluded.clone() };
-    let cohort = Cohort::try_new(&resolved, &revoked).map_err(refused)?;
-    let network = aggregator.ledger.contracts().network;
-    // Noise and cost do not depend on whose attributes are which.
-    let filter = filter_of(order.query_class, request.filter.as_ref())?;
-    let filter = filter.map(|selections| FilterShape { selections, attributes: Digest32([0; 32]) });
-    let plan =
-        AnswerPlan::try_new(network, panel.for_plan(), &selection, order.tier, order.rho, &cohort, filter.as_ref())?;
-    cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
-    let figures = Quote::compute(
-        &QuoteRequest {
-            tier: order.tier,
-            cohort_size: cohort.size(),
-            variants: plan.released_count(),
-            blocks: u32::try_from(plan.blocks().len()).unwrap_or(u32::MAX),
-            has_missing_plane: !panel.shape.complete_calls(),
-            rho: order.rho,
-        },
-        &aggregator.parameters,
-    )?;
-    let others = resolved.members.len().saturating_sub(revoked.len() + cohort.members().len());
-    let left_out = LeftOut { offers: &resolved.excluded, revoked: revoked.len(), other_datasets: others };
-    respond(&cohort, &plan, &figures, &aggregator.parameters, &left_out)
+/// What is to be quoted, and who could answer it.
+struct Asked {
+    order: Order,
+    panel: PublishedPanel,
+    selection: VariantSelection,
+    filter: Option<Vec<SelectionShape>>,
+    requirements: Requirements,
+    /// Newest final block, as of which the cohort is resolved.
+    block: u64,
+    eligible: Eligible,
+}
+
+impl Asked {
+    fn of(aggregator: &Aggregator, view: &ChainView, request: &QuoteQueryRequest) -> Result<Self, AggregatorError> {
+        let digest = PanelDigest(field::array("panel_digest", &request.panel_digest)?);
+        let panel = PublishedPanel::find(view, digest)?;
+        let selection = selection_of(aggregator, &request.selection, &panel)?;
+        let order = hypothetical_order(aggregator, request, digest, Digest32(selection.digest()))?;
+        let requirements = requirements_of(&request.requirements, &panel)?;
+        let block = view.finalized().map_or(0, |block| block.number);
+        let question = CohortQuestion {
+            order: &order,
+            selection: &selection,
+            requirements: &requirements,
+            authenticated: request.filter.as_ref().is_some_and(|filter| filter.authenticated),
+            pinned_block: block,
+            time_unix_s: aggregator.clock.now_unix_s(),
+        };
+        let eligible = eligible(&aggregator.market(view), &question);
+        let filter = filter_of(order.query_class, request.filter.as_ref())?;
+        Ok(Self { order, panel, selection, filter, requirements, block, eligible })
+    }
+
+    fn quote(
+        self,
+        aggregator: &Aggregator,
+        view: &ChainView,
+        undisclosed: &BTreeMap<u64, ExclusionReason>,
+    ) -> Result<QuoteQueryResponse, AggregatorError> {
+        let Self { order, panel, selection, filter, eligible, .. } = self;
+        let excluded = eligible.excluded_with(undisclosed);
+        let refused = |refusal| AggregatorError::Cohort { refusal, excluded: excluded.clone() };
+        let mut out: BTreeSet<u64> = undisclosed.keys().copied().collect();
+        let revoked = eligible.revoked_slots(view, self.block).difference(&out).count();
+        out.extend(eligible.revoked_slots(view, self.block));
+        let cohort = Cohort::try_new(&eligible, &out).map_err(refused)?;
+        let network = aggregator.ledger.contracts().network;
+        // Noise and cost do not depend on whose attributes are which.
+        let filter = filter.map(|selections| FilterShape { selections, attributes: Digest32([0; 32]) });
+        let shape = panel.for_plan();
+        let plan = AnswerPlan::try_new(network, shape, &selection, order.tier, order.rho, &cohort, filter.as_ref())?;
+        cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
+        let figures = Quote::compute(
+            &QuoteRequest {
+                tier: order.tier,
+                cohort_size: cohort.size(),
+                variants: plan.released_count(),
+                blocks: u32::try_from(plan.blocks().len()).unwrap_or(u32::MAX),
+                has_missing_plane: !panel.shape.complete_calls(),
+                rho: order.rho,
+            },
+            &aggregator.parameters,
+        )?;
+        let others = eligible.members.len().saturating_sub(out.len() + cohort.members().len());
+        let left_out = LeftOut { offers: &excluded, revoked, other_datasets: others };
+        respond(&cohort, &plan, &figures, &aggregator.parameters, &left_out)
+    }
 }
 
 /// The order that the request describes, with a price that nothing exceeds.

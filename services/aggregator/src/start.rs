@@ -10,7 +10,9 @@ use crate::{
     prove::{Prover, ProverKeys},
     tags,
 };
+use locus_cohort::DisclosureBook;
 use locus_ledger::{Chain, Contracts, DeploymentFile, KeyFileError, Ledger, LedgerError, ViewFollower, read_key_file};
+use locus_proofs::{NetworkKeys, ProofsError, Statement, disclosure::DisclosureVerifier};
 use locus_prover::ProverError;
 use locus_service::{
     Clock, Connector, Front, FrontError, Listen, MESSAGE_BYTES_MAX, Metrics, Readiness, Role, Running, SeenError,
@@ -68,6 +70,9 @@ pub enum StartError {
     /// The keys to prove with cannot be used or made.
     #[error("proving keys: {0}")]
     ProvingKeys(#[from] ProverError),
+    /// The key to check disclosures with cannot be used.
+    #[error(transparent)]
+    ProofKey(#[from] ProofsError),
     /// Nobody pays for proofs.
     #[error(
         "this market settles on proven cohorts: name the key of the account that sends proofs with sender_key_file"
@@ -102,6 +107,8 @@ pub struct AggregatorDeps {
     pub chain: Chain,
     /// Needed in a market that settles on proven cohorts.
     pub prover: Option<ProverKeys>,
+    /// Folder with the keys that disclosures are checked with; test networks have development keys without it.
+    pub proof_keys_dir: Option<PathBuf>,
     /// The market.
     pub contracts: Contracts,
     /// How to reach keyholders 1, 2 and 3. They need not be up yet.
@@ -182,8 +189,11 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
         (true, Some(keys)) => Some(Prover::open(ledger.clone(), keys, data_dir.clone()).await?),
         (false, _) => None,
     };
+    let parameters = ledger.parameters().await?;
+    let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), parameters.values().test_network);
+    let disclosure_key = proof_keys.circuit_key(Statement::Disclosure)?;
     let aggregator = Arc::new(Aggregator::new(Parts {
-        parameters: ledger.parameters().await?,
+        parameters,
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
         ledger,
         answers: Answers::open(&data_dir.join(DATABASE_FILE))?,
@@ -194,6 +204,7 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
         keyholders: [keyholder_client(first)?, keyholder_client(second)?, keyholder_client(third)?],
         exchange,
         prover,
+        disclosures: DisclosureBook::new(disclosure_key.map(|key| DisclosureVerifier::new(key.verifying_key))),
         store: deps.store,
     }));
     let proving = aggregator.prover.is_some().then(|| tokio::spawn(follow_registry(aggregator.clone())));
@@ -257,6 +268,7 @@ pub async fn start(config: AggregatorConfig, metrics: Metrics) -> Result<Aggrega
     let deps = AggregatorDeps {
         store: open_store(&config.store_url, config.store_options.clone())?,
         prover: prover_keys(&config, &chain, contracts).await?,
+        proof_keys_dir: config.proof_keys_dir,
         data_dir: config.data_dir,
         chain,
         contracts,

@@ -14,6 +14,8 @@ pub const ACCESS: AccessTable = AccessTable {
         ("EnrolAttributes", Access::Anyone),
         ("ListSchemas", Access::Anyone),
         ("GetSchema", Access::Anyone),
+        ("PutDisclosure", Access::Anyone),
+        ("GetDisclosure", Access::Anyone),
         ("EraseDatasets", Access::Anyone),
     ],
 };

@@ -10,7 +10,7 @@ use crate::{
 use locus_commitment::{Address, Digest32};
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_ledger::{ChainView, Contracts, Ledger, PanelRecord, ViewFollower};
-use locus_proofs::encryption::EncryptionVerifier;
+use locus_proofs::{disclosure::DisclosureVerifier, encryption::EncryptionVerifier};
 use locus_service::{Clock, ServiceChannel};
 use locus_sharing::KeyholderIndex;
 use locus_store::{BatchId, PanelShape, PanelStore, Store};
@@ -38,11 +38,13 @@ pub(crate) struct Archive {
     pub(crate) scratch: PathBuf,
     /// Checks proofs of encryption; `None` where the operator has no key.
     pub(crate) encryption_verifier: Option<Arc<EncryptionVerifier>>,
+    /// Checks disclosures; `None` where the operator has no key.
+    pub(crate) disclosure_verifier: Option<Arc<DisclosureVerifier>>,
     /// Whether datasets are registered with commitments to their ciphertexts.
     pub(crate) settles_on_cohorts: bool,
     /// Held while batches change from staged to published or gone.
     pub(crate) publishing: tokio::sync::Mutex<()>,
-    store: Store,
+    pub(crate) store: Store,
     /// One handle per panel, so that all readers share the newest manifest seen.
     panel_stores: Mutex<BTreeMap<PanelDigest, PanelStore>>,
     keyholders: [KeyholderClient; 3],
@@ -60,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) scratch: PathBuf,
     pub(crate) encryption_verifier: Option<Arc<EncryptionVerifier>>,
+    pub(crate) disclosure_verifier: Option<Arc<DisclosureVerifier>>,
     pub(crate) settles_on_cohorts: bool,
     pub(crate) store: Store,
     pub(crate) keyholders: [KeyholderClient; 3],
@@ -77,6 +80,7 @@ impl Archive {
             clock: parts.clock,
             scratch: parts.scratch,
             encryption_verifier: parts.encryption_verifier,
+            disclosure_verifier: parts.disclosure_verifier,
             settles_on_cohorts: parts.settles_on_cohorts,
             publishing: tokio::sync::Mutex::new(()),
             store: parts.store,

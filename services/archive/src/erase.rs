@@ -33,6 +33,8 @@ impl Archive {
         if let Some(&ordinal) = ordinals.iter().find(|ordinal| !view.is_revoked(id, **ordinal)) {
             return Err(ArchiveError::NotRevoked { registration: id, ordinal });
         }
+        // Only registrations of one dataset have documents.
+        self.store.delete_disclosures(id.0).await?;
         let bodies_removed = self.remove_bodies(&registered, &ordinals).await?;
         let mut signers = Vec::with_capacity(3);
         for keyholder in KeyholderIndex::ALL {

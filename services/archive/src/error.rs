@@ -1,6 +1,7 @@
 //! Why the archive refuses.
 
 use crate::upload::sequence::SequenceError;
+use locus_cohort::DisclosureRefusal;
 use locus_commitment::Digest32;
 use locus_genomics::{PanelDecodeError, PanelDigest};
 use locus_ledger::{LedgerError, RegistrationId, ViewUnavailable};
@@ -82,6 +83,23 @@ pub enum ArchiveError {
     /// A panel that nobody put here.
     #[error("panel {0} is not in this archive: put it first")]
     UnknownPanel(PanelDigest),
+    /// A disclosure that does not hold.
+    #[error(transparent)]
+    Disclosure(#[from] DisclosureRefusal),
+    /// A disclosure of a dataset that is revoked.
+    #[error("the dataset of registration {0} is revoked: it discloses nothing any more")]
+    DisclosureOfRevoked(RegistrationId),
+    /// No room for more disclosures.
+    #[error("registration {registration} has {count_max} disclosures, the limit of this archive: offer one of these")]
+    DisclosuresFull {
+        /// The registration.
+        registration: RegistrationId,
+        /// How many it may have.
+        count_max: usize,
+    },
+    /// A disclosure that nobody put here.
+    #[error("disclosure {0} is not in this archive: put it first")]
+    UnknownDisclosure(Digest32),
     /// A panel that is not final on the chain.
     #[error("panel {0} is not final on the chain yet: publish it with the exchange, then retry")]
     PanelNotPublished(PanelDigest),
@@ -267,7 +285,12 @@ impl ServiceError for ArchiveError {
             | Self::Deadline { .. }
             | Self::Ordinals(_) => ErrorCode::BadRequest,
             Self::PanelsFull(_) | Self::TooManyUploads(_) => ErrorCode::Busy,
-            Self::UnknownPanel(_) | Self::UnknownRegistration(_) | Self::UnknownSchema(_) => ErrorCode::NotFound,
+            Self::UnknownPanel(_)
+            | Self::UnknownRegistration(_)
+            | Self::UnknownSchema(_)
+            | Self::UnknownDisclosure(_)
+            | Self::Disclosure(DisclosureRefusal::UnknownRegistration(_)) => ErrorCode::NotFound,
+            Self::Disclosure(DisclosureRefusal::Format | DisclosureRefusal::Claims(_)) => ErrorCode::BadRequest,
             Self::PanelNotPublished(_) | Self::NoCommittee(_) => ErrorCode::Conflict,
             Self::Idle(_) | Self::KeyholderSlow { .. } => ErrorCode::Timeout,
             Self::Broken(_) => ErrorCode::Unavailable,
@@ -277,6 +300,9 @@ impl ServiceError for ArchiveError {
             | Self::NoProofKey
             | Self::Proof { .. }
             | Self::CiphertextCommitments
+            | Self::Disclosure(_)
+            | Self::DisclosureOfRevoked(_)
+            | Self::DisclosuresFull { .. }
             | Self::Signature(_)
             | Self::Accreditor
             | Self::NeverUploaded(_)
@@ -304,6 +330,9 @@ impl ServiceError for ArchiveError {
             Self::Panel(_) => "PANEL_MALFORMED",
             Self::PanelsFull(_) => "PANELS_FULL",
             Self::UnknownPanel(_) => "PANEL_UNKNOWN",
+            Self::Disclosure(_) | Self::DisclosureOfRevoked(_) => "DISCLOSURE_REFUSED",
+            Self::DisclosuresFull { .. } => "DISCLOSURES_FULL",
+            Self::UnknownDisclosure(_) => "DISCLOSURE_UNKNOWN",
             Self::PanelNotPublished(_) => "PANEL_NOT_PUBLISHED",
             Self::OtherNetwork => "OTHER_NETWORK",
             Self::Deadline { .. } => "DEADLINE",

@@ -151,6 +151,25 @@ impl ArchiveService for Grpc {
         Ok(Response::new(pb::GetSchemaResponse { schema_json }))
     }
 
+    async fn put_disclosure(
+        &self,
+        request: Request<pb::PutDisclosureRequest>,
+    ) -> Result<Response<pb::PutDisclosureResponse>, Status> {
+        let digest = self.0.put_disclosure(request.into_inner().document).await.map_err(status)?;
+        Ok(Response::new(pb::PutDisclosureResponse { disclosure_digest: digest.0.to_vec().into() }))
+    }
+
+    async fn get_disclosure(
+        &self,
+        request: Request<pb::GetDisclosureRequest>,
+    ) -> Result<Response<pb::GetDisclosureResponse>, Status> {
+        let request = request.get_ref();
+        let digest = field::digest("disclosure_digest", &request.disclosure_digest);
+        let digest = digest.map_err(|error| status(error.into()))?;
+        let document = self.0.disclosure(RegistrationId(request.registration_id), digest).await.map_err(status)?;
+        Ok(Response::new(pb::GetDisclosureResponse { document }))
+    }
+
     async fn erase_datasets(
         &self,
         request: Request<pb::EraseDatasetsRequest>,

@@ -5,6 +5,7 @@ mod archive;
 mod attributes;
 mod background;
 mod config;
+mod disclosures;
 mod enrol;
 mod erase;
 mod error;

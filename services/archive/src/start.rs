@@ -13,7 +13,9 @@ use crate::{
     upload,
 };
 use locus_ledger::{Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
-use locus_proofs::{NetworkKeys, ProofsError, Statement, encryption::EncryptionVerifier};
+use locus_proofs::{
+    NetworkKeys, ProofsError, Statement, disclosure::DisclosureVerifier, encryption::EncryptionVerifier,
+};
 use locus_service::{
     Clock, Connector, Front, FrontError, Listen, MESSAGE_BYTES_MAX, Metrics, Readiness, Role, Running, ServeError,
     ServerHandle, connect_service,
@@ -175,6 +177,7 @@ pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
     let is_test_network = ledger.parameters().await?.values().test_network;
     let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), is_test_network);
     let encryption_key = proof_keys.circuit_key(Statement::Encryption)?;
+    let disclosure_key = proof_keys.circuit_key(Statement::Disclosure)?;
     let batches = StagedBatches::open(&deps.data_dir.join(DATABASE_FILE))?;
     let archive = Archive::new(Parts {
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
@@ -187,6 +190,7 @@ pub(crate) async fn build(deps: ArchiveDeps) -> Result<Archive, StartError> {
         clock: deps.clock,
         scratch,
         encryption_verifier: encryption_key.map(|key| Arc::new(EncryptionVerifier::new(key.verifying_key))),
+        disclosure_verifier: disclosure_key.map(|key| Arc::new(DisclosureVerifier::new(key.verifying_key))),
         store: deps.store,
         keyholders: keyholder_clients(&deps.keyholders)?,
     });

@@ -84,6 +84,7 @@ fn entry_of(view: &ChainView, record: &RegistrationRecord, block: u64, now_unix_
         dataset_count: u32::try_from(record.leaves.len()).unwrap_or(u32::MAX),
         revoked_count: u32::try_from(revoked).unwrap_or(u32::MAX),
         accreditor: record.accreditor.map(|account| account.0.to_vec()).unwrap_or_default().into(),
+        proven: record.is_proven(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! decryption leaves only when the other holder of the share has committed to the same bytes.
 
 mod compute;
+mod disclosed;
 mod evidence;
 mod filtered;
 mod question;
@@ -44,7 +45,8 @@ impl Keyholder {
             return Ok(stored);
         }
         self.check_answerable(&asked)?;
-        let excluded = self.exclusions(&asked)?;
+        let undisclosed = self.undisclosed(&asked).await?;
+        let excluded = self.exclusions(&asked, undisclosed)?;
         let attempt = match asked.filter {
             Some(_) => self.store().next_attempt(&asked.order_id.0)?,
             None => 0,
@@ -111,13 +113,19 @@ impl Keyholder {
         cohort.check(&plan, self.parameters(), asked.record.order.max_price)?;
         self.check_nobody_revoked(&asked, &cohort)?;
         let mut answer = self.compute(&asked, &cohort, &plan, &participants).await?;
-        if self.settles_on_cohorts() {
-            answer.slots = cohort.members().iter().map(|member| member.slot).collect();
-        }
+        self.note_cohort(&mut answer, &asked, &cohort);
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let agreement = Agreement { preparations, participants: &participants, excluded: &excluded };
         self.charge(&asked, &cohort, &plan, &agreement, Outcome::Answer(&answer))?;
         Ok(commitment)
+    }
+
+    /// Notes in an answer what its settlement is held against, in a market that settles on proven cohorts.
+    fn note_cohort(&self, answer: &mut StoredAnswer, asked: &Asked, cohort: &Cohort) {
+        if self.settles_on_cohorts() {
+            answer.slots = cohort.members().iter().map(|member| member.slot).collect();
+            answer.proven_only = asked.requirements.proven_only();
+        }
     }
 
     /// Charges everybody in the cohort, with what the charge is for, all or nothing.
@@ -147,7 +155,7 @@ impl Keyholder {
             members: &charges,
             exact: ExactAnswer { people: &exact_people, history },
             question: asked.question_key,
-            budget_exclusions: agreement.excluded - &self.out_of_consent(asked)?,
+            budget_exclusions: self.budget_exclusions(asked, agreement.excluded)?,
             use_record: UseRecord {
                 order: asked.order_id.0.0.to_vec().into(),
                 researcher: order.researcher.0.to_vec().into(),
@@ -211,13 +219,13 @@ impl Keyholder {
         Ok(unknown.map(|(member, _)| member.slot).collect())
     }
 
-    /// Slots this keyholder leaves out: revoked as far as it has seen, without budget, or of people
+    /// Slots this keyholder leaves out: revoked as far as it has seen, `undisclosed`, without budget, or of people
     /// whom an exact answer would set apart from too few others.
     ///
     /// A question that was answered without people who had no budget stays without them, so that it
     /// costs nothing and returns the same bytes. Whoever was gone for another reason counts again when back.
-    fn exclusions(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
-        let mut excluded = self.out_of_consent(asked)?;
+    fn exclusions(&self, asked: &Asked, undisclosed: BTreeSet<u64>) -> Result<BTreeSet<u64>, KeyholderError> {
+        let mut excluded = self.out_of_consent(asked, undisclosed)?;
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
         let plan = self.plan(asked, &cohort)?;
         if self.store().is_answered(&ChargeName::from(plan.digest()))? {
@@ -238,10 +246,18 @@ impl Keyholder {
         Ok(excluded)
     }
 
-    /// Slots left out whatever their budgets: revoked or withdrawn as far as this keyholder has seen, without
-    /// the attributes asked about, or set apart by an exact answer.
-    fn out_of_consent(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
+    /// Of the slots that were left out, those without budget. Whoever discloses is not among them: a document that
+    /// could not be read then may be readable next time.
+    fn budget_exclusions(&self, asked: &Asked, excluded: &BTreeSet<u64>) -> Result<BTreeSet<u64>, KeyholderError> {
+        let disclosing = asked.eligible.disclosures.iter().map(|offered| offered.slot).collect();
+        Ok(excluded - &self.out_of_consent(asked, disclosing)?)
+    }
+
+    /// Slots left out whatever their budgets: revoked or withdrawn as far as this keyholder has seen, `undisclosed`,
+    /// without the attributes asked about, or set apart by an exact answer.
+    fn out_of_consent(&self, asked: &Asked, undisclosed: BTreeSet<u64>) -> Result<BTreeSet<u64>, KeyholderError> {
         let mut out = asked.eligible.revoked_slots(&self.view(), asked.record.block);
+        out.extend(undisclosed);
         out.extend(self.without_attributes(asked)?);
         if asked.record.order.tier == Tier::Exact {
             self.leave_out_of_exact(asked, &mut out)?;
@@ -401,5 +417,6 @@ fn stored_answer(
         participants: participants.to_vec(),
         slots: Vec::new(),
         is_released: false,
+        proven_only: false,
     }
 }

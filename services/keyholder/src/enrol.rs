@@ -177,8 +177,11 @@ impl Keyholder {
         self.store().check_unique(DatasetKey::of(context), &leaf.commitments)?;
         let body_checks =
             open_bodies(&dataset.bodies, batch.columns.len(), &leaf).ok_or_else(|| failed("ciphertext digest"))?;
-        if let Some(proven) = proven {
-            proven.check_leaf(batch, &leaf)?;
+        match proven {
+            Some(proven) => proven.check_leaf(batch, &leaf)?,
+            // The chain tells proven datasets by it.
+            None if leaf.commitments.genotypes.is_proven() => return Err(failed("genotype commitment")),
+            None => {}
         }
         let ciphertext = self.parse_commitment(&dataset.ciphertext_commitment)?;
         let keys = seeds.0.each_ref().map(|seed| (seed.share, BlockKeys::new(context, seed.share, &seed.seed)));

@@ -147,7 +147,9 @@ pub(crate) enum KeyholderError {
     #[error("the evaluation was cut off in round {0}: ask again")]
     CutOff(u32),
     /// The keyholder reads no ciphertexts.
-    #[error("this keyholder has no object store configured, so it answers no filtered questions")]
+    #[error(
+        "this keyholder has no object store configured, so it answers no questions about selected people or disclosed variants"
+    )]
     NoObjectStore,
     /// The ciphertexts cannot be read.
     #[error("ciphertexts: {0}")]

@@ -2,7 +2,7 @@
 
 use crate::{error::KeyholderError, store::Store};
 use bytes::Bytes;
-use locus_cohort::Member;
+use locus_cohort::{DisclosureBook, Member};
 use locus_commitment::{Address, DatasetContext, Digest32, NetworkId};
 use locus_genomics::PanelDigest;
 use locus_ledger::{AccountKey, ChainView, CohortId, Contracts, Ledger, LedgerError, ProvenRegistry, ViewFollower};
@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     /// Checks proofs of encryption; `None` where the operator has no key.
     pub(crate) encryption_verifier: Option<EncryptionVerifier>,
+    /// The documents of offers that this keyholder has verified.
+    pub(crate) disclosures: Arc<DisclosureBook>,
     /// Whether settlements need a proven cohort, and datasets a commitment to their ciphertexts.
     pub(crate) settles_on_cohorts: bool,
 }
@@ -83,6 +85,10 @@ impl Keyholder {
 
     pub(crate) fn encryption_verifier(&self) -> Option<&EncryptionVerifier> {
         self.0.encryption_verifier.as_ref()
+    }
+
+    pub(crate) fn disclosures(&self) -> &Arc<DisclosureBook> {
+        &self.0.disclosures
     }
 
     pub(crate) fn settles_on_cohorts(&self) -> bool {

@@ -8,8 +8,11 @@ use crate::{
     keyholder::{Inner, Keyholder, OWN_NOISE_KEY, system_rng},
     store::{Store as KeyholderStore, StoreError},
 };
+use locus_cohort::DisclosureBook;
 use locus_ledger::{AccountError, AccountKey, Chain, Contracts, DeploymentFile, Ledger, LedgerError, ViewFollower};
-use locus_proofs::{NetworkKeys, ProofsError, Statement, encryption::EncryptionVerifier};
+use locus_proofs::{
+    NetworkKeys, ProofsError, Statement, disclosure::DisclosureVerifier, encryption::EncryptionVerifier,
+};
 use locus_service::{
     AuditError, AuditLog, Clock, Connector, Front, FrontError, Listen, Metrics, Readiness, Role, Running, SeenError,
     SeenRequests, ServeError, ServerHandle,
@@ -20,6 +23,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tonic::service::Routes;
@@ -195,6 +199,7 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
     let parameters = ledger.parameters().await?;
     let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), parameters.values().test_network);
     let encryption_key = proof_keys.circuit_key(Statement::Encryption)?;
+    let disclosure_key = proof_keys.circuit_key(Statement::Disclosure)?;
     let view = ViewFollower::start(ledger.clone(), CHAIN_PERIOD);
     let store = KeyholderStore::open_under(&deps.data_dir, deps.kek)?;
     if store.noise_key(OWN_NOISE_KEY)?.is_none() {
@@ -218,6 +223,9 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
         objects: deps.objects,
         clock: deps.clock,
         encryption_verifier: encryption_key.map(|key| EncryptionVerifier::new(key.verifying_key)),
+        disclosures: Arc::new(DisclosureBook::new(
+            disclosure_key.map(|key| DisclosureVerifier::new(key.verifying_key)),
+        )),
     });
     Ok(PreparedKeyholder(keyholder))
 }

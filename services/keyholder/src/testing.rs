@@ -279,6 +279,7 @@ impl Committee {
             ledger,
             clock: Clock::system(),
             encryption_verifier: None,
+            disclosures: Arc::new(locus_cohort::DisclosureBook::new(None)),
             settles_on_cohorts: false,
         });
         keyholder.poll_chain().await.expect("the chain can be followed");

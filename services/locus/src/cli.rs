@@ -98,7 +98,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Attributes(AttributesCommand),
     /// Change price and terms of what you enrolled
-    Offer(OfferArgs),
+    Offer(Box<OfferArgs>),
     /// List what is on offer
     Offers(OffersArgs),
     /// What an answer would cost, how exact it would be, and what it would give away
@@ -305,6 +305,7 @@ pub(crate) enum ProofsCommand {
 
 /// `locus disclose`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("genotypes").required(true).args(["vcf", "plink", "twenty_three"]))]
 pub(crate) struct DiscloseArgs {
     /// Number of the registration
     #[arg(long, value_name = "N")]
@@ -442,6 +443,20 @@ mod tests {
         parses("locus attributes schema 00ff --out s.json").expect("complete");
         assert!(parses("locus attributes add --from a.tsv").is_err());
         assert!(parses("locus attributes add --schema s.json").is_err());
+    }
+
+    #[test]
+    fn an_offer_discloses_only_what_a_file_shows() {
+        let line = "locus offer --registration 3 --price 1 --terms GRU --tier open";
+        for more in ["", "--demand proven,authenticated", "--disclose 1:69428:T:G=carries --vcf a", "--json"] {
+            parses(&format!("{line} {more}")).expect(more);
+        }
+        assert!(parses(&format!("{line} --disclose 1:69428:T:G=carries")).is_err(), "no genotypes");
+        assert!(parses(&format!("{line} --disclose 1:69428:T:G=het --vcf a")).is_err(), "no claim");
+        assert!(parses(&format!("{line} --demand attested")).is_err());
+        let person = "locus enroll --vcf a --panel p --price 1 --terms GRU --tier open";
+        parses(&format!("{person} --disclose 1:69428:T:G=carries 1:70000:A:G=lacks")).expect("a person");
+        assert!(parses(&format!("{person} --biobank --disclose 1:69428:T:G=carries")).is_err(), "a batch");
     }
 
     #[test]

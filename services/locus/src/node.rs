@@ -271,6 +271,7 @@ impl Node {
             data_dir: data_dir.join("aggregator"),
             chain: sender.clone(),
             prover: config.prover.clone(),
+            proof_keys_dir: None,
             contracts,
             keyholders: keyholder_connectors.clone(),
             exchange: exchange.connector(),

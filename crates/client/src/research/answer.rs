@@ -74,6 +74,7 @@ pub fn answer_request(keystore: &Keystore, placed: &PlacedOrder) -> Result<pb::A
         nonce: terms.nonce.to_vec().into(),
         signature: keystore.sign(&digest)?,
         filter: placed.record.filter.clone(),
+        requirements: placed.record.requirements.clone(),
     })
 }
 

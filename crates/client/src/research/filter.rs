@@ -1,7 +1,7 @@
 //! Who of a cohort is asked about, by attributes that nobody sees.
 
 use crate::error::ClientError;
-use locus_cohort::{FilterShape, SelectionShape};
+use locus_cohort::{FilterShape, Requirements, SelectionShape};
 use locus_commitment::Digest32;
 use locus_ledger::QueryClass;
 use locus_phenotype::{AttributeSchema, Filter, FilterError, Selection};
@@ -139,9 +139,9 @@ impl AskedFilter {
     }
 }
 
-/// What an order commits to: zeros without a filter.
-pub(crate) fn predicate_digest(filter: Option<&AskedFilter>) -> Digest32 {
-    filter.map_or(Digest32([0; 32]), |asked| asked.filter.digest())
+/// What an order commits to: filter and requirements.
+pub(crate) fn predicate_digest(filter: Option<&AskedFilter>, requirements: &Requirements) -> Digest32 {
+    locus_cohort::predicate_digest(filter.map(|asked| asked.filter.digest()), requirements)
 }
 
 /// Checks that the kind of a question and its filter go together.
@@ -181,7 +181,8 @@ mod tests {
         assert_eq!(AskedFilter::of_record(&pb::AnswerRecord::default()), Ok(None));
         let authenticated = asked.clone().authenticated(true);
         assert_eq!(AskedFilter::of_record(&record(&authenticated)), Ok(Some(authenticated.clone())));
-        assert_ne!(predicate_digest(Some(&authenticated)), predicate_digest(Some(&asked)));
+        let nothing = Requirements::default();
+        assert_ne!(predicate_digest(Some(&authenticated), &nothing), predicate_digest(Some(&asked), &nothing));
         let mut other = record(&asked);
         other.schema_json = other.schema_json.replace("\"M\"", "\"N\"");
         assert!(AskedFilter::of_record(&other).is_err());

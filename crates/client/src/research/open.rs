@@ -6,6 +6,7 @@ mod filtered;
 pub use error::AnswerError;
 
 use crate::{
+    disclosure::{Claim, claim_texts},
     error::ClientError,
     network::Network,
     research::{
@@ -17,8 +18,8 @@ use crate::{
     service::name,
 };
 use locus_cohort::{
-    AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, SHARE_DIGEST_BYTES, sealed_share_associated_data,
-    settlement_signing_hash, share_digest, vouched_share,
+    AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelShape, Requirements, SHARE_DIGEST_BYTES,
+    sealed_share_associated_data, settlement_signing_hash, share_digest, vouched_share,
 };
 use locus_commitment::NetworkId;
 use locus_genomics::{Panel, Plane, Slot, VariantIndex, VariantSelection};
@@ -49,6 +50,8 @@ pub struct VerifiedAnswer {
     settlement: Settlement,
     selection: VariantSelection,
     filter: Option<AskedFilter>,
+    requirements: Requirements,
+    disclosed: Vec<Claim>,
     plan: AnswerPlan,
     signed_by: Vec<KeyholderIndex>,
     degraded: bool,
@@ -85,6 +88,16 @@ impl VerifiedAnswer {
     /// Who of the cohort was counted; `None` for everybody.
     pub fn filter(&self) -> Option<&AskedFilter> {
         self.filter.as_ref()
+    }
+
+    /// What everybody in the cohort had to be.
+    pub fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    /// What everybody in the cohort had to have disclosed.
+    pub fn disclosed(&self) -> &[Claim] {
+        &self.disclosed
     }
 
     /// Noise, offset and privacy loss of the answer.
@@ -135,7 +148,11 @@ pub fn verify_answer(
         return Err(AnswerError::TooFewSignatures { valid: signed_by.len() }.into());
     }
     let shape = PanelShape { digest: panel.digest(), complete_calls: panel.complete_calls() };
-    let Ordered { order_id, order, selection, filter } = ordered;
+    let Ordered { order_id, order, selection, filter, requirements } = ordered;
+    let is_as_proven = |evidence: &CohortEvidence| evidence.choice.proven_only == requirements.proven_only();
+    if !evidence.as_ref().is_none_or(is_as_proven) {
+        return Err(AnswerError::OtherOrder("origin of the datasets in the proven cohort").into());
+    }
     let asked_of = filter
         .as_ref()
         .map(|asked| Ok(asked.shape(field::digest("summary.attributes_digest", &summary.attributes_digest)?)));
@@ -162,6 +179,8 @@ pub fn verify_answer(
         settlement,
         selection,
         filter,
+        disclosed: claim_texts(panel, requirements.disclosed()),
+        requirements,
         plan,
         signed_by,
         degraded,
@@ -224,6 +243,7 @@ pub(crate) struct Ordered {
     pub(crate) order: Order,
     pub(crate) selection: VariantSelection,
     pub(crate) filter: Option<AskedFilter>,
+    pub(crate) requirements: Requirements,
 }
 
 /// Checks that a record's order is one of this market about this panel, selection and filter.
@@ -249,11 +269,13 @@ pub(crate) fn verify_order(
         return Err(AnswerError::OtherOrder("order id").into());
     }
     let filter = AskedFilter::of_record(record).map_err(malformed)?;
-    if filter::predicate_digest(filter.as_ref()) != order.predicate_digest {
-        return Err(AnswerError::OtherOrder("filter").into());
+    let requirements = Requirements::parse(&record.requirements, panel.variant_count())
+        .map_err(|error| malformed(FieldError::refused("requirements", error)))?;
+    if filter::predicate_digest(filter.as_ref(), &requirements) != order.predicate_digest {
+        return Err(AnswerError::OtherOrder("filter, or what it requires of datasets,").into());
     }
     filter::check_class(order.query_class, filter.as_ref())?;
-    Ok(Ordered { order_id, order, selection, filter })
+    Ok(Ordered { order_id, order, selection, filter, requirements })
 }
 
 fn parse_order(record: &pb::AnswerRecord) -> Result<(NetworkId, OrderId, Order), FieldError> {

@@ -78,6 +78,7 @@ pub async fn place_order(
         cohort_sums: Vec::new(),
         filter: question.filter.as_ref().map(AskedFilter::to_pb),
         schema_json: question.filter.as_ref().map(|asked| asked.schema().to_json()).unwrap_or_default(),
+        requirements: question.requirements.to_bytes().into(),
     };
     file::save_record(&record, &order_file(folder, id))?;
     let permit = PermitTerms {
@@ -114,7 +115,7 @@ fn order_of(
         researcher: keystore.address(),
         panel: question.selection.panel(),
         selection_digest: Digest32(question.selection.digest()),
-        predicate_digest: filter::predicate_digest(question.filter.as_ref()),
+        predicate_digest: filter::predicate_digest(question.filter.as_ref(), &question.requirements),
         query_class: question.query_class,
         purpose: question.purpose.to_bits(),
         condition_digest: question.condition_digest(),

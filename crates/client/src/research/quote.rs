@@ -84,6 +84,7 @@ pub async fn quote(
         tier: tier_to_pb(question.tier).into(),
         rho_nano: question.rho.as_nano(),
         filter: question.filter.as_ref().map(AskedFilter::to_pb),
+        requirements: question.requirements.to_bytes().into(),
     };
     let call = || {
         let (mut query, request) = (services.query.clone(), request.clone());
@@ -169,6 +170,7 @@ mod tests {
             tier,
             rho,
             filter,
+            requirements: Default::default(),
         };
         let figures = figures(&testing::network(), &panel, &question, 500).expect("figures");
         let QuotePrecision::Noisy(noisy) = figures.precision else { panic!("there is noise") };

@@ -158,6 +158,7 @@ impl Scene {
             cohort_sums: Vec::new(),
             filter: Some(asked.to_pb()),
             schema_json: self.schema.to_json(),
+            requirements: Default::default(),
         };
         ScriptedAnswer { scene: self, record, plan, order: id }
     }

@@ -7,7 +7,8 @@ import {IRegistryQueue} from "./IRegistryQueue.sol";
 /// @title Prices and terms under which registered datasets may be used.
 /// @notice One offer per registration; it holds for every group of it in the registry tree. The tree knows no prices but
 /// multiples of 10^10 base units below 2^48 of these, and no terms but the 22 of the protocol: any other offer stands
-/// here, for committees, and is in no proven cohort. The nonce puts the registrant's decisions in order: posting and withdrawing both
+/// here, for committees, and is in no proven cohort. It has no place for demands and disclosures either, which restrict
+/// what an offer allows: keyholders and everybody who resolves a cohort take them from the event. The nonce puts the registrant's decisions in order: posting and withdrawing both
 /// advance it, so no older signature brings back older terms.
 ///
 /// EIP-712 domain: name "LocusOfferBook", version "1", chain id, this contract. Signed messages, by the registrant:
@@ -33,6 +34,11 @@ interface IOfferBook is IRegistryQueue {
         uint32 blockEnd;
         /// Hash of the ontology term of a disease-specific consent, or zero.
         bytes32 conditionDigest;
+        /// What a question must be for the datasets to be counted. Bit 0: it counts proven datasets only; bit 1: when
+        /// it is about selected people, it is evaluated on authenticated shares.
+        uint32 demands;
+        /// Digest of a document with claims about the dataset's genotypes and their proof, or zero.
+        bytes32 disclosureDigest;
         /// Last second of the offer.
         uint64 expiry;
         /// One more than offerNonce.

@@ -14,11 +14,12 @@ contract OfferBook is IOfferBook, EIP712 {
     using RegistryQueue for RegistryQueue.Operation[];
 
     bytes32 private constant _OFFER_TYPEHASH = keccak256(
-        "Offer(uint64 registrationId,uint96 priceCounts,uint96 priceFilteredCounts,uint96 priceAssociation,uint32 dataUse,uint32 tiers,uint8 audience,address[] buyers,uint32 blockStart,uint32 blockEnd,bytes32 conditionDigest,uint64 expiry,uint64 nonce)"
+        "Offer(uint64 registrationId,uint96 priceCounts,uint96 priceFilteredCounts,uint96 priceAssociation,uint32 dataUse,uint32 tiers,uint8 audience,address[] buyers,uint32 blockStart,uint32 blockEnd,bytes32 conditionDigest,uint32 demands,bytes32 disclosureDigest,uint64 expiry,uint64 nonce)"
     );
     bytes32 private constant _WITHDRAWAL_TYPEHASH = keccak256("Withdrawal(uint64 registrationId,uint64 nonce)");
     uint8 private constant _AUDIENCE_ACCREDITED = 1;
     uint8 private constant _AUDIENCE_NAMED = 2;
+    uint32 private constant _DEMANDS = 3;
     uint256 private constant _BUYERS_MAX = 256;
     uint256 private constant _PRICE_UNIT = 10 ** 10;
     uint256 private constant _PRICE_UNITS_MAX = 2 ** 48 - 1;
@@ -105,7 +106,7 @@ contract OfferBook is IOfferBook, EIP712 {
             ? offer.buyers.length > 0 && offer.buyers.length <= _BUYERS_MAX
             : offer.buyers.length == 0;
         bool wellFormed = buyersFit && offer.audience <= _AUDIENCE_NAMED && offer.tiers > 0 && offer.tiers <= 7
-            && offer.blockStart < offer.blockEnd && offer.expiry > block.timestamp;
+            && offer.blockStart < offer.blockEnd && offer.demands <= _DEMANDS && offer.expiry > block.timestamp;
         if (!wellFormed) revert OfferBookBadOffer();
         uint64 expected = _nonces[offer.registrationId] + 1;
         if (offer.nonce != expected) revert OfferBookBadNonce(expected);
@@ -159,7 +160,7 @@ contract OfferBook is IOfferBook, EIP712 {
     }
 
     function _hashOffer(Offer calldata offer) private pure returns (bytes32) {
-        bytes32[] memory words = new bytes32[](14);
+        bytes32[] memory words = new bytes32[](16);
         words[0] = _OFFER_TYPEHASH;
         words[1] = bytes32(uint256(offer.registrationId));
         words[2] = bytes32(uint256(offer.priceCounts));
@@ -173,8 +174,10 @@ contract OfferBook is IOfferBook, EIP712 {
         words[9] = bytes32(uint256(offer.blockStart));
         words[10] = bytes32(uint256(offer.blockEnd));
         words[11] = offer.conditionDigest;
-        words[12] = bytes32(uint256(offer.expiry));
-        words[13] = bytes32(uint256(offer.nonce));
+        words[12] = bytes32(uint256(offer.demands));
+        words[13] = offer.disclosureDigest;
+        words[14] = bytes32(uint256(offer.expiry));
+        words[15] = bytes32(uint256(offer.nonce));
         return keccak256(abi.encodePacked(words));
     }
 }

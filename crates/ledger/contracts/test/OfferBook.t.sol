@@ -41,7 +41,7 @@ contract OfferBookTest is Fixture {
     }
 
     function test_anyTermChangedAfterSigningIsRefused() public {
-        for (uint256 field = 0; field < 12; field++) {
+        for (uint256 field = 0; field < 14; field++) {
             IOfferBook.Offer memory offer = offerOf(_id, 1);
             offer.audience = 2;
             offer.buyers = new address[](2);
@@ -58,6 +58,8 @@ contract OfferBookTest is Fixture {
             if (field == 9) offer.blockEnd = 2;
             if (field == 10) offer.conditionDigest = keccak256("asthma");
             if (field == 11) offer.expiry++;
+            if (field == 12) offer.demands = 1;
+            if (field == 13) offer.disclosureDigest = keccak256("a disclosure");
             vm.expectRevert(_badSignature());
             offers.postOfferSigned(offer, own);
         }
@@ -200,7 +202,7 @@ contract OfferBookTest is Fixture {
     // ---- Terms ----
 
     function test_malformedTermsAreRefused() public {
-        for (uint256 field = 0; field < 9; field++) {
+        for (uint256 field = 0; field < 11; field++) {
             IOfferBook.Offer memory offer = offerOf(_id, 1);
             if (field == 0) offer.tiers = 0;
             if (field == 1) offer.tiers = 8;
@@ -211,6 +213,8 @@ contract OfferBookTest is Fixture {
             if (field == 6) offer.blockStart = 1;
             if (field == 7) (offer.blockStart, offer.blockEnd) = (2, 1);
             if (field == 8) offer.expiry = uint64(block.timestamp);
+            if (field == 9) offer.demands = 4;
+            if (field == 10) offer.demands = 1 << 31;
             _refused(offer, abi.encodePacked(IOfferBook.OfferBookBadOffer.selector));
         }
     }
@@ -218,6 +222,7 @@ contract OfferBookTest is Fixture {
     function testFuzz_everyWellFormedOfferIsPosted(IOfferBook.Offer memory offer) public {
         offer.registrationId = _id;
         offer.nonce = 1;
+        offer.demands = offer.demands % 4;
         offer.tiers = uint32(clamp(offer.tiers, 1, 7));
         offer.audience = uint8(clamp(offer.audience, 0, 2));
         offer.buyers = new address[](offer.audience == 2 ? clamp(offer.priceCounts, 1, 256) : 0);

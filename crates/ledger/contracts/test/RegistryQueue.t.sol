@@ -250,6 +250,8 @@ contract RegistryQueueTest is Fixture {
         offer.priceAssociation = uint96((2 ** 48 - 1) * 10 ** 10);
         (offer.dataUse, offer.tiers) = (0x3FFFFF, 5);
         offer.conditionDigest = bytes32(type(uint256).max);
+        // Of these the tree knows nothing.
+        (offer.demands, offer.disclosureDigest) = (3, bytes32(type(uint256).max));
     }
 
     function _queuedByOffer(IOfferBook.Offer memory offer)

@@ -84,6 +84,8 @@ pub(super) fn offer_words(offer: &Offer) -> IOfferBook::Offer {
         blockStart: offer.block_start,
         blockEnd: offer.block_end,
         conditionDigest: B256::from(offer.condition_digest.0),
+        demands: offer.demands.0,
+        disclosureDigest: B256::from(offer.disclosure_digest.0),
         expiry: offer.expiry_unix_s,
         nonce: offer.nonce,
     }

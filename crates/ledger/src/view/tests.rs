@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     amount::Amount,
-    types::{Audience, OfferPrices, QueryClass, TierSet},
+    types::{Audience, Demands, OfferPrices, QueryClass, TierSet},
 };
 use locus_commitment::{
     DatasetBodyDigest, DatasetCommitments, DatasetId, GenotypeCommitment, PersonTag, ShareSetCommitment,
@@ -58,6 +58,8 @@ fn offered(id: u64, nonce: u64) -> MarketEvent {
             block_start: 0,
             block_end: 1,
             condition_digest: NOTHING,
+            demands: Demands::NONE,
+            disclosure_digest: NOTHING,
             expiry_unix_s: u64::MAX,
             nonce,
         },

@@ -7,7 +7,7 @@ use locus_commitment::{
 };
 use locus_genomics::PanelDigest;
 use locus_ledger::{
-    AccountKey, Amount, Audience, Chain, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, Ledger,
+    AccountKey, Amount, Audience, Chain, CommitteeMember, Contracts, DatasetLeaf, Demands, DeploymentConfig, Ledger,
     LedgerError, Offer, OfferPrices, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, ProofDeployment,
     QueryClass, RegisteredBatch, Registration, RegistrationId, Settlement, SettlementSignatures, TierSet, deploy,
     deploy_with_proofs, leaves_hash, order_id,
@@ -201,6 +201,8 @@ impl Market {
             block_start: 0,
             block_end: 1,
             condition_digest: Digest32([0; 32]),
+            demands: Demands::NONE,
+            disclosure_digest: Digest32([0; 32]),
             expiry_unix_s: self.deadline(),
             nonce,
         }

@@ -5,7 +5,8 @@ use crate::{
     market::{BIOBANK, Market, PERSON, STRANGER, refusal, sign},
     registration::high_form,
 };
-use locus_ledger::{Amount, Audience, Offer, TierSet};
+use locus_commitment::Digest32;
+use locus_ledger::{Amount, Audience, Demands, Offer, TierSet};
 
 const BAD_SIGNATURE: &str = "OfferBookBadSignature";
 const BAD_NONCE: &str = "OfferBookBadNonce";
@@ -19,7 +20,7 @@ pub(crate) async fn an_offer_is_the_registrants_alone(backend: &Backend) {
     assert_eq!(refusal(market.ledger.post_offer(&offer, &high_form(&signature)).await), BAD_SIGNATURE);
     assert_eq!(refusal(market.ledger.post_offer(&offer, &signature[..64]).await), BAD_SIGNATURE);
     assert_eq!(refusal(market.ledger.post_offer(&offer, &[]).await), BAD_SIGNATURE);
-    let changes: [(&str, fn(&mut Offer)); 9] = [
+    let changes: [(&str, fn(&mut Offer)); 11] = [
         ("price", |offer| offer.prices.counts = Amount(0)),
         ("filtered price", |offer| offer.prices.filtered_counts = Amount(0)),
         ("association price", |offer| offer.prices.association = Amount(0)),
@@ -28,6 +29,8 @@ pub(crate) async fn an_offer_is_the_registrants_alone(backend: &Backend) {
         ("audience", |offer| offer.audience = Audience::Anyone),
         ("buyers", |offer| offer.audience = Audience::Named([account(BIOBANK)].into())),
         ("blocks", |offer| offer.block_end = 9),
+        ("demands", |offer| offer.demands = Demands::PROVEN),
+        ("disclosure", |offer| offer.disclosure_digest = Digest32([1; 32])),
         ("expiry", |offer| offer.expiry_unix_s += 1),
     ];
     for (what, change) in changes {
@@ -79,10 +82,11 @@ pub(crate) async fn an_expired_or_malformed_offer_is_refused(backend: &Backend) 
     let market = Market::deploy(backend).await;
     let registration = market.register(PERSON, 0, 1).await.registration;
     let good = market.offer(registration, 1, 10);
-    let changes: [(&str, fn(&mut Offer)); 4] = [
+    let changes: [(&str, fn(&mut Offer)); 5] = [
         ("no tier", |offer| offer.tiers = TierSet(0)),
         ("an unknown tier", |offer| offer.tiers = TierSet(8)),
         ("no block", |offer| offer.block_end = offer.block_start),
+        ("an unknown demand", |offer| offer.demands = Demands(4)),
         ("nobody named", |offer| offer.audience = Audience::Named(Default::default())),
     ];
     for (what, change) in changes {

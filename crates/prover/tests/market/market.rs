@@ -9,8 +9,8 @@ use locus_commitment::{
 };
 use locus_genomics::{DuoTerm, PanelDigest};
 use locus_ledger::{
-    AccountKey, Amount, Audience, Ciphertexts, CommitteeMember, DatasetLeaf, DeploymentConfig, Ledger, LedgerError,
-    Offer, OfferPrices, ProvenRegistry, Registration, RegistrationId, TierSet, committed_leaves_hash,
+    AccountKey, Amount, Audience, Ciphertexts, CommitteeMember, DatasetLeaf, Demands, DeploymentConfig, Ledger,
+    LedgerError, Offer, OfferPrices, ProvenRegistry, Registration, RegistrationId, TierSet, committed_leaves_hash,
     deploy_with_proofs, leaves_hash,
 };
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
@@ -225,6 +225,8 @@ impl Market {
             block_start: 0,
             block_end: 1,
             condition_digest: Digest32([0; 32]),
+            demands: Demands::NONE,
+            disclosure_digest: Digest32([0; 32]),
             expiry_unix_s: (u64::from(LAST_DAY) + 1) * 86_400 - 1,
             nonce,
         };

@@ -7,7 +7,7 @@ use super::{
 use crate::pb::genomics as pb;
 use locus_commitment::Address;
 use locus_genomics::{DataUse, PanelDigest};
-use locus_ledger::{Audience, Offer, OfferPrices, Order, Registration, RegistrationId, TierSet};
+use locus_ledger::{Audience, Demands, Offer, OfferPrices, Order, Registration, RegistrationId, TierSet};
 use locus_privacy::{Rho, Tier};
 use std::collections::BTreeSet;
 
@@ -65,6 +65,8 @@ impl From<&Offer> for pb::Offer {
             block_start: offer.block_start,
             block_end: offer.block_end,
             condition_digest: offer.condition_digest.0.to_vec().into(),
+            demands: offer.demands.0,
+            disclosure_digest: offer.disclosure_digest.0.to_vec().into(),
             expiry_unix_s: offer.expiry_unix_s,
             nonce: offer.nonce,
         }
@@ -95,6 +97,8 @@ impl TryFrom<&pb::Offer> for Offer {
             block_start: message.block_start,
             block_end: message.block_end,
             condition_digest: field::digest("offer.condition_digest", &message.condition_digest)?,
+            demands: field::flags("offer.demands", message.demands, Demands::ALL.0).map(Demands)?,
+            disclosure_digest: field::digest("offer.disclosure_digest", &message.disclosure_digest)?,
             expiry_unix_s: message.expiry_unix_s,
             nonce: message.nonce,
         })

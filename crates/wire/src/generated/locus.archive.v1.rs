@@ -317,6 +317,31 @@ pub struct GetSchemaResponse {
     #[prost(string, tag = "1")]
     pub schema_json: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutDisclosureRequest {
+    /// At most 16 KiB (see the cohort specification).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub document: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutDisclosureResponse {
+    /// 32 bytes: what the offer names.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub disclosure_digest: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDisclosureRequest {
+    #[prost(uint64, tag = "1")]
+    pub registration_id: u64,
+    /// 32 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub disclosure_digest: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDisclosureResponse {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub document: ::prost::bytes::Bytes,
+}
 /// Generated client implementations.
 pub mod archive_service_client {
     #![allow(
@@ -638,6 +663,63 @@ pub mod archive_service_client {
                 .insert(GrpcMethod::new("locus.archive.v1.ArchiveService", "GetSchema"));
             self.inner.unary(req, path, codec).await
         }
+        /// Keeps the document that an offer is about to name: claims about the one dataset of a registration, with their
+        /// proof. Everybody can read it from then on. Idempotent.
+        /// Errors: INVALID_ARGUMENT (no canonical document), NOT_FOUND (no such registration on the chain yet: retry),
+        /// FAILED_PRECONDITION (the proof does not verify, the dataset is revoked, or the registration has too many).
+        pub async fn put_disclosure(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutDisclosureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutDisclosureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.archive.v1.ArchiveService/PutDisclosure",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("locus.archive.v1.ArchiveService", "PutDisclosure"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The document that an offer names. Errors: NOT_FOUND.
+        pub async fn get_disclosure(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDisclosureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDisclosureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.archive.v1.ArchiveService/GetDisclosure",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("locus.archive.v1.ArchiveService", "GetDisclosure"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Physically removes the bodies of datasets that are revoked on the chain, and asks the
         /// keyholders to destroy their key seeds. Idempotent.
         /// Errors: FAILED_PRECONDITION (not revoked).
@@ -772,6 +854,25 @@ pub mod archive_service_server {
             request: tonic::Request<super::GetSchemaRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetSchemaResponse>,
+            tonic::Status,
+        >;
+        /// Keeps the document that an offer is about to name: claims about the one dataset of a registration, with their
+        /// proof. Everybody can read it from then on. Idempotent.
+        /// Errors: INVALID_ARGUMENT (no canonical document), NOT_FOUND (no such registration on the chain yet: retry),
+        /// FAILED_PRECONDITION (the proof does not verify, the dataset is revoked, or the registration has too many).
+        async fn put_disclosure(
+            &self,
+            request: tonic::Request<super::PutDisclosureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutDisclosureResponse>,
+            tonic::Status,
+        >;
+        /// The document that an offer names. Errors: NOT_FOUND.
+        async fn get_disclosure(
+            &self,
+            request: tonic::Request<super::GetDisclosureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetDisclosureResponse>,
             tonic::Status,
         >;
         /// Physically removes the bodies of datasets that are revoked on the chain, and asks the
@@ -1218,6 +1319,96 @@ pub mod archive_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSchemaSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.archive.v1.ArchiveService/PutDisclosure" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutDisclosureSvc<T: ArchiveService>(pub Arc<T>);
+                    impl<
+                        T: ArchiveService,
+                    > tonic::server::UnaryService<super::PutDisclosureRequest>
+                    for PutDisclosureSvc<T> {
+                        type Response = super::PutDisclosureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PutDisclosureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArchiveService>::put_disclosure(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutDisclosureSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.archive.v1.ArchiveService/GetDisclosure" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDisclosureSvc<T: ArchiveService>(pub Arc<T>);
+                    impl<
+                        T: ArchiveService,
+                    > tonic::server::UnaryService<super::GetDisclosureRequest>
+                    for GetDisclosureSvc<T> {
+                        type Response = super::GetDisclosureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDisclosureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArchiveService>::get_disclosure(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDisclosureSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -230,6 +230,9 @@ pub mod list_offers_response {
         /// 20 bytes; empty when nobody vouches for the datasets.
         #[prost(bytes = "bytes", tag = "6")]
         pub accreditor: ::prost::bytes::Bytes,
+        /// Whether every dataset was registered with proofs.
+        #[prost(bool, tag = "7")]
+        pub proven: bool,
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -88,6 +88,14 @@ pub struct Offer {
     pub expiry_unix_s: u64,
     #[prost(uint64, tag = "13")]
     pub nonce: u64,
+    /// What a question must be for the datasets to be counted: bit 0 it counts proven datasets only, bit 1 it is
+    /// evaluated on authenticated shares when it is about selected people.
+    #[prost(uint32, tag = "14")]
+    pub demands: u32,
+    /// 32 bytes: digest of the document that discloses something about the dataset (see the cohort specification); zeros
+    /// for none.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub disclosure_digest: ::prost::bytes::Bytes,
 }
 /// A researcher's question and the most they pay for it (EIP-712).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -101,7 +109,7 @@ pub struct Order {
     /// 32 bytes: digest of the canonical encoding of the variants asked for.
     #[prost(bytes = "bytes", tag = "3")]
     pub selection_digest: ::prost::bytes::Bytes,
-    /// 32 bytes: digest of the canonical predicate; zeros for none.
+    /// 32 bytes: digest of filter and requirements (see the cohort specification); zeros when there is neither.
     #[prost(bytes = "bytes", tag = "4")]
     pub predicate_digest: ::prost::bytes::Bytes,
     #[prost(enumeration = "QueryClass", tag = "5")]
@@ -151,8 +159,8 @@ pub struct CohortFilter {
     /// 32 bytes: the market's attributes, as the phenotype specification digests them.
     #[prost(bytes = "bytes", tag = "1")]
     pub schema_digest: ::prost::bytes::Bytes,
-    /// Canonical bytes of 1 to 32 selections, all different (see the phenotype specification). The order's
-    /// predicate digest is of them and of how they are evaluated.
+    /// Canonical bytes of 1 to 32 selections, all different (see the phenotype specification). Their digest, with how
+    /// they are evaluated, is in the order's predicate digest.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub selections: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// Evaluated with authenticated shares: a keyholder that falsifies products is found before anything is

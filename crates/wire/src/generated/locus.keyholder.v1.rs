@@ -165,9 +165,12 @@ pub struct Question {
     pub selection: ::core::option::Option<super::super::genomics::v1::VariantSelection>,
     #[prost(bytes = "bytes", tag = "3")]
     pub hpke_public_key: ::prost::bytes::Bytes,
-    /// What the order's predicate digest is of; absent for counts of whole cohorts.
+    /// With the requirements what the order's predicate digest is of; absent for counts of whole cohorts.
     #[prost(message, optional, tag = "4")]
     pub filter: ::core::option::Option<super::super::genomics::v1::CohortFilter>,
+    /// Canonical bytes of what every dataset counted must be (see the cohort specification); empty for nothing.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub requirements: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareAnswerRequest {

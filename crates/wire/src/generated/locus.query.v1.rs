@@ -20,6 +20,9 @@ pub struct QuoteQueryRequest {
     /// Of filtered counts and associations; absent for counts of whole cohorts.
     #[prost(message, optional, tag = "9")]
     pub filter: ::core::option::Option<super::super::genomics::v1::CohortFilter>,
+    /// Canonical bytes of what every dataset counted must be (see the cohort specification); empty for nothing.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub requirements: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct QuoteQueryResponse {
@@ -80,9 +83,12 @@ pub struct AnswerQueryRequest {
     /// bytes32 nonce); domain LocusQuery, version 1, chain id, registry.
     #[prost(bytes = "bytes", tag = "6")]
     pub signature: ::prost::bytes::Bytes,
-    /// What the order's predicate digest is of; absent for counts of whole cohorts.
+    /// With the requirements what the order's predicate digest is of; absent for counts of whole cohorts.
     #[prost(message, optional, tag = "7")]
     pub filter: ::core::option::Option<super::super::genomics::v1::CohortFilter>,
+    /// As in QuoteQueryRequest.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub requirements: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AnswerProgress {
@@ -226,6 +232,9 @@ pub struct AnswerRecord {
     /// The attributes that the filter is about, as a schema document.
     #[prost(string, tag = "9")]
     pub schema_json: ::prost::alloc::string::String,
+    /// As in QuoteQueryRequest.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub requirements: ::prost::bytes::Bytes,
 }
 /// Generated client implementations.
 pub mod query_service_client {

@@ -4,7 +4,7 @@ use locus_commitment::{
     ShareSetCommitment,
 };
 use locus_ledger::{
-    Amount, Audience, BlockRef, DatasetLeaf, EventSource, LocatedEvent, MarketEvent, OfferPrices, TierSet,
+    Amount, Audience, BlockRef, DatasetLeaf, Demands, EventSource, LocatedEvent, MarketEvent, OfferPrices, TierSet,
 };
 use std::collections::BTreeSet;
 
@@ -80,6 +80,8 @@ fn offer(number: u64, nonce: u64, expiry_unix_s: u64) -> Offer {
         block_start: 0,
         block_end: 1,
         condition_digest: Digest32([0; 32]),
+        demands: Demands::NONE,
+        disclosure_digest: Digest32([0; 32]),
         expiry_unix_s,
         nonce,
     }

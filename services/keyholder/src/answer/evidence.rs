@@ -42,6 +42,9 @@ impl Keyholder {
         if evidence.researcher_accredited != view.is_accredited_researcher(&order.researcher, record.block) {
             return Err(KeyholderError::OtherCohort("says something else about the researcher"));
         }
+        if evidence.choice.proven_only != stored.proven_only {
+            return Err(KeyholderError::OtherCohort("says something else about proofs than the order requires"));
+        }
         let statement = cohort_statement(order, &evidence).ok_or(KeyholderError::OrderMismatch("purpose"))?;
         if !self.is_cohort_proven(&cohort_id(&statement, &evidence.cohort)).await? {
             return Err(KeyholderError::OtherCohort("is not proven on the chain"));

@@ -164,9 +164,7 @@ impl Keyholder {
         commitment.signature = self.sign(&relay::commitment_digest(&self.network(), &commitment))?;
         let everybody = KeyholderIndex::ALL.map(|keyholder| u32::from(keyholder.get()));
         let mut answer = stored_answer(commitment, shares, cohort, &everybody);
-        if self.settles_on_cohorts() {
-            answer.slots = cohort.members().iter().map(|member| member.slot).collect();
-        }
+        self.note_cohort(&mut answer, asked, cohort);
         Ok(answer)
     }
 }

@@ -1,7 +1,7 @@
 //! What is asked: the request checked against the order on the chain.
 
 use crate::{error::KeyholderError, keyholder::Keyholder, store::StoreError};
-use locus_cohort::{Eligible, Market, PanelShape, eligible};
+use locus_cohort::{CohortQuestion, Eligible, Market, PanelShape, Requirements, eligible, predicate_digest};
 use locus_commitment::{Digest32, Sha3Writer};
 use locus_genomics::{VARIANTS_PER_PANEL_BLOCK, VariantSelection};
 use locus_ledger::{Order, OrderId, OrderRecord, QueryClass};
@@ -31,6 +31,8 @@ pub(crate) struct Asked {
     pub(super) block_count: u32,
     /// Who of the cohort is counted; `None` for everybody.
     pub(super) filter: Option<AskedFilter>,
+    /// What everybody counted must be.
+    pub(super) requirements: Requirements,
     pub(super) eligible: Eligible,
     /// Names the question without its cohort.
     pub(super) question_key: Digest32,
@@ -55,14 +57,31 @@ impl Keyholder {
         if recipient.digest() != order.hpke_key_digest {
             return Err(KeyholderError::OrderMismatch("key that the answer is sealed to"));
         }
+        let requirements = Requirements::parse(&question.requirements, panel.variant_count)
+            .map_err(|error| field::FieldError::refused("question.requirements", error))?;
         let filter = self.asked_filter(&order, question.filter.as_ref())?;
+        let filter_digest = filter.as_ref().map(|asked| asked.filter.digest());
+        if predicate_digest(filter_digest, &requirements) != order.predicate_digest {
+            return Err(KeyholderError::OrderMismatch("filter, or what the order requires,"));
+        }
         let (parameters, settles_on_cohorts) = (self.parameters(), self.settles_on_cohorts());
         let market = Market { view: &view, parameters, settles_on_cohorts };
-        let resolved = eligible(&market, &order, &selection, record.block, record.time_unix_s);
-        let question_key = question_key(&order, filter.as_ref());
+        let resolved = eligible(
+            &market,
+            &CohortQuestion {
+                order: &order,
+                selection: &selection,
+                requirements: &requirements,
+                authenticated: filter.as_ref().is_some_and(|asked| asked.filter.is_authenticated()),
+                pinned_block: record.block,
+                time_unix_s: record.time_unix_s,
+            },
+        );
+        let question_key = question_key(&order, filter.as_ref(), &requirements);
         Ok(Asked {
             order_id,
             filter,
+            requirements,
             block_count: panel.variant_count.div_ceil(VARIANTS_PER_PANEL_BLOCK),
             panel: PanelShape { digest: order.panel, complete_calls: panel.complete_calls },
             question_key,
@@ -84,8 +103,7 @@ impl Keyholder {
     ) -> Result<Option<AskedFilter>, KeyholderError> {
         let mismatch = || KeyholderError::OrderMismatch("filter");
         let Some(message) = filter else {
-            let is_whole = order.query_class == QueryClass::Counts && order.predicate_digest == Digest32([0; 32]);
-            return if is_whole { Ok(None) } else { Err(mismatch()) };
+            return if order.query_class == QueryClass::Counts { Ok(None) } else { Err(mismatch()) };
         };
         let digest = SchemaDigest(field::digest("schema_digest", &message.schema_digest)?);
         let json = self.store().schema_json(&digest)?.ok_or(KeyholderError::UnknownSchema)?;
@@ -96,22 +114,19 @@ impl Keyholder {
             QueryClass::FilteredCounts => filter.selections().len() == 1,
             QueryClass::Association => filter.selections().len() > 1,
         };
-        if !fits || filter.digest() != order.predicate_digest {
-            return Err(mismatch());
-        }
-        Ok(Some(AskedFilter { filter, schema }))
+        if fits { Ok(Some(AskedFilter { filter, schema })) } else { Err(mismatch()) }
     }
 }
 
 /// Everything of an order that affects the answer, but not who asks, when, for how much, or how the filter is
 /// evaluated.
-fn question_key(order: &Order, filter: Option<&AskedFilter>) -> Digest32 {
+fn question_key(order: &Order, filter: Option<&AskedFilter>, requirements: &Requirements) -> Digest32 {
     let selections = |asked: &AskedFilter| filter_digest(&asked.filter.selection_digests(), false);
     let mut writer = Sha3Writer::new(DST_QUESTION_KEY);
     writer
         .part(&order.panel.0)
         .part(&order.selection_digest.0)
-        .part(&filter.map_or(order.predicate_digest, selections).0)
+        .part(&predicate_digest(filter.map(selections), requirements).0)
         .part(&[order.query_class.code(), order.tier.code()])
         .part(&order.purpose.to_le_bytes())
         .part(&order.condition_digest.0)

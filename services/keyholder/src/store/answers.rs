@@ -61,6 +61,9 @@ pub(crate) struct StoredAnswer {
     /// Whether shares or a signature may have left.
     #[prost(bool, tag = "7")]
     pub(crate) is_released: bool,
+    /// Whether the order requires proven datasets, in the same markets.
+    #[prost(bool, tag = "8")]
+    pub(crate) proven_only: bool,
 }
 
 impl Store {

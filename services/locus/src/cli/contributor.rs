@@ -1,15 +1,16 @@
 //! Arguments of contributors.
 
 use super::{TierArg, parse_account};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use locus_client::disclosure::Claim;
 use locus_commitment::Address;
 use locus_genomics::{Assembly, Condition, DuoTerm};
-use locus_ledger::Amount;
+use locus_ledger::{Amount, Demands};
 use std::path::PathBuf;
 
 /// Genotypes in a file, and how to read it.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("source").required(true).args(["vcf", "plink", "twenty_three"]))]
+#[command(group = clap::ArgGroup::new("source").args(["vcf", "plink", "twenty_three"]))]
 pub(crate) struct GenotypeArgs {
     /// VCF, VCF.gz or BCF; several files are the same people on other chromosomes
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -37,8 +38,34 @@ pub(crate) struct GenotypeArgs {
     pub(crate) accept_strand_ambiguous: bool,
 }
 
+impl GenotypeArgs {
+    /// Whether a file is named.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.vcf.is_empty() || self.plink.is_some() || self.twenty_three.is_some()
+    }
+}
+
+/// What an offer demands of questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemandArg {
+    /// They count proven datasets only
+    Proven,
+    /// When they are about people selected by attributes, the selection is made on authenticated shares
+    Authenticated,
+}
+
+impl From<DemandArg> for Demands {
+    fn from(demand: DemandArg) -> Self {
+        match demand {
+            DemandArg::Proven => Self::PROVEN,
+            DemandArg::Authenticated => Self::AUTHENTICATED,
+        }
+    }
+}
+
 /// `locus enroll`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("genotypes").required(true).args(["vcf", "plink", "twenty_three"]))]
 pub(crate) struct EnrollArgs {
     #[command(flatten)]
     pub(crate) genotypes: GenotypeArgs,
@@ -56,6 +83,10 @@ pub(crate) struct EnrollArgs {
     /// Prove every ciphertext of an institution's datasets too; a person's are always proven
     #[arg(long, requires = "biobank")]
     pub(crate) prove: bool,
+    /// Disclose for ever and to everybody, so that orders can require it: VARIANT=carries, VARIANT=lacks or
+    /// VARIANT=hom-alt
+    #[arg(long, value_name = "CLAIM", num_args = 1.., conflicts_with = "biobank")]
+    pub(crate) disclose: Vec<Claim>,
     /// Folder with proving keys [default: locus/proof-keys in your folder for cached files]
     #[arg(long, value_name = "DIR")]
     pub(crate) proof_keys: Option<PathBuf>,
@@ -92,6 +123,9 @@ pub(crate) struct TermsArgs {
     /// Only these accounts may buy
     #[arg(long, value_name = "ACCOUNT", value_delimiter = ',', value_parser = parse_account)]
     pub(crate) buyer: Vec<Address>,
+    /// What questions must be for the datasets to be counted
+    #[arg(long, value_name = "DEMANDS", num_args = 1.., value_delimiter = ',')]
+    pub(crate) demand: Vec<DemandArg>,
     /// Days until the offer ends
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
@@ -105,6 +139,18 @@ pub(crate) struct OfferArgs {
     pub(crate) registration: u64,
     #[command(flatten)]
     pub(crate) terms: TermsArgs,
+    /// Disclose for ever and to everybody, so that orders can require it: VARIANT=carries, VARIANT=lacks or
+    /// VARIANT=hom-alt; needs the file that was enrolled
+    #[arg(long, value_name = "CLAIM", num_args = 1.., requires = "source")]
+    pub(crate) disclose: Vec<Claim>,
+    #[command(flatten)]
+    pub(crate) genotypes: GenotypeArgs,
+    /// Which individual of the file you are; needed when it has several
+    #[arg(long, value_name = "NAME", requires = "disclose")]
+    pub(crate) sample: Option<String>,
+    /// Folder with proving keys [default: locus/proof-keys in your folder for cached files]
+    #[arg(long, value_name = "DIR", requires = "disclose")]
+    pub(crate) proof_keys: Option<PathBuf>,
 }
 
 /// `locus offers`.

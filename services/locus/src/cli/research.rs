@@ -2,6 +2,7 @@
 
 use super::TierArg;
 use clap::{Args, Subcommand, ValueEnum};
+use locus_client::disclosure::Claim;
 use locus_genomics::{Condition, Declarations, PurposeCode};
 use locus_ledger::Amount;
 use locus_privacy::Rho;
@@ -31,6 +32,13 @@ pub(crate) struct QuestionArgs {
     /// Privacy loss to buy, in zCDP: more is more exact; not for the exact tier
     #[arg(long, value_name = "RHO", required_if_eq_any([("tier", "open"), ("tier", "vetted")]))]
     pub(crate) rho: Option<Rho>,
+    /// Count only datasets that are registered with proofs, none on an accreditor's word alone
+    #[arg(long)]
+    pub(crate) proven_only: bool,
+    /// Count only people whose offers disclose this: VARIANT=carries, VARIANT=lacks or VARIANT=hom-alt; repeat it for
+    /// more variants
+    #[arg(long, value_name = "CLAIM")]
+    pub(crate) disclosed: Vec<Claim>,
 }
 
 /// Who is asked about, by attributes that nobody sees.
@@ -226,6 +234,9 @@ mod tests {
         assert_eq!(parses(&format!("{question} open")).err(), Some(MissingRequiredArgument));
         parses(&format!("{question} open --rho 0.01")).expect("complete");
         parses(&format!("{question} exact")).expect("complete");
+        let more = "--proven-only --disclosed 1:69428:T:G=carries --disclosed 1:70000:A:G=lacks";
+        parses(&format!("{question} exact {more}")).expect("with requirements");
+        assert!(parses(&format!("{question} exact --disclosed 1:69428:T:G")).is_err(), "no claim");
     }
 
     #[test]

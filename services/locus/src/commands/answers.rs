@@ -226,6 +226,8 @@ pub(super) fn describe(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>)
         "tier": verified.order().tier.to_string(),
         "cohort_size": settlement.cohort_size,
         "variant_count": verified.selection().count(),
+        "proven_only": verified.requirements().proven_only(),
+        "disclosed": verified.disclosed(),
         "price": settlement.price.to_string(),
         "rho": verified.order().rho.to_string(),
         "sigma": opened.and_then(OpenedAnswer::dp_total).map(sigma),
@@ -283,6 +285,12 @@ pub(super) fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) ->
         verified.selection().count(),
         settlement.price,
     );
+    if verified.requirements().proven_only() {
+        text += "datasets   only those registered with proofs\n";
+    }
+    for claim in verified.disclosed() {
+        text += &format!("disclosed  {claim}\n");
+    }
     for Selected { name, text: predicate, matched } in selected(verified, opened) {
         let name = name.unwrap_or_else(|| "selected".to_owned());
         let matched = matched.map_or_else(String::new, |matched| format!(": {matched} people"));

@@ -9,13 +9,17 @@ use crate::{
     proving::proving_key,
 };
 use locus_client::{
-    disclosure::{Disclosure, DisclosureRequest, Expected, disclose as prove, verify_disclosure},
+    Keystore, Network, OfferTerms, Services,
+    disclosure::{
+        Claim, Disclosure, DisclosureRequest, Expected, disclose as prove, offer_disclosure, verify_disclosure,
+    },
     enrol::EnrolInput,
 };
+use locus_genomics::{PackedGenotypes, Panel};
 use locus_ledger::RegistrationId;
 use locus_proofs::Statement;
 use serde_json::json;
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 const DAY_S: u64 = 24 * 3_600;
 
@@ -66,6 +70,36 @@ pub(super) async fn disclose(args: &DiscloseArgs, context: &Context) -> Result<(
         let (count, verifier) = (disclosure.claims.len(), &disclosure.verifier);
         format!("{count} claims for {verifier} are proven in {}\n", args.out.display())
     })
+}
+
+/// A person's genome and the market in which it is registered.
+pub(super) struct OwnGenome<'a> {
+    pub(super) services: &'a Services,
+    pub(super) network: &'a Network,
+    pub(super) keystore: &'a Keystore,
+    pub(super) panel: &'a Panel,
+    pub(super) genotypes: PackedGenotypes,
+}
+
+impl OwnGenome<'_> {
+    /// Proves claims for the offer of a registration and publishes them; the terms then name them.
+    pub(super) async fn disclose_in(
+        &self,
+        registration: RegistrationId,
+        terms: &mut OfferTerms,
+        claims: &[Claim],
+        proof_keys: Option<&Path>,
+        bars: &Arc<Bars>,
+    ) -> Result<(), CommandError> {
+        let key = proving_key(self.network, proof_keys, Statement::Disclosure, bars).await?;
+        bars.show("proving", 0, 0);
+        let (services, network, keystore) = (self.services, self.network, self.keystore);
+        let genome = (self.panel, self.genotypes.as_bytes());
+        let until = (registration, terms.expiry_unix_s);
+        terms.disclosure = Some(offer_disclosure(services, network, keystore, genome, until, claims, &key).await?);
+        bars.clear();
+        Ok(())
+    }
 }
 
 /// Checks a disclosure that was handed over.

@@ -1,6 +1,6 @@
 //! `locus enroll`.
 
-use super::offers::offer_terms;
+use super::{disclosure::OwnGenome, offers::offer_terms};
 use crate::{
     cli::{EnrollArgs, GenotypeArgs},
     context::{Context, now_unix_s},
@@ -11,7 +11,7 @@ use crate::{
 use locus_client::{
     DataFolder, Keystore, Progress,
     enrol::{Contributor, EnrolInput, EnrolOptions, Enrolled, enrol},
-    publish_panel,
+    post_offer, publish_panel,
 };
 use locus_genomics::Panel;
 use locus_intake::{Cohort, CohortSource, IntakeOptions, IntakeReport, PlinkFiles, read_cohort};
@@ -42,10 +42,23 @@ pub(super) async fn run(args: EnrollArgs, context: &Context) -> Result<(), Comma
     } else {
         None
     };
-    let options = EnrolOptions { version: args.version, terms: Some(terms), prover };
+    // What is disclosed can be proven only of a registration that is there.
+    let offered = Some(&terms).filter(|_| args.disclose.is_empty()).cloned();
+    let options = EnrolOptions { version: args.version, terms: offered, prover };
     let records = context.folder.enrolments();
-    let enrolled =
+    let mut enrolled =
         enrol(&services, &network, &keystore, &input, &contributor, &options, &records, now_unix_s(), progress).await?;
+    if let (Contributor::Person { individual }, [own], false) =
+        (&contributor, &mut enrolled[..], args.disclose.is_empty())
+    {
+        let genotypes = input.genotypes.person(*individual)?;
+        let (services, network, keystore, panel) = (&services, &network, &keystore, &*panel);
+        let genome = OwnGenome { services, network, keystore, panel, genotypes };
+        let mut terms = terms;
+        let proof_keys = args.proof_keys.as_deref();
+        genome.disclose_in(own.registration, &mut terms, &args.disclose, proof_keys, &bars).await?;
+        own.offer_nonce = Some(post_offer(services, network, keystore, own.registration, &terms).await?);
+    }
     bars.clear();
     print(&enrolled, &report, context)
 }

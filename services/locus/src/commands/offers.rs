@@ -1,15 +1,26 @@
 //! `locus offer` and `locus offers`.
 
+use super::{
+    disclosure::OwnGenome,
+    enroll::{own_place, read},
+};
 use crate::{
     cli::{OfferArgs, OffersArgs, TermsArgs},
     context::{Context, now_unix_s, tiers},
     error::CommandError,
+    progress::Bars,
 };
-use locus_client::{ListedOffer, OfferTerms, list_offers, post_offer, registration_state};
+use locus_client::{
+    ListedOffer, OfferTerms, Services,
+    disclosure::{Claim, claim_texts, fetch_offer_disclosure},
+    enrol::EnrolInput,
+    list_offers, post_offer, registration_state,
+};
 use locus_genomics::{DataUse, Panel};
-use locus_ledger::{Amount, Audience, OfferPrices, RegistrationId, TierSet};
+use locus_ledger::{Amount, Audience, Demands, OfferPrices, RegistrationId, TierSet};
 use locus_privacy::Tier;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -44,6 +55,8 @@ fn terms_of_blocks(args: &TermsArgs, block_count: u32) -> Result<OfferTerms, Com
         condition: args.condition.clone(),
         tiers,
         audience,
+        demands: args.demand.iter().fold(Demands::NONE, |demands, demand| demands.and((*demand).into())),
+        disclosure: None,
         blocks: 0..block_count,
         expiry_unix_s: now_unix_s().saturating_add(u64::from(args.days) * SECONDS_PER_DAY),
     })
@@ -57,9 +70,23 @@ pub(super) async fn offer(args: &OfferArgs, context: &Context) -> Result<(), Com
     let registration = RegistrationId(args.registration);
     let state = registration_state(&services, registration).await?;
     let panel = context.panel(&state.panel.to_string(), &services).await?;
-    let terms = offer_terms(&args.terms, &panel)?;
+    let mut terms = offer_terms(&args.terms, &panel)?;
+    if args.genotypes.is_given() == args.disclose.is_empty() {
+        return Err(CommandError::Usage("genotypes are needed for --disclose only: leave them out".to_owned()));
+    }
+    if !args.disclose.is_empty() {
+        let panel = Arc::new(panel);
+        let bars = Bars::new(context.output);
+        let cohort = read(&args.genotypes, panel.clone(), context, &bars).await?;
+        let input = EnrolInput::of_cohort(panel.clone(), cohort);
+        let genotypes = input.genotypes.person(own_place(args.sample.as_deref(), &input)?)?;
+        let (services, network, keystore) = (&services, &network, &keystore);
+        let genome = OwnGenome { services, network, keystore, panel: &panel, genotypes };
+        genome.disclose_in(registration, &mut terms, &args.disclose, args.proof_keys.as_deref(), &bars).await?;
+    }
     let nonce = post_offer(&services, &network, &keystore, registration, &terms).await?;
-    let value = json!({ "registration": registration.0, "offer_nonce": nonce });
+    let disclosure = terms.disclosure.map(|digest| digest.to_string());
+    let value = json!({ "registration": registration.0, "offer_nonce": nonce, "disclosure": disclosure });
     context.output.result(&value, || format!("registration {}: offer {nonce} stands\n", registration.0))
 }
 
@@ -70,8 +97,12 @@ pub(super) async fn list(args: &OffersArgs, context: &Context) -> Result<(), Com
         Some(panel) => Some(context.panel(panel, &services).await?.digest()),
         None => None,
     };
-    let offers = list_offers(&services, panel).await?;
-    let value: Value = offers.iter().map(describe).collect();
+    let mut offers = Vec::new();
+    for listed in list_offers(&services, panel).await? {
+        let disclosed = disclosed(&listed, context, &services).await?;
+        offers.push((listed, disclosed));
+    }
+    let value: Value = offers.iter().map(|(listed, disclosed)| describe(listed, disclosed)).collect();
     context.output.result(&value, || {
         if offers.is_empty() {
             return "nothing is on offer\n".to_owned();
@@ -84,17 +115,36 @@ pub(super) async fn list(args: &OffersArgs, context: &Context) -> Result<(), Com
             "tiers",
             "terms",
             "buyers",
-            "vouched by",
+            "datasets",
+            "demands",
+            "discloses",
             "panel",
         ]);
-        for listed in &offers {
-            table.add_row(row(listed));
+        for (listed, disclosed) in &offers {
+            table.add_row(row(listed, disclosed));
         }
         table.to_string()
     })
 }
 
-fn row(listed: &ListedOffer) -> Vec<String> {
+/// What an offer discloses.
+enum Disclosed {
+    /// What its document claims.
+    Claims(Vec<Claim>),
+    /// Its document is not to be had, so nobody counts it as disclosed.
+    Unreadable,
+}
+
+async fn disclosed(listed: &ListedOffer, context: &Context, services: &Services) -> Result<Disclosed, CommandError> {
+    let Some(digest) = listed.offer.disclosure() else { return Ok(Disclosed::Claims(Vec::new())) };
+    let Ok(document) = fetch_offer_disclosure(services, listed.offer.registration, digest).await else {
+        return Ok(Disclosed::Unreadable);
+    };
+    let panel = context.panel(&listed.panel.to_string(), services).await?;
+    Ok(Disclosed::Claims(claim_texts(&panel, document.claims())))
+}
+
+fn row(listed: &ListedOffer, disclosed: &Disclosed) -> Vec<String> {
     let offer = &listed.offer;
     vec![
         offer.registration.0.to_string(),
@@ -107,12 +157,29 @@ fn row(listed: &ListedOffer) -> Vec<String> {
         tier_names(offer.tiers).join(" "),
         data_use_words(offer.data_use),
         audience_words(&offer.audience),
-        listed.accreditor.map_or_else(|| "nobody".to_owned(), |account| account.to_string()),
+        origin_words(listed),
+        demand_names(offer.demands).join(" "),
+        match disclosed {
+            Disclosed::Claims(claims) => claims.iter().map(Claim::to_string).collect::<Vec<_>>().join(" "),
+            Disclosed::Unreadable => "unreadable".to_owned(),
+        },
         format!("{}...", &listed.panel.to_string()[..12]),
     ]
 }
 
-fn describe(listed: &ListedOffer) -> Value {
+/// How the datasets came in.
+fn origin_words(listed: &ListedOffer) -> String {
+    let attested = listed.accreditor.map(|account| format!("attested by {account}"));
+    let words: Vec<String> = listed.proven.then(|| "proven".to_owned()).into_iter().chain(attested).collect();
+    words.join(", ")
+}
+
+fn demand_names(demands: Demands) -> Vec<&'static str> {
+    let named = [(Demands::PROVEN, "proven"), (Demands::AUTHENTICATED, "authenticated")];
+    named.into_iter().filter(|(demand, _)| demands.contains(*demand)).map(|(_, name)| name).collect()
+}
+
+fn describe(listed: &ListedOffer, disclosed: &Disclosed) -> Value {
     let offer = &listed.offer;
     let price = |amount: Amount| amount.to_string();
     json!({
@@ -122,6 +189,13 @@ fn describe(listed: &ListedOffer) -> Value {
         "dataset_count": listed.dataset_count,
         "revoked_count": listed.revoked_count,
         "accreditor": listed.accreditor.map(|account| account.to_string()),
+        "proven": listed.proven,
+        "demands": demand_names(offer.demands),
+        "disclosure": offer.disclosure().map(|digest| digest.to_string()),
+        "disclosed": match disclosed {
+            Disclosed::Claims(claims) => json!(claims),
+            Disclosed::Unreadable => Value::Null,
+        },
         "price_counts": price(offer.prices.counts),
         "price_filtered_counts": price(offer.prices.filtered_counts),
         "price_association": price(offer.prices.association),

@@ -6,6 +6,7 @@ use crate::{
     context::Context,
     error::CommandError,
 };
+use locus_client::disclosure::requirements;
 use locus_client::research::{AskedFilter, Question, Quote, parse_variants, quote as ask_for_quote};
 use locus_genomics::{Panel, Purpose, PurposeCode, VariantSelection};
 use locus_ledger::QueryClass;
@@ -45,6 +46,7 @@ pub(super) fn parse(args: &QuestionArgs, panel: &Panel, filter: Option<AskedFilt
         tier,
         rho,
         filter,
+        requirements: requirements(panel, args.proven_only, &args.disclosed)?,
     })
 }
 

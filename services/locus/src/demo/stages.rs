@@ -28,7 +28,7 @@ use locus_genomics::{Assembly, DataUse, DuoTerm, Panel};
 use locus_intake::{
     Cohort, CohortSource, CompleteCalls, IntakeOptions, PanelRequest, PanelSource, PlinkFiles, build_panel, read_cohort,
 };
-use locus_ledger::{Amount, Audience, OfferPrices, TierSet};
+use locus_ledger::{Amount, Audience, Demands, OfferPrices, TierSet};
 use locus_privacy::Tier;
 use locus_proofs::dataset::EncryptionProver;
 use purchases::Purchase;
@@ -267,6 +267,8 @@ fn offer_terms(price: Amount, tiers: &[Tier], panel: &Panel) -> Result<OfferTerm
         condition: None,
         tiers: TierSet::of(tiers),
         audience: Audience::Anyone,
+        demands: Demands::NONE,
+        disclosure: None,
         blocks: 0..panel.block_count(),
         expiry_unix_s: now_unix_s().saturating_add(OFFER_DAYS * SECONDS_PER_DAY),
     })

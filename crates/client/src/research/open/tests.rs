@@ -35,6 +35,7 @@ fn question(cohort: &TestCohort, indices: &[u32], tier: Tier, rho: Rho) -> Quest
         tier,
         rho,
         filter: None,
+        requirements: Default::default(),
     }
 }
 
@@ -120,6 +121,7 @@ impl Answered {
             cohort_sums: Vec::new(),
             filter: None,
             schema_json: String::new(),
+            requirements: Default::default(),
         };
         Self { cohort, record }
     }

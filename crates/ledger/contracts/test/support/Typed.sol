@@ -63,7 +63,7 @@ library Typed {
     function offer(IOfferBook.Offer memory o) internal pure returns (bytes32) {
         bytes memory words = abi.encode(
             keccak256(
-                "Offer(uint64 registrationId,uint96 priceCounts,uint96 priceFilteredCounts,uint96 priceAssociation,uint32 dataUse,uint32 tiers,uint8 audience,address[] buyers,uint32 blockStart,uint32 blockEnd,bytes32 conditionDigest,uint64 expiry,uint64 nonce)"
+                "Offer(uint64 registrationId,uint96 priceCounts,uint96 priceFilteredCounts,uint96 priceAssociation,uint32 dataUse,uint32 tiers,uint8 audience,address[] buyers,uint32 blockStart,uint32 blockEnd,bytes32 conditionDigest,uint32 demands,bytes32 disclosureDigest,uint64 expiry,uint64 nonce)"
             ),
             o.registrationId,
             o.priceCounts,
@@ -75,7 +75,8 @@ library Typed {
             buyers = bytes.concat(buyers, abi.encode(o.buyers[i]));
         }
         words = bytes.concat(words, abi.encode(o.dataUse, o.tiers, o.audience, keccak256(buyers)));
-        words = bytes.concat(words, abi.encode(o.blockStart, o.blockEnd, o.conditionDigest, o.expiry, o.nonce));
+        words = bytes.concat(words, abi.encode(o.blockStart, o.blockEnd, o.conditionDigest));
+        words = bytes.concat(words, abi.encode(o.demands, o.disclosureDigest, o.expiry, o.nonce));
         return keccak256(words);
     }
 

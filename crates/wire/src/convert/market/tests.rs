@@ -42,6 +42,8 @@ fn offer() -> Offer {
         block_start: 1,
         block_end: 4,
         condition_digest: Digest32([5; 32]),
+        demands: Demands::PROVEN,
+        disclosure_digest: Digest32([8; 32]),
         expiry_unix_s: 6,
         nonce: 7,
     }
@@ -97,7 +99,7 @@ fn offers_survive_the_wire() {
 
 #[test]
 fn an_offer_with_a_wrong_field_is_refused() {
-    let changes: [Change<pb::Offer>; 18] = [
+    let changes: [Change<pb::Offer>; 20] = [
         ("offer.price_counts", |message| message.price_counts = "1.5".into()),
         ("offer.price_filtered_counts", |message| message.price_filtered_counts = String::new()),
         ("offer.price_association", |message| message.price_association = "-1".into()),
@@ -116,6 +118,8 @@ fn an_offer_with_a_wrong_field_is_refused() {
         ("offer.buyers", |message| message.buyers = vec![vec![1; 20].into(); NAMED_BUYERS_MAX + 1]),
         ("offer.block_end", |message| message.block_end = message.block_start),
         ("offer.condition_digest", |message| message.condition_digest = vec![1; 31].into()),
+        ("offer.demands", |message| message.demands = 0b100),
+        ("offer.disclosure_digest", |message| message.disclosure_digest = vec![].into()),
     ];
     check_refusals::<_, Offer>(&(&offer()).into(), &changes);
 }

@@ -13,8 +13,8 @@ use crate::{
 use locus_client::{
     mint_test_tokens,
     research::{
-        OpenedAnswer, OrderTerms, PlacedOrder, Question, VariantCounts, VerifiedAnswer, fetch_answer, open_answer,
-        place_order, quote, write_tsv,
+        OpenedAnswer, OrderTerms, PlacedOrder, Question, Requirements, VariantCounts, VerifiedAnswer, fetch_answer,
+        open_answer, place_order, quote, write_tsv,
     },
 };
 use locus_genomics::{Declarations, Panel, Purpose, PurposeCode, VariantIndex, VariantSelection};
@@ -67,6 +67,7 @@ pub(super) fn ask(selection: VariantSelection, tier: Tier) -> Question {
         tier,
         rho: if tier == Tier::Exact { Rho::ZERO } else { RHO },
         filter: None,
+        requirements: Requirements::default(),
     }
 }
 
