@@ -108,7 +108,7 @@ fn sealed_and_proven() -> Vec<Target> {
         memory("sealing_key", vec![public], |bytes| SealingPublicKey::parse(bytes).is_ok()),
         memory("encryption_proof", Vec::new(), |bytes| EncryptionProof::parse(bytes).is_ok()),
         memory("requirements", vec![requirements], |bytes| Requirements::parse(bytes, 4).is_ok()),
-        memory("offer_disclosure", vec![vec![1; 280]], |bytes| DisclosureDocument::parse(bytes).is_ok()),
+        memory("offer_disclosure", Vec::new(), |bytes| DisclosureDocument::parse(bytes).is_ok()),
         memory("disclosure_proof", Vec::new(), |bytes| DisclosureProof::parse(bytes).is_ok()),
         memory("verifying_key", keys, |bytes| CircuitKey::parse(bytes).is_ok()),
         memory("zkey", Vec::new(), |bytes| circom::read_zkey(bytes).is_ok()),

@@ -128,7 +128,11 @@ fn planted_bugs_are_found() -> Result<()> {
     for plant in PLANTS {
         let (_, failed) = run_seeds(&template, PLANT_SEEDS, Some(plant));
         let (seed, error) = failed.with_context(|| format!("{plant:?} is not found in {PLANT_SEEDS} runs"))?;
-        println!("{plant:?}: seed {seed}: {error:#}");
+        let told = format!("{error:#}");
+        ensure!(
+            plant.signs().iter().any(|sign| told.contains(sign)),
+            "{plant:?} is not what seed {seed} found: {told}"
+        );
     }
     Ok(())
 }

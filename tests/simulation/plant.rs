@@ -26,3 +26,17 @@ pub(crate) const PLANTS: [Plant; 6] = [
     Plant::OtherAnswer,
     Plant::LostWrites,
 ];
+
+impl Plant {
+    /// What the violation says that it leads to, one of these.
+    pub(crate) fn signs(self) -> &'static [&'static str] {
+        match self {
+            Self::ForgottenRevocation => &["is counted without consent"],
+            Self::SecretWithdrawal => &["is left out"],
+            Self::SamePeopleTwice => &["is counted 2 times"],
+            Self::MoneyFromNowhere => &["tokens"],
+            Self::OtherAnswer => &["an order has two answers"],
+            Self::LostWrites => &["and is told of", "does not end", "is refused"],
+        }
+    }
+}
