@@ -154,8 +154,8 @@ impl Model {
     /// Orders that counted a person, and all that may be in that person's statement.
     pub(crate) fn uses_of(&self, person: u32) -> (BTreeSet<OrderId>, BTreeSet<OrderId>) {
         let counts = |order: &&Ordered| order.answer.as_ref().is_some_and(|answer| answer.counted.contains(&person));
-        // An order that was charged and never settled may be stated: charges come before answers.
-        let may = |order: &&Ordered| counts(order) || order.answer.is_none();
+        // What was charged and then answered without this person, or never, may be stated: charges come first.
+        let may = |order: &&Ordered| order.consent.possible.contains_key(&person);
         let ids = |orders: Vec<&Ordered>| orders.iter().map(|order| order.placed.order_id).collect();
         (ids(self.orders.iter().filter(counts).collect()), ids(self.orders.iter().filter(may).collect()))
     }

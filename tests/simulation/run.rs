@@ -123,7 +123,8 @@ impl Run<'_> {
     }
 
     fn damage(&mut self, file: usize, damage: impl Fn(PathBuf) -> Damage) -> Result<()> {
-        let files = files_below(&self.cluster.objects())?;
+        let mut files = files_below(&self.cluster.objects())?;
+        files.retain(|path| path.to_string_lossy().contains("/batch="));
         let Some(path) = files.get(file % files.len().max(1)) else { return Ok(()) };
         let damage = damage(path.clone());
         damage.switch(true)?;
@@ -275,7 +276,9 @@ impl Damage {
                 }
             }
             Self::Hidden(path) => {
-                let hidden = path.with_extension("hidden");
+                let mut hidden = path.clone().into_os_string();
+                hidden.push(".hidden");
+                let hidden = PathBuf::from(hidden);
                 let (from, to) = if is_done { (path, &hidden) } else { (&hidden, path) };
                 if from.exists() {
                     fs::rename(from, to)?;
