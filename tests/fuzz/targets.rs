@@ -93,6 +93,22 @@ fn some(panel: &Panel) -> VariantSelection {
     VariantSelection::from_indices(panel, [VariantIndex(0), VariantIndex(2)]).expect("they are there")
 }
 
+/// A proof that parses and proves nothing: the generators of both groups, as EIP-196 and EIP-197 give them.
+fn proof_of_generators() -> Vec<u8> {
+    const SECOND: [&str; 4] = [
+        "198e9393920d483a7260bfb731fb5d25f1aa493335a9e71297e485b7aef312c2",
+        "1800deef121f1e76426a00665e5c4479674322d4f75edadd46debd5cd992f6ed",
+        "090689d0585ff075ec9e99ad690c3395bc4b313370b38ef355acdadcd122975b",
+        "12c85ea5db8c6deb4aab71808dcb408fe3d1e7690c43d37b4ce6cc0166fa7daa",
+    ];
+    let mut first = vec![0; 64];
+    (first[31], first[63]) = (1, 2);
+    let digits = SECOND.concat();
+    let byte = |place: usize| u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).expect("two digits");
+    let second: Vec<u8> = (0..128).map(byte).collect();
+    [&first[..], &second, &first].concat()
+}
+
 fn sealed_and_proven() -> Vec<Target> {
     let key = |statement| {
         let key =
@@ -101,6 +117,9 @@ fn sealed_and_proven() -> Vec<Target> {
     };
     let keys: Vec<Vec<u8>> = Statement::ALL.map(key).to_vec();
     let requirements = vec![1, 0, 0, 0, 0, 0b0110, 2, 0, 0, 0, 0b0001];
+    // Version, registration, expiry, one claim, its proof.
+    let head = [&[1][..], &7u64.to_le_bytes(), &1_900_000_000u64.to_le_bytes(), &[1], &[2, 0, 0, 0, 0b0110]].concat();
+    let disclosure = [head, proof_of_generators()].concat();
     let public = SealingPrivateKey::from_seed(&[7; 32]).public_key().to_bytes().to_vec();
     vec![
         memory("ciphertext", vec![vec![9; BODY_BYTES]], |bytes| Body::parse(bytes).is_ok()),
@@ -108,8 +127,8 @@ fn sealed_and_proven() -> Vec<Target> {
         memory("sealing_key", vec![public], |bytes| SealingPublicKey::parse(bytes).is_ok()),
         memory("encryption_proof", Vec::new(), |bytes| EncryptionProof::parse(bytes).is_ok()),
         memory("requirements", vec![requirements], |bytes| Requirements::parse(bytes, 4).is_ok()),
-        memory("offer_disclosure", Vec::new(), |bytes| DisclosureDocument::parse(bytes).is_ok()),
-        memory("disclosure_proof", Vec::new(), |bytes| DisclosureProof::parse(bytes).is_ok()),
+        memory("offer_disclosure", vec![disclosure], |bytes| DisclosureDocument::parse(bytes).is_ok()),
+        memory("disclosure_proof", vec![proof_of_generators()], |bytes| DisclosureProof::parse(bytes).is_ok()),
         memory("verifying_key", keys, |bytes| CircuitKey::parse(bytes).is_ok()),
         memory("zkey", Vec::new(), |bytes| circom::read_zkey(bytes).is_ok()),
         memory("proof_json", Vec::new(), |bytes| circom::read_proof(&text(bytes)).is_ok()),
