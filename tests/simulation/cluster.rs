@@ -229,6 +229,7 @@ impl Cluster {
                     contracts,
                     keyholders: self.keyholders_of(part),
                     exchange: self.link(Caller::Service(part), Part::Exchange),
+                    cluster: None,
                     limits: locus_aggregator::Limits::default(),
                     clock,
                 };

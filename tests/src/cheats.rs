@@ -287,6 +287,7 @@ impl Market {
             exchange: self.node.connectors().exchange.clone(),
             prover: None,
             proof_keys_dir: None,
+            cluster: None,
             limits: Limits { settle_wait_s: 5, ..Limits::default() },
             clock: Clock::system(),
         };

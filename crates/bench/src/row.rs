@@ -11,6 +11,8 @@ use tempfile::TempDir;
 pub(crate) enum Goal {
     /// The value is at most this.
     AtMost(f64),
+    /// The value is at least this.
+    AtLeast(f64),
     /// The value is at least this share of the peer's.
     RatioAtLeast(f64),
     /// The value is at most this many times the peer's.
@@ -67,6 +69,7 @@ impl Row {
                 let ratio = measured.peer_value.map(|peer| measured.value / peer);
                 let met = match self.goal {
                     Goal::AtMost(limit) => Some(measured.value <= limit),
+                    Goal::AtLeast(limit) => Some(measured.value >= limit),
                     Goal::RatioAtLeast(limit) => ratio.map(|ratio| ratio >= limit),
                     Goal::RatioAtMost(limit) => ratio.map(|ratio| ratio <= limit),
                     Goal::None => None,
@@ -100,6 +103,7 @@ impl std::fmt::Display for Goal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AtMost(limit) => write!(f, "<= {limit}"),
+            Self::AtLeast(limit) => write!(f, ">= {limit}"),
             Self::RatioAtLeast(limit) => write!(f, "ratio >= {limit}"),
             Self::RatioAtMost(limit) => write!(f, "ratio <= {limit}"),
             Self::None => write!(f, "none"),

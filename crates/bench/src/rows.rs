@@ -1,6 +1,7 @@
 //! The rows, in the order of the table.
 
 mod association_5000x65536;
+mod ballista_core;
 mod bytes_per_and;
 mod bytes_per_genotype;
 mod commit_dataset;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Row> {
     vec![
         sum_memory::ROW,
         sum_store::ROW,
+        ballista_core::ROW,
         counts_vs_plink2::ROW,
         keyholder_share::ROW,
         encrypt_block::ROW,

@@ -1,10 +1,12 @@
 //! Summing the selected bodies of columns over all parts of a manifest.
 
 use crate::{
+    cohort_sums::{Base, CohortSumStorage, CohortSums, cohort_digest},
     error::EngineError,
     kernel::Kernel,
     object::{Checking, ObjectSum, SelectedPart, sum_object},
     registered::RegisteredBodies,
+    summer::{BodySummer, Collecting, Elsewhere},
     tag::Tag,
     tags::{FreshTag, RowTags},
 };
@@ -30,6 +32,8 @@ pub struct Engine {
     kernel: Kernel,
     tasks_max: NonZeroUsize,
     tags: Arc<RowTags>,
+    elsewhere: Option<Elsewhere>,
+    cohort_sums: Option<Arc<CohortSums>>,
 }
 
 /// What is summed.
@@ -50,7 +54,23 @@ impl Engine {
             kernel: Kernel::detect(),
             tasks_max: processors.saturating_mul(TASKS_PER_PROCESSOR).min(TASKS_MAX),
             tags: Arc::new(tags),
+            elsewhere: None,
+            cohort_sums: None,
         }
+    }
+
+    /// This engine, keeping the sums of cohorts of which at least `parts_min` parts are touched: asked again they cost
+    /// a stored sum for each column, and cohorts that have grown only their new rows besides.
+    #[must_use]
+    pub fn with_cohort_sums(self, storage: Box<dyn CohortSumStorage>, parts_min: usize) -> Self {
+        Self { cohort_sums: Some(Arc::new(CohortSums::new(storage, parts_min))), ..self }
+    }
+
+    /// This engine with `summer` to add bodies up when at least `bodies_min` must be read. What cannot be done there,
+    /// or comes back wrong, is done here.
+    #[must_use]
+    pub fn with_summer(self, summer: Arc<dyn BodySummer>, bodies_min: u64) -> Self {
+        Self { elsewhere: Some(Elsewhere { summer, bodies_min }), ..self }
     }
 
     /// This engine with another bound on the objects it sums at the same time.
@@ -122,13 +142,53 @@ impl Engine {
         }
         check_selection(manifest, selection)?;
         let query = Query { panel, manifest, selection, registered };
-        let (mut sums, wrong) = self.sum_columns(query, columns, Checking::Unknown).await?;
+        match &self.cohort_sums {
+            Some(kept) if kept.is_worth(parts_touched(query)) => self.sum_from_kept(kept, query, columns).await,
+            _ => self.checked_sums(query, columns).await,
+        }
+    }
+
+    /// Sums from those that are kept, and keeps them.
+    async fn sum_from_kept(
+        &self,
+        kept: &CohortSums,
+        query: Query<'_>,
+        columns: &[Column],
+    ) -> Result<Vec<Box<BodySum>>, EngineError> {
+        let (panel, key) = (query.panel.panel(), &self.tags.key);
+        let base = kept.base(panel, query.selection, query.registered)?;
+        let of_base = |base: &Base| columns.iter().map(|&column| kept.sum(key, panel, base, column)).collect();
+        let begun: Option<Vec<Option<Box<BodySum>>>> = base.as_ref().map(of_base).transpose()?;
+        let begun = begun.and_then(|sums| sums.into_iter().collect::<Option<Vec<_>>>());
+        let (mut sums, rest) = match (&base, begun) {
+            (Some(base), Some(begun)) if base.rest.is_empty() => return Ok(begun),
+            (Some(base), Some(begun)) => (begun, &base.rest),
+            _ => (columns.iter().map(|_| BodySum::zero()).collect(), query.selection),
+        };
+        let found = self.checked_sums(Query { selection: rest, ..query }, columns).await?;
+        sums.iter_mut().zip(&found).for_each(|(sum, found)| sum.add(found));
+        let digest = cohort_digest(panel, query.selection, query.registered)?;
+        let named: Vec<(Column, Box<BodySum>)> = columns.iter().copied().zip(sums.iter().cloned()).collect();
+        kept.keep(key, panel, (digest, query.selection), &named)?;
+        Ok(sums)
+    }
+
+    /// Sums that agree with the tags of their rows.
+    async fn checked_sums(&self, query: Query<'_>, columns: &[Column]) -> Result<Vec<Box<BodySum>>, EngineError> {
+        let elsewhere = self.elsewhere.as_ref().filter(|elsewhere| elsewhere.is_worth(query, columns));
+        let (mut sums, wrong) = match self.sum_columns(query, columns, Checking::Unknown, elsewhere).await {
+            Err(EngineError::Elsewhere(error)) => {
+                tracing::warn!(%error, "nothing was summed elsewhere: summing here");
+                self.sum_columns(query, columns, Checking::Unknown, None).await?
+            }
+            summed => summed?,
+        };
         if wrong.is_empty() {
             return Ok(sums);
         }
         tracing::warn!(columns = wrong.len(), "sums do not agree with their rows: every row is hashed again");
         let again: Vec<Column> = wrong.iter().map(|&index| columns[index]).collect();
-        let (right, still_wrong) = self.sum_columns(query, &again, Checking::All).await?;
+        let (right, still_wrong) = self.sum_columns(query, &again, Checking::All, None).await?;
         if let Some(&index) = still_wrong.first() {
             return Err(EngineError::Unverified(again[index]));
         }
@@ -144,8 +204,11 @@ impl Engine {
         query: Query<'_>,
         columns: &[Column],
         checking: Checking,
+        elsewhere: Option<&Elsewhere>,
     ) -> Result<(Vec<Box<BodySum>>, Vec<usize>), EngineError> {
         let mut sums = Sums::new(self.tags.clone(), query.panel, columns);
+        let mut collecting =
+            elsewhere.map(|elsewhere| Collecting::new(elsewhere, self.tags.clone(), query.panel.panel(), columns));
         let mut running = JoinSet::new();
         let mut parts = query.manifest.parts().iter();
         let mut opening = FuturesOrdered::new();
@@ -155,6 +218,12 @@ impl Engine {
             );
             let Some(selected) = opening.next().await else { break };
             let Some(selected) = selected?.map(Arc::new) else { continue };
+            if let Some(collecting) = &mut collecting
+                && let Some(begun) = collecting.take(&selected).await?
+            {
+                begun.into_iter().enumerate().for_each(|(index, object)| sums.add_object(index, object));
+                continue;
+            }
             for (index, &column) in columns.iter().enumerate() {
                 if running.len() >= self.tasks_max.get() {
                     sums.add(running.join_next().await).await?;
@@ -166,6 +235,11 @@ impl Engine {
         }
         while !running.is_empty() {
             sums.add(running.join_next().await).await?;
+        }
+        if let Some(collecting) = collecting {
+            for ((sum, _), found) in sums.sums.iter_mut().zip(collecting.finish().await?) {
+                sum.add(&found);
+            }
         }
         sums.finish().await
     }
@@ -195,13 +269,17 @@ impl Sums {
             Some(ended) => ended.map_err(|_| EngineError::Interrupted)??,
             None => return Ok(()),
         };
+        self.add_object(index, object);
+        if self.unkept.len() >= UNKEPT_OBJECTS_MAX { self.keep().await } else { Ok(()) }
+    }
+
+    fn add_object(&mut self, index: usize, object: ObjectSum) {
         let (sum, tag) = &mut self.sums[index];
         sum.add(&object.sum);
         *tag = tag.plus(object.tag);
         if !object.fresh.is_empty() {
             self.unkept.push((self.columns[index], object.fresh));
         }
-        if self.unkept.len() >= UNKEPT_OBJECTS_MAX { self.keep().await } else { Ok(()) }
     }
 
     async fn keep(&mut self) -> Result<(), EngineError> {
@@ -238,6 +316,13 @@ pub(crate) fn check_selection(manifest: &Manifest, selection: &SlotSet) -> Resul
         Some(slot) => Err(EngineError::NotStored { slot, version: manifest.version() }),
         None => Ok(()),
     }
+}
+
+/// Parts of which slots are selected.
+fn parts_touched(query: Query<'_>) -> usize {
+    let is_touched =
+        |part: &&Part| part.slots().iter().any(|range| range.iter().any(|slot| query.selection.contains(slot)));
+    query.manifest.parts().iter().filter(is_touched).count()
 }
 
 /// Opens a part of which slots are selected; `None` when none is.

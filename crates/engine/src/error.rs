@@ -1,6 +1,6 @@
 //! Why a sum could not be computed.
 
-use crate::tags::TagStorageError;
+use crate::{summer::BodySummerError, tags::TagStorageError};
 use locus_store::{Column, StoreError};
 use thiserror::Error;
 
@@ -40,6 +40,9 @@ pub enum EngineError {
     /// A sum of rows that were all hashed does not have the tag of these rows.
     #[error("sum at block {} plane {} does not add up; check the memory of this machine", .0.block.0, .0.plane.code())]
     Unverified(Column),
+    /// What was to be summed elsewhere was not. Callers never see it: the engine then sums here.
+    #[error("nothing was summed elsewhere: {0}")]
+    Elsewhere(#[source] BodySummerError),
     /// A background task stopped before it was done.
     #[error("summing was interrupted; try again")]
     Interrupted,

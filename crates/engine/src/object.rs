@@ -63,6 +63,10 @@ impl SelectedPart {
         Ok(Self { panel, reader, columns, datasets, positions, plan, digests: OnceCell::new() })
     }
 
+    pub(crate) fn plan(&self) -> &PartPlan {
+        &self.plan
+    }
+
     pub(crate) fn reader(&self) -> &PartReader {
         &self.reader
     }

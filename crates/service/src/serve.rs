@@ -60,6 +60,9 @@ pub enum ServeError {
     /// Reflection data are broken.
     #[error("descriptor set is not valid: {0}")]
     Descriptors(#[from] tonic_reflection::server::Error),
+    /// The service stopped on its own.
+    #[error("the service stopped: {0}")]
+    Stopped(String),
     /// The server stopped on its own.
     #[error("server failed: {0}")]
     Transport(#[from] tonic::transport::Error),

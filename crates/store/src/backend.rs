@@ -114,12 +114,18 @@ impl Store {
         Self { inner, prefix: Path::default(), local_root: None, name }
     }
 
+    /// The back end, for an engine that reads objects by itself. Names of objects include the prefix of the address.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        self.inner.clone()
+    }
+
     /// The ciphertexts of one panel.
     pub fn panel(&self, panel: PanelDigest, shape: crate::PanelShape) -> crate::PanelStore {
         crate::PanelStore::new(self.clone(), panel, shape)
     }
 
-    pub(crate) fn prefix(&self) -> &Path {
+    /// The prefix of its address, with which all names begin.
+    pub fn prefix(&self) -> &Path {
         &self.prefix
     }
 

@@ -39,4 +39,4 @@ pub use shape::{
     PANEL_BLOCKS_MAX, PanelShape, SHARD_SLOTS,
 };
 pub use slots::{SLOT_LIMIT, SlotRange, SlotSet};
-pub use sum::BodySum;
+pub use sum::{BodySum, SUM_BYTES};

@@ -6,9 +6,9 @@ use crate::{
     batch_id::{BatchId, Hex32},
     error::StoreError,
     manifest::{BatchEntry, BatchPart, MANIFEST_BYTES_MAX, Manifest, ManifestFile, ManifestPin, Part},
-    names::{Listed, Names, Origin},
+    names::{Listed, Names, Origin, PartName},
     part::reader::PartReader,
-    shape::PanelShape,
+    shape::{Column, PanelShape},
     slots::{SlotRange, SlotSet},
 };
 use futures::TryStreamExt;
@@ -58,6 +58,11 @@ impl PanelStore {
     /// The panel's shape.
     pub fn shape(&self) -> PanelShape {
         self.shape
+    }
+
+    /// Name of the object with the bodies of one column of a part, the prefix of the store's address included.
+    pub fn bodies_name(&self, part: PartName, column: Column) -> String {
+        self.names.bodies(part, column).to_string()
     }
 
     /// Remembers that a manifest exists, for example from before a restart, so that

@@ -3,7 +3,7 @@
 use crate::shape::{BODY_BYTES, BODY_WORDS, BodyBytes};
 
 /// Bytes of a stored sum: the words, then the high halves, as little-endian `u64`.
-pub(crate) const SUM_BYTES: usize = 2 * BODY_BYTES;
+pub const SUM_BYTES: usize = 2 * BODY_BYTES;
 
 /// The sum of at most 2^26 bodies, exactly: what a sum modulo 2^64 loses follows from the sum of
 /// the upper halves. With w the words and h the high halves, the lower halves of the bodies add up
@@ -63,13 +63,13 @@ impl BodySum {
         pairs.map(exact).collect()
     }
 
-    /// As it is stored.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    /// As it is stored: [`SUM_BYTES`].
+    pub fn to_bytes(&self) -> Vec<u8> {
         self.words.iter().chain(&self.high_halves).flat_map(|word| word.to_le_bytes()).collect()
     }
 
     /// Reads a stored sum, which must have exactly [`SUM_BYTES`].
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Box<Self>> {
+    pub fn parse(bytes: &[u8]) -> Option<Box<Self>> {
         let (values, rest) = bytes.as_chunks::<8>();
         if values.len() != 2 * BODY_WORDS || !rest.is_empty() {
             return None;

@@ -13,6 +13,11 @@ pub mod pb {
                 include!("generated/locus.genomics.v1.rs");
             }
         }
+        pub mod engine {
+            pub mod v1 {
+                include!("generated/locus.engine.v1.rs");
+            }
+        }
         pub mod archive {
             pub mod v1 {
                 include!("generated/locus.archive.v1.rs");
@@ -35,8 +40,8 @@ pub mod pb {
         }
     }
     pub use locus::{
-        archive::v1 as archive, exchange::v1 as exchange, genomics::v1 as genomics, keyholder::v1 as keyholder,
-        query::v1 as query,
+        archive::v1 as archive, engine::v1 as engine, exchange::v1 as exchange, genomics::v1 as genomics,
+        keyholder::v1 as keyholder, query::v1 as query,
     };
 }
 

@@ -12,7 +12,7 @@ const SNARKJS: &str = "node_modules/snarkjs/build/cli.cjs";
 pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
     crate::codegen::run(root, true)?;
     step(root, "cargo", &["fmt", "--all", "--check"], &[])?;
-    step(root, "cargo", &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    step(root, "cargo", &["clippy", "--release", "--all-targets", "--", "-D", "warnings"], &[])?;
     let contracts = root.join(CONTRACTS);
     if !no_npm {
         step(&contracts, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
@@ -40,12 +40,12 @@ pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
         ("LOCUS_SNARKJS", snarkjs.to_string_lossy().into_owned()),
         ("LOCUS_SNARKJS_REQUIRED", required()),
     ];
-    step(root, "cargo", &["test", "--release", "--workspace"], &environment)
+    step(root, "cargo", &["test", "--release"], &environment)
 }
 
 /// Runs the decoders' test with many more inputs than the tests do.
 pub(crate) fn fuzz(root: &Path, executions: u64) -> Result<()> {
-    let arguments = ["test", "--release", "--workspace", "--test", "decoders_take_any_bytes"];
+    let arguments = ["test", "--release", "--test", "decoders_take_any_bytes"];
     step(root, "cargo", &arguments, &[("LOCUS_FUZZ_EXECUTIONS", executions.to_string())])
 }
 

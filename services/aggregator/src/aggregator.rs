@@ -5,7 +5,7 @@ use futures::future::join_all;
 use locus_cohort::{
     self as cohort, DISCLOSURE_BYTES_MAX, DisclosureBook, Eligible, ExclusionReason, OfferedDisclosure, Requirements,
 };
-use locus_engine::{Engine, RowTags};
+use locus_engine::Engine;
 use locus_genomics::{PanelDigest, VARIANTS_PER_PANEL_BLOCK};
 use locus_ledger::{ChainView, Ledger, OrderId, PanelRecord, ViewFollower};
 use locus_privacy::NetworkParameters;
@@ -67,7 +67,7 @@ pub(crate) struct Parts {
     pub(crate) view: ViewFollower,
     pub(crate) parameters: NetworkParameters,
     pub(crate) answers: Answers,
-    pub(crate) tags: RowTags,
+    pub(crate) engine: Engine,
     pub(crate) requests: SeenRequests,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
@@ -97,7 +97,7 @@ impl Aggregator {
             ledger: parts.ledger,
             view: parts.view,
             parameters: parts.parameters,
-            engine: Engine::new(parts.tags),
+            engine: parts.engine,
             answers: parts.answers,
             requests: parts.requests,
             limits,

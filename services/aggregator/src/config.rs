@@ -1,6 +1,6 @@
 //! What an aggregator can be told.
 
-use crate::start::read_deployment;
+use crate::{cluster::ClusterConfig, start::read_deployment};
 use locus_ledger::read_key_file;
 use locus_service::{Findings, FrontConfig, ObserveConfig, Role, ServiceConfig};
 use locus_store::open_store;
@@ -38,6 +38,9 @@ pub struct AggregatorConfig {
     /// Folder with the keys that disclosures are checked with; test networks have development keys without it.
     #[serde(default)]
     pub proof_keys_dir: Option<PathBuf>,
+    /// A cluster for large sums; without it all are computed here.
+    #[serde(default)]
+    pub cluster: Option<ClusterConfig>,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
@@ -73,6 +76,9 @@ impl ServiceConfig for AggregatorConfig {
             self.front.check_url("keyholders", keyholder, findings);
         }
         self.front.check_url("exchange", &self.exchange, findings);
+        if let Some(cluster) = &self.cluster {
+            self.front.check_url("cluster.url", &cluster.url, findings);
+        }
     }
 }
 

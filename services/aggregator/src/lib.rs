@@ -4,6 +4,7 @@ mod access;
 mod aggregator;
 mod answer;
 mod answers;
+mod cluster;
 mod config;
 mod error;
 mod events;
@@ -18,6 +19,7 @@ mod sum;
 mod tags;
 
 pub use access::ACCESS;
+pub use cluster::{Cluster, ClusterConfig};
 pub use config::{AggregatorConfig, Limits};
 pub use error::AggregatorError;
 pub use locus_prover::ProverError;

@@ -4,6 +4,7 @@ use crate::{
     access::ACCESS,
     aggregator::{Aggregator, ExchangeClient, KeyholderClient, Parts},
     answers::Answers,
+    cluster::{Cluster, ClusterConfig},
     config::{AggregatorConfig, Limits},
     error::AggregatorError,
     grpc,
@@ -11,6 +12,7 @@ use crate::{
     tags,
 };
 use locus_cohort::DisclosureBook;
+use locus_engine::Engine;
 use locus_ledger::{Chain, Contracts, DeploymentFile, KeyFileError, Ledger, LedgerError, ViewFollower, read_key_file};
 use locus_proofs::{NetworkKeys, ProofsError, Statement, disclosure::DisclosureVerifier};
 use locus_prover::ProverError;
@@ -33,6 +35,8 @@ const CHAIN_PERIOD: Duration = Duration::from_secs(1);
 const FORGET_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether operations wait for a registry root.
 const ROOT_PERIOD: Duration = Duration::from_secs(10);
+/// Parts from which on the sums of cohorts are kept: the stored sums of fewer are read in a few milliseconds.
+const COHORT_PARTS_MIN: usize = 16;
 const DATABASE_FILE: &str = "aggregator.redb";
 const KEYS_FOLDER: &str = "proof-keys";
 const TAGS_FILE: &str = "tags.redb";
@@ -115,6 +119,8 @@ pub struct AggregatorDeps {
     pub keyholders: [Connector; 3],
     /// How to reach the exchange. It need not be up yet.
     pub exchange: Connector,
+    /// How to reach a cluster for large sums, and when it is used; without it all are computed here.
+    pub cluster: Option<(Connector, ClusterConfig)>,
     /// Limits.
     pub limits: Limits,
     /// Where time comes from.
@@ -192,12 +198,15 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
     let parameters = ledger.parameters().await?;
     let proof_keys = NetworkKeys::new(deps.proof_keys_dir.as_deref(), parameters.values().test_network);
     let disclosure_key = proof_keys.circuit_key(Statement::Disclosure)?;
+    let (tags, cohort_sums) = tags::open(&data_dir.join(TAGS_FILE))?;
+    let engine = Engine::new(tags).with_cohort_sums(cohort_sums, COHORT_PARTS_MIN);
+    let engine = with_cluster(engine, deps.cluster)?;
     let aggregator = Arc::new(Aggregator::new(Parts {
         parameters,
         view: ViewFollower::start(ledger.clone(), CHAIN_PERIOD),
         ledger,
         answers: Answers::open(&data_dir.join(DATABASE_FILE))?,
-        tags: tags::open(&data_dir.join(TAGS_FILE))?,
+        engine,
         requests: SeenRequests::open(&data_dir.join(REQUESTS_FILE))?,
         limits: deps.limits,
         clock: deps.clock,
@@ -219,6 +228,13 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
     let routes = Routes::new(grpc::service(aggregator));
     let server = front.serve(routes, &[ACCESS], listen, locus_wire::DESCRIPTOR_SET).await?;
     Ok(AggregatorHandle { server, view, forgetting, proving })
+}
+
+/// The engine, with a cluster for large sums if there is one.
+fn with_cluster(engine: Engine, cluster: Option<(Connector, ClusterConfig)>) -> Result<Engine, ServeError> {
+    let Some((connector, config)) = cluster else { return Ok(engine) };
+    let cluster = Cluster::connect(&connector, Duration::from_secs(config.wait_s))?;
+    Ok(engine.with_summer(Arc::new(cluster), config.bodies_min))
 }
 
 fn keyholder_client(connector: &Connector) -> Result<KeyholderClient, ServeError> {
@@ -262,6 +278,8 @@ pub async fn start(config: AggregatorConfig, metrics: Metrics) -> Result<Aggrega
         front.connector(third, Role::Keyholder(3))?,
     ];
     let exchange = front.connector(&config.exchange, Role::Exchange)?;
+    let cluster = config.cluster.clone();
+    let cluster = cluster.map(|cluster| Ok((front.connector(&cluster.url, Role::Engine)?, cluster)));
     let contracts = read_deployment(&config.deployment_file)?;
     let sender = config.sender_key_file.as_deref().map(read_key_file).transpose()?;
     let chain = Chain::http(&config.chain_url, sender.as_ref())?;
@@ -274,6 +292,7 @@ pub async fn start(config: AggregatorConfig, metrics: Metrics) -> Result<Aggrega
         contracts,
         keyholders,
         exchange,
+        cluster: cluster.transpose().map_err(|error: FrontError| error)?,
         limits: config.limits,
         clock: Clock::system(),
     };

@@ -275,6 +275,7 @@ impl Node {
             contracts,
             keyholders: keyholder_connectors.clone(),
             exchange: exchange.connector(),
+            cluster: None,
             limits: locus_aggregator::Limits::default(),
             clock: config.clock.clone(),
         };

@@ -13,7 +13,8 @@ const TABLES: [AccessTable; 4] =
 fn every_call_of_the_contract_has_an_access_rule_and_no_rule_is_left_over() {
     let set = FileDescriptorSet::decode(locus_wire::DESCRIPTOR_SET).expect("it is committed");
     let mut called = BTreeSet::new();
-    for file in &set.file {
+    // The access table of the cluster is in its own crate, which is not built with the others, and checked there.
+    for file in set.file.iter().filter(|file| file.package() != "locus.engine.v1") {
         for service in &file.service {
             for method in &service.method {
                 called.insert(format!("{}.{}/{}", file.package(), service.name(), method.name()));

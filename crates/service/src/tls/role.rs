@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 use webpki::EndEntityCert;
 
 /// A service of a market, as named by the URI in its certificate: `spiffe://<trust domain>/<role>`, with
-/// the roles `archive`, `exchange`, `aggregator`, `keyholder/1`, `keyholder/2` and `keyholder/3`.
+/// the roles `archive`, `exchange`, `aggregator`, `engine`, `keyholder/1`, `keyholder/2` and `keyholder/3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Keeps the encrypted genomes.
@@ -13,19 +13,28 @@ pub enum Role {
     Exchange,
     /// Answers questions.
     Aggregator,
+    /// Sums ciphertexts on a cluster, for an aggregator.
+    Engine,
     /// Holds key shares: 1, 2 or 3.
     Keyholder(u8),
 }
 
 /// A text that names no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no role: use archive, exchange, aggregator, keyholder/1, keyholder/2 or keyholder/3")]
+#[error("{0} is no role: use archive, exchange, aggregator, engine, keyholder/1, keyholder/2 or keyholder/3")]
 pub struct UnknownRole(pub String);
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 6] =
-        [Self::Archive, Self::Exchange, Self::Aggregator, Self::Keyholder(1), Self::Keyholder(2), Self::Keyholder(3)];
+    pub const ALL: [Self; 7] = [
+        Self::Archive,
+        Self::Exchange,
+        Self::Aggregator,
+        Self::Engine,
+        Self::Keyholder(1),
+        Self::Keyholder(2),
+        Self::Keyholder(3),
+    ];
 
     /// The role's name in certificates of `trust_domain`.
     pub fn uri(self, trust_domain: &str) -> String {
@@ -58,6 +67,7 @@ impl fmt::Display for Role {
             Self::Archive => f.write_str("archive"),
             Self::Exchange => f.write_str("exchange"),
             Self::Aggregator => f.write_str("aggregator"),
+            Self::Engine => f.write_str("engine"),
             Self::Keyholder(index) => write!(f, "keyholder/{index}"),
         }
     }

@@ -155,6 +155,16 @@ impl PartReader {
         u32::try_from(position).ok()
     }
 
+    /// The number that the part's objects have for the row at `position`: its ordinal in a batch, or its slot.
+    pub fn row_number(&self, position: u32) -> Option<u32> {
+        self.row_ids.get(position as usize)?.checked_sub(self.part.slot_base)
+    }
+
+    /// Size of each of the part's objects with bodies.
+    pub fn object_bytes(&self) -> u64 {
+        self.index.layout.object_bytes
+    }
+
     /// The part as the manifest has it.
     pub fn part(&self) -> &Part {
         &self.part

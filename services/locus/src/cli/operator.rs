@@ -113,7 +113,7 @@ pub(crate) struct TlsIssueArgs {
     /// Folder of the authority; the certificate is written there too
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// archive, exchange, aggregator, keyholder/1, keyholder/2 or keyholder/3; several with commas
+    /// archive, exchange, aggregator, engine, keyholder/1, keyholder/2 or keyholder/3; several with commas
     #[arg(long, value_name = "ROLE", value_delimiter = ',', required = true)]
     pub(crate) role: Vec<Role>,
     /// Names and addresses at which the service is reached
