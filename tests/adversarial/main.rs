@@ -1,6 +1,7 @@
 //! Parties that cheat, one file each, against all services of a market.
 
 mod aggregator_cannot_change_an_answer;
+mod aggregator_cannot_get_two_answers_to_an_order;
 mod aggregator_cannot_make_randomness_serve_twice;
 mod contributor_cannot_copy_a_dataset;
 mod contributor_cannot_enrol_unproven_ciphertexts;
