@@ -2,10 +2,6 @@
 //! of every level, error texts. The test is alone in its process, because it listens to all logs.
 
 use anyhow::{Context as _, Result, ensure};
-use chacha20poly1305::{
-    ChaCha20Poly1305, KeyInit as _, Nonce,
-    aead::{Aead as _, Payload},
-};
 use locus_client::{claim, enrol::EnrolInput, erase, publish_panel, revoke, statement};
 use locus_genomics::{Genotype, PanelBlockIndex};
 use locus_phenotype::Predicate;
@@ -13,11 +9,10 @@ use locus_privacy::{Rho, Tier};
 use locus_sharing::{DatasetSecrets, ShareIndex};
 use locus_tests::{
     AttributeUpload, Bought, Finding, Market, Needle, People, Scanner, Upload, about, ask, biomedical, files_below,
-    filter_of, first_variants, made_up_attributes, made_up_bmi, made_up_input, made_up_schema, now_unix_s, question_of,
-    small_floors,
+    filter_of, first_variants, made_up_attributes, made_up_bmi, made_up_input, made_up_schema, noise_keys, now_unix_s,
+    question_of, small_floors, wrapping_key,
 };
 use prost::Message as _;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -70,37 +65,6 @@ impl Log {
     fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// The key that wraps a keyholder's secrets: `wrapping-key.EPOCH` in its folder, 32 bytes.
-fn wrapping_key(folder: &Path) -> Result<[u8; 32]> {
-    let is_key = |path: &PathBuf| path.to_string_lossy().contains("wrapping-key.");
-    let file = files_below(folder)?.into_iter().find(is_key).context("a wrapping key")?;
-    Ok(fs::read(file)?.as_slice().try_into()?)
-}
-
-/// What a keyholder's vault holds under this table, unwrapped: nonce, then ChaCha20-Poly1305 under the
-/// record's name.
-fn noise_keys(folder: &Path) -> Result<Vec<Vec<u8>>> {
-    const NOISE_KEYS: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("noise_keys");
-    let cipher = ChaCha20Poly1305::new((&wrapping_key(folder)?).into());
-    let is_database = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "redb");
-    let file = files_below(folder)?.into_iter().find(is_database).context("a database")?;
-    // A copy, because services let go of their files in their own time.
-    let copy = tempfile::tempdir()?;
-    fs::copy(file, copy.path().join("keyholder.redb"))?;
-    let database = Database::open(copy.path().join("keyholder.redb"))?;
-    let table = database.begin_read()?.open_table(NOISE_KEYS)?;
-    let mut keys = Vec::new();
-    for entry in table.iter()? {
-        let (share, wrapped) = entry?;
-        let (nonce, sealed) = wrapped.value().split_first_chunk::<12>().context("a nonce")?;
-        let payload = Payload { msg: sealed, aad: &[share.value()] };
-        let key = cipher.decrypt(&Nonce::from(*nonce), payload).ok().context("the key opens")?;
-        keys.push(key);
-    }
-    ensure!(keys.len() == 3, "a keyholder has a noise key of its own and one of each share that it holds");
-    Ok(keys)
 }
 
 /// A market's life, and what must stay secret about it.
@@ -256,7 +220,7 @@ async fn no_secret_and_no_count_is_in_any_file_log_or_error() -> Result<()> {
     let mut owners: Vec<PathBuf> = owners.map(Path::to_path_buf).into();
     let dir = market.stop().await;
     for folder in &folders {
-        for key in noise_keys(folder)? {
+        for key in noise_keys(folder)?.into_values() {
             needles.push(Needle::bytes("noise key", &key));
         }
         owners.extend(files_below(folder)?.into_iter().filter(|path| path.to_string_lossy().contains("wrapping-key.")));

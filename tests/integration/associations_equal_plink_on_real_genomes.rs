@@ -42,6 +42,10 @@ const COLUMNS: [(&str, &str, &[(&str, &str)]); 4] = [
 /// How much the rounding of the trait may move an estimate, in standard errors, and a standard error, of itself.
 const ROUNDING: f64 = 1e-3;
 
+/// How much a standard error may differ where calls are missing: 25 of 5,000 people at most, the largest of 20,480
+/// differences being 0.3 %.
+const UNCALLED: f64 = 4e-3;
+
 /// A data set with its planted traits, and the attributes of its people where it has any.
 struct Scene {
     folder: PathBuf,
@@ -158,7 +162,7 @@ impl Scene {
         Ok(())
     }
 
-    /// With missing calls the squares of a trait are known of all people only, and errors differ a little.
+    /// With missing calls the squares of a trait are known of all people only (statistics, clause 11).
     fn check_regression(&self, bought: &Bought, file: &str) -> Result<()> {
         let truth = self.truth(file)?;
         let mut compared = 0;
@@ -168,7 +172,7 @@ impl Scene {
             let effect = row.effect.context("a fit")?;
             let beta = if fields[5] == row.alt_allele { beta } else { -beta };
             let everybody = (row.called - f64::from(bought.opened.cohort_size())).abs() < 0.5;
-            let tolerance = if everybody { ROUNDING } else { 0.02 };
+            let tolerance = if everybody { ROUNDING } else { UNCALLED };
             let is_equal = (effect.estimate - beta).abs() <= ROUNDING * error
                 && (effect.standard_error - error).abs() <= tolerance * error;
             ensure!(is_equal, "{fields:?}: {row:?}");

@@ -12,6 +12,7 @@ mod plink;
 mod rounds;
 mod stage;
 mod upload;
+mod vault;
 
 pub use attributes::AttributeUpload;
 pub use buying::{Bought, ask, biomedical, first_variants, question_of};
@@ -20,9 +21,10 @@ pub use leaks::{Finding, Needle, Scanner};
 pub use made_up::{about, filter_of, made_up_attributes, made_up_bmi, made_up_input, made_up_schema, selected_counts};
 pub use people::People;
 pub use plink::{PlinkCounts, by_variant, read_plink_counts};
-pub use rounds::Carried;
+pub use rounds::{Carried, Falsifier};
 pub use stage::{Dataset, Stage};
 pub use upload::{Upload, body_digest, send, system_rng};
+pub use vault::{noise_keys, wrapping_key};
 
 use anyhow::{Result, ensure};
 use locus::node::{Listed, Node, NodeConfig};

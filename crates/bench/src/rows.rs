@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<Row> {
         enroll_biobank::ROW,
         paid_query::ROW,
         filtered_vs_unfiltered::ROW,
+        filtered_vs_unfiltered::AUTHENTICATED,
         association_5000x65536::ROW,
         bytes_per_and::ROW,
         bytes_per_and::AUTHENTICATED,

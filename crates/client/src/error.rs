@@ -54,6 +54,11 @@ pub enum ClientError {
     /// The market's privacy rules do not allow the question.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    /// The noise of a sum of squares is out of range: every keyholder would refuse it.
+    #[error(
+        "the noise on the squares of the trait would be too wide: ask with more rho, about fewer variants, or exactly"
+    )]
+    TraitTooNoisy,
     /// The account holds less than it offers.
     #[error("the account holds {held} tokens, the maximum price is {needed}: obtain more tokens or offer less")]
     TooPoor {

@@ -160,6 +160,18 @@ impl Filter {
         planes.iter().filter_map(place_of).collect()
     }
 
+    /// The largest u of the quantity of a plane; 0 for a selection of people.
+    pub fn largest_of(&self, place: usize, schema: &AttributeSchema) -> u16 {
+        let bits = self.planes_of(place, schema).len();
+        u16::try_from((1u64 << bits.min(16)) - 1).unwrap_or(u16::MAX)
+    }
+
+    /// The largest u of every quantity whose squares are summed.
+    pub fn squared_quantities<'a>(&'a self, schema: &'a AttributeSchema) -> impl Iterator<Item = u16> + 'a {
+        let squared = self.selections.iter().enumerate().filter(|(_, selection)| selection.total_count() > 1);
+        squared.map(|(place, _)| self.largest_of(place, schema))
+    }
+
     /// The schema it is about.
     pub fn schema(&self) -> SchemaDigest {
         self.schema
@@ -273,6 +285,8 @@ mod tests {
         let counts: Vec<u32> = filter.to_bytes().iter().map(|bytes| total_count(bytes)).collect();
         assert_eq!(counts, filter.total_counts());
         assert_eq!((filter.planes_of(3, &schema), filter.planes_of(0, &schema)), (vec![2, 3, 4, 5], vec![]));
+        assert_eq!((filter.largest_of(3, &schema), filter.largest_of(0, &schema)), (15, 0));
+        assert_eq!(filter.squared_quantities(&schema).collect::<Vec<_>>(), [15]);
         assert_eq!(Filter::from_bytes(&filter.to_bytes(), false, &schema), Ok(filter.clone()));
         selections.swap(0, 1);
         let swapped = Filter::try_new(selections, &schema).expect("a filter");

@@ -5,8 +5,10 @@ mod support;
 use locus_genomics::{Genotype, Plane};
 use locus_phenotype::{AttributeSchema, PersonAttributes, Predicate, Selection};
 use locus_privacy::{Rho, SigmaSquared, SlotMask};
-use locus_rlwe::{Body, CounterRange, FilteredPart, RlweError, SignedCounts, combine_filtered};
-use locus_sharing::KeyholderIndex;
+use locus_rlwe::{
+    Body, CounterRange, FilteredPart, FilteredSum, RlweError, SecretBits, SignedCounts, WeightShares, combine_filtered,
+};
+use locus_sharing::{KeyholderIndex, SharedVector};
 use support::{
     BLOCK, Person, Prng, all_slots, as_f64,
     keyholders::{Keyholders, Shared, add_person, empty_sums, secret_bits, share_attributes},
@@ -216,6 +218,136 @@ fn parts_of_two_attempts_or_with_one_missing_are_refused() {
     let parsed = FilteredPart::parse(c.keyholder(), Plane::Calls, &slots, &bytes).expect("its own bytes");
     assert_eq!(parsed.commitment(&tau(9)), c.commitment(&tau(9)));
     assert!(FilteredPart::parse(c.keyholder(), Plane::Calls, &slots, &bytes[1..]).is_err());
+}
+
+/// What a keyholder adds to its own shares of one person's weight, and only it: released and other.
+type Shift = [u64; 2];
+
+impl Cohort {
+    /// The parts of a selection when `cheat` takes other shares of a person's weight than it has, for its part alone.
+    fn parts_of_other_weights(
+        &self,
+        selection: &Shared,
+        slots: &SlotMask,
+        (cheat, target, shift): (KeyholderIndex, usize, Shift),
+        mut keyholders: Keyholders,
+    ) -> [FilteredPart; 3] {
+        let mut sums = empty_sums();
+        for (place, (person, body)) in self.people.iter().zip(self.bodies(Plane::Calls)).enumerate() {
+            let secrets = secret_bits(person, BLOCK, Plane::Calls);
+            add_person(&mut sums, selection, place, &body, &secrets);
+            if place == target {
+                add_weight(&mut sums[cheat.position()], cheat, shift, &body, &secrets);
+            }
+        }
+        keyholders.finish(sums, Plane::Calls, slots, &tau(9), None)
+    }
+
+    /// What such a shift adds to the part of `cheat`, from the person's body and the secrets that it holds.
+    fn known_to(&self, cheat: KeyholderIndex, target: usize, shift: Shift, slots: &SlotMask) -> Vec<u64> {
+        let person = &self.people[target];
+        let secrets = secret_bits(person, BLOCK, Plane::Calls);
+        let body = person.body(BLOCK, Plane::Calls);
+        let [with, without] = [shift, [0, 0]].map(|shift| {
+            let mut sums = empty_sums();
+            add_weight(&mut sums[cheat.position()], cheat, shift, &body, &secrets);
+            Keyholders::new(77).finish(sums, Plane::Calls, slots, &tau(1), None)
+        });
+        let pairs = with[cheat.position()].values().iter().zip(without[cheat.position()].values());
+        pairs.map(|(with, without)| with.wrapping_sub(*without)).collect()
+    }
+}
+
+fn add_weight(
+    sum: &mut FilteredSum,
+    keyholder: KeyholderIndex,
+    [released, other]: Shift,
+    body: &Body,
+    secrets: &[SecretBits; 3],
+) {
+    let [own, common] = [keyholder.released_share(), keyholder.other_share()].map(|share| &secrets[share.position()]);
+    sum.add(WeightShares { released, other }, body, own, common).expect("a small cohort");
+}
+
+fn sum_of(parts: &[FilteredPart; 3]) -> Vec<u64> {
+    let [first, second, third] = parts.each_ref().map(FilteredPart::values);
+    first.iter().zip(second).zip(third).map(|((x, y), z)| x.wrapping_add(*y).wrapping_add(*z)).collect()
+}
+
+#[test]
+fn attack_a_part_of_other_weights_shows_only_what_its_keyholder_knew() {
+    const TARGET: usize = 7;
+    let cohort = cohort(40);
+    let slots = all_slots();
+    // Every run is the same attempt: nothing but the cheat's part differs.
+    let select = || {
+        let mut keyholders = Keyholders::new(1);
+        let selection = cohort.select(&mut keyholders, "affected and smoker");
+        (keyholders, selection)
+    };
+    let (mut keyholders, selection) = select();
+    let honest = cohort.parts(&mut keyholders, &selection, Plane::Calls, &slots, None);
+    let counts = |parts: [&FilteredPart; 3]| {
+        let combined = combine_filtered(Plane::Calls, &slots, parts)?;
+        combined.decode_calls(CounterRange::try_new(40, 0).expect("fits"))
+    };
+    for cheat in KeyholderIndex::ALL {
+        for delta in [1, 1_000, 1 << 40, 1 << 62] {
+            for shift in [[delta, 0], [0, delta], [delta, delta], [delta, 0u64.wrapping_sub(delta)]] {
+                let (keyholders, selection) = select();
+                let parts = cohort.parts_of_other_weights(&selection, &slots, (cheat, TARGET, shift), keyholders);
+                for keyholder in KeyholderIndex::ALL.map(KeyholderIndex::position) {
+                    let is_same = parts[keyholder].values() == honest[keyholder].values();
+                    assert_eq!(is_same, keyholder != cheat.position(), "the others' parts are what they are anyway");
+                }
+                let refused = counts(parts.each_ref());
+                assert!(matches!(refused, Err(RlweError::AnswerCheckSlot { .. })), "{cheat} {shift:?}: {refused:?}");
+                // Whoever has all parts and the cheat's secrets takes it off, and has the honest answer and no more.
+                let known = cohort.known_to(cheat, TARGET, shift, &slots);
+                let rest = sum_of(&parts).into_iter().zip(&known).map(|(sum, known)| sum.wrapping_sub(*known));
+                assert!(rest.eq(sum_of(&honest)));
+            }
+        }
+    }
+
+    // A number of the keyholder's own choice makes the answer wrong, by whole people, and nobody sees it.
+    let truth = counts(honest.each_ref()).expect("honest");
+    let mut bytes = honest[1].to_bytes();
+    let (words, _) = bytes.as_chunks_mut::<8>();
+    words[16] = (u64::from_le_bytes(words[16]).wrapping_add(1 << 26)).to_le_bytes();
+    let altered = FilteredPart::parse(KeyholderIndex::ALL[1], Plane::Calls, &slots, &bytes).expect("its length");
+    let wrong = counts([&honest[0], &altered, &honest[2]]).expect("it decodes");
+    assert_eq!((wrong[0].het, wrong[0].hom_alt), (truth[0].het + 1, truth[0].hom_alt));
+    assert_eq!(wrong[1..], truth[1..]);
+
+    // Control: a weight that was falsified where the others multiply it too, as plain evaluations allow, passes the
+    // check slots and shows every genotype of the person.
+    let (mut keyholders, mut selection) = select();
+    let of_share = |keyholder: KeyholderIndex| {
+        let shares = &selection[keyholder.position()];
+        let shifted = |share: locus_sharing::ShareIndex, values: &[u64]| {
+            let mut values = values.to_vec();
+            let is_first = share == KeyholderIndex::ALL[0].released_share();
+            values[TARGET] = values[TARGET].wrapping_add(if is_first { 1_000 } else { 0 });
+            values
+        };
+        let released = shifted(keyholder.released_share(), shares.released());
+        SharedVector::of_parts(keyholder, released, shifted(keyholder.other_share(), shares.other()))
+    };
+    selection = KeyholderIndex::ALL.map(|keyholder| of_share(keyholder).expect("one length"));
+    let parts = cohort.parts(&mut keyholders, &selection, Plane::Calls, &slots, None);
+    let combined = combine_filtered(Plane::Calls, &slots, parts.each_ref()).expect("the check slots are passed");
+    for (variant, value) in combined.values().iter().enumerate() {
+        let counter = |shift: u32| value.wrapping_add(1 << 25) >> shift & ((1 << 19) - 1);
+        let read = match (counter(26) >= 1_000, counter(45) >= 1_000) {
+            (true, false) => Genotype::Het,
+            (false, true) => Genotype::HomAlt,
+            _ => Genotype::HomRef,
+        };
+        let genotype = cohort.people[TARGET].genotypes.get(variant).expect("a genotype");
+        // Missing calls are counted on the other plane.
+        assert!(read == genotype || (genotype == Genotype::Missing && read == Genotype::HomRef), "variant {variant}");
+    }
 }
 
 #[test]

@@ -188,16 +188,16 @@ impl ValuesPart for AuthenticatedPart {
 /// What one keyholder shows to open a shared vector: to each of the others the share that it lacks.
 /// Both holders send every share, so a false one is seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opening {
+pub struct Opening<W: RingWord = u128> {
     /// For [`KeyholderIndex::receives_from`]: the released share.
-    pub to_next: Vec<u128>,
+    pub to_next: Vec<W>,
     /// For [`KeyholderIndex::sends_to`]: the other share.
-    pub to_previous: Vec<u128>,
+    pub to_previous: Vec<W>,
 }
 
-impl Opening {
+impl<W: RingWord> Opening<W> {
     /// What to send.
-    pub fn of(vector: &SharedVector<u128>) -> Self {
+    pub fn of(vector: &SharedVector<W>) -> Self {
         Self { to_next: vector.released().to_vec(), to_previous: vector.other().to_vec() }
     }
 
@@ -205,13 +205,13 @@ impl Opening {
     ///
     /// # Errors
     /// [`SharingError::MacMismatch`] when they sent different ones.
-    pub fn open(vector: &SharedVector<u128>, received: [&[u128]; 2]) -> Result<Vec<u128>, SharingError> {
+    pub fn open(vector: &SharedVector<W>, received: [&[W]; 2]) -> Result<Vec<W>, SharingError> {
         let [first, second] = received;
         if first != second || first.len() != vector.len() {
             return Err(SharingError::MacMismatch);
         }
         let own = vector.released().iter().zip(vector.other());
-        Ok(own.zip(first).map(|((x, y), z)| x.wrapping_add(*y).wrapping_add(*z)).collect())
+        Ok(own.zip(first).map(|((x, y), z)| x.plus(*y).plus(*z)).collect())
     }
 }
 

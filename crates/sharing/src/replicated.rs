@@ -65,6 +65,12 @@ impl<W: RingWord> SharedVector<W> {
         Ok(column)
     }
 
+    /// The sum of all values, as a vector of one.
+    pub fn total(&self) -> Self {
+        let sum = |values: &[W]| vec![values.iter().fold(W::default(), |sum, value| sum.plus(*value))];
+        Self { keyholder: self.keyholder, released: sum(&self.released), other: sum(&self.other) }
+    }
+
     /// Whose shares these are.
     pub fn keyholder(&self) -> KeyholderIndex {
         self.keyholder

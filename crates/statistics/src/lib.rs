@@ -21,4 +21,4 @@ pub use hardy_weinberg::{hardy_weinberg_exact, hardy_weinberg_test};
 pub use inflation::{genomic_inflation, median};
 pub use odds_ratio::{ConfidenceLevel, OddsRatio, allelic_odds_ratio};
 pub use strata::{Stratified, mantel_haenszel};
-pub use trait_regression::{LinearFit, TraitNoise, TraitScale, TraitSums, linear_regression};
+pub use trait_regression::{LinearFit, TraitNoise, TraitScale, TraitSums, TraitTotals, linear_regression};

@@ -23,6 +23,31 @@ pub struct TraitSums {
     pub noise: TraitNoise,
 }
 
+/// Sums of a trait over everybody whose trait is known, with and without a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TraitTotals {
+    /// How many they are.
+    pub people: f64,
+    /// Sum of the trait.
+    pub sum: f64,
+    /// Sum of its squares.
+    pub square_sum: f64,
+}
+
+impl TraitTotals {
+    /// The sum of squares over the `called` people whose traits add up to `called_sum`: the others, whose sum is
+    /// known with theirs, are taken to vary about the common mean as everybody does (SPEC clause 11).
+    pub fn squares_of_called(&self, called: f64, called_sum: f64) -> f64 {
+        if self.people <= 0.0 {
+            return 0.0;
+        }
+        let (uncalled, uncalled_sum) = (self.people - called, self.sum - called_sum);
+        let mean = self.sum / self.people;
+        let variance = self.square_sum / self.people - mean * mean;
+        self.square_sum - (uncalled * (variance - mean * mean) + 2.0 * mean * uncalled_sum)
+    }
+}
+
 /// Variances of the independent noises in the sums of a trait.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TraitNoise {
@@ -147,4 +172,39 @@ impl TraitScale {
 
 fn as_length(bits: u32) -> usize {
     usize::try_from(bits).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_of_called_people_do_not_depend_on_where_the_trait_begins() {
+        for origin in [0.0, 1e4] {
+            // Forty people of a thousand have no call, and are higher than the others.
+            let people: Vec<f64> = (0..1_000u32).map(|number| origin + f64::from(number * 37 % 101)).collect();
+            let is_called = |number: usize| number % 25 != 3 || people[number] < origin + 30.0;
+            let (mut all, mut called, mut called_sum, mut squares) = (TraitTotals::default(), 0.0, 0.0, 0.0);
+            for (number, value) in people.iter().enumerate() {
+                all.people += 1.0;
+                all.sum += value;
+                all.square_sum += value * value;
+                if is_called(number) {
+                    called += 1.0;
+                    called_sum += value;
+                    squares += value * value;
+                }
+            }
+            assert!((900.0..990.0).contains(&called), "{called}");
+            let about_the_mean = |squares: f64| squares - called_sum * called_sum / called;
+            let taken = all.squares_of_called(called, called_sum);
+            let error = about_the_mean(taken) / about_the_mean(squares) - 1.0;
+            assert!(error.abs() < 0.02, "from {origin}: {error}");
+            // As if their squares were like the others', which their sum contradicts.
+            let alike = about_the_mean(all.square_sum * called / all.people) / about_the_mean(squares) - 1.0;
+            assert!(origin == 0.0 || alike.abs() > 0.5, "from {origin}: {alike}");
+            assert_eq!(all.squares_of_called(all.people, all.sum), all.square_sum);
+        }
+        assert_eq!(TraitTotals::default().squares_of_called(0.0, 0.0), 0.0);
+    }
 }

@@ -186,7 +186,9 @@ pub enum ArchiveError {
     #[error("the signature of the {0} does not verify: sign the registration again with the right key")]
     Signature(&'static str),
     /// The accreditor is not on the market's list.
-    #[error("the accreditor is not on the market's list: ask another one to sign, or leave it out")]
+    #[error(
+        "the accreditor is not on the market's list: have the market's operator list it (`locus up --accreditor ACCOUNT=NAME`), ask another one to sign, or leave it out"
+    )]
     Accreditor,
     /// A keyholder refused or cannot be reached.
     #[error("keyholder {keyholder}: {}", status.message())]

@@ -34,13 +34,8 @@ impl Keyholder {
     /// First step: says which eligible slots this keyholder leaves out.
     pub(crate) async fn prepare(&self, question: &pb::Question) -> Result<pb::Preparation, KeyholderError> {
         let asked = self.ask(question).await?;
-        // A filtered answer that is not settled may be computed again, under another attempt: its parts add up
-        // only with those of the same attempt.
-        let is_over = asked.filter.is_none() || asked.record.state != OrderState::Open;
         if let Some(stored) = self.store().preparation(&asked.order_id.0)?
-            && is_over
-            && self.store().answer(&asked.order_id.0)?.is_some()
-            && !self.is_superseded(&asked, &stored)?
+            && self.repeats_answer(&asked, &stored)?
         {
             return Ok(stored);
         }
@@ -54,19 +49,18 @@ impl Keyholder {
         self.sign_preparation(&asked.order_id, asked.record.order.tier, excluded, attempt)
     }
 
-    /// Whether an answer that was committed to must not be finished, because somebody in it has left since. It is
-    /// forgotten then, as long as nothing of it has left: the order is answered with those who stayed, and they
-    /// are charged for both.
-    fn is_superseded(&self, asked: &Asked, stored: &pb::Preparation) -> Result<bool, KeyholderError> {
-        if asked.record.state != OrderState::Open {
-            return Ok(false);
+    /// Whether there is an answer to repeat: not one of which nothing has left, when somebody in it has left since. The
+    /// next preparation forgets that; the order is answered with those who stayed, and they are charged for both.
+    fn repeats_answer(&self, asked: &Asked, prepared: &pb::Preparation) -> Result<bool, KeyholderError> {
+        let Some(answer) = self.store().answer(&asked.order_id.0)? else { return Ok(false) };
+        if asked.record.state != OrderState::Open || answer.is_released {
+            return Ok(true);
         }
         let gone = asked.eligible.revoked_slots(&self.view(), asked.record.block);
-        let is_new = |slot: &u64| !stored.excluded_slots.contains(slot);
-        Ok(gone.iter().any(is_new) && self.store().forget_unreleased(&asked.order_id.0)?)
+        Ok(gone.iter().all(|slot| prepared.excluded_slots.contains(slot)))
     }
 
-    /// Signs a preparation and keeps it.
+    /// Signs a preparation and keeps it. An answer that was not released is forgotten.
     fn sign_preparation(
         &self,
         order: &OrderId,
@@ -89,7 +83,9 @@ impl Keyholder {
             attempt,
         };
         preparation.signature = self.sign(&relay::preparation_digest(&self.network(), &preparation))?;
-        self.store().put_preparation(&order.0, &preparation)?;
+        if !self.store().put_preparation(&order.0, &preparation)? {
+            return Err(KeyholderError::AnswerFinal);
+        }
         Ok(preparation)
     }
 

@@ -34,6 +34,9 @@ pub(crate) enum KeyholderError {
     /// The order cannot be answered any more.
     #[error("the order is already settled or refunded")]
     OrderClosed,
+    /// An answer to the order may have left.
+    #[error("an answer to the order was released, and it gets no other: have that one released by all keyholders")]
+    AnswerFinal,
     /// Its deadline has passed.
     #[error("the order's deadline has passed: its escrow can be refunded")]
     OrderExpired,
@@ -200,6 +203,7 @@ impl ServiceError for KeyholderError {
             Self::Audit(_) => ErrorCode::Internal,
             Self::NotFinal(_) => ErrorCode::NotFound,
             Self::Disagreement(_)
+            | Self::AnswerFinal
             | Self::Store(
                 StoreError::ExactHistoryMoved
                 | StoreError::AttemptUsed { .. }
@@ -229,6 +233,7 @@ impl ServiceError for KeyholderError {
             Self::Committee(_) => "NOT_IN_COMMITTEE",
             Self::NotFinal(_) => "NOT_FINAL",
             Self::OrderClosed => "ORDER_CLOSED",
+            Self::AnswerFinal => "ANSWER_FINAL",
             Self::OrderExpired => "ORDER_EXPIRED",
             Self::OrderMismatch(_) => "ORDER_MISMATCH",
             Self::Enrolment { .. } => "ENROLMENT_CHECK_FAILED",

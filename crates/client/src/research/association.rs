@@ -12,7 +12,9 @@ use locus_phenotype::{
 };
 use locus_privacy::report::sigma;
 use locus_report::{AssociationTable, Method, ReportError, case_control_table, stratified_table, trait_table};
-use locus_statistics::{CaseControl, ClassCounts, CountNoise, StatisticsError, TraitNoise, TraitScale, TraitSums};
+use locus_statistics::{
+    CaseControl, ClassCounts, CountNoise, StatisticsError, TraitNoise, TraitScale, TraitSums, TraitTotals,
+};
 use std::sync::Arc;
 
 /// Fewest strata.
@@ -223,8 +225,7 @@ pub fn association_table(
     })
 }
 
-/// The regression of a trait. Of people without a call at a variant the same mean square is taken as of the
-/// others: the sum of u^2 is over all people selected.
+/// The regression of a trait.
 fn trait_association(
     opened: &OpenedAnswer,
     asked: &AskedFilter,
@@ -242,13 +243,18 @@ fn trait_association(
             scale.sum_of_planes(&counts).map(|sum| sum as f64)
         };
         let classes = noise.class_counts(&people.rows[place])?;
-        let called_share = if people.matched > 0 { classes.called() / people.matched as f64 } else { 0.0 };
+        let of_everybody = TraitTotals {
+            people: people.matched as f64,
+            sum: of_planes(&|plane, _| plane.matched)?,
+            square_sum: square_sum as f64,
+        };
+        let sum = of_planes(&|plane, row| plane.matched - row.missing)?;
         Ok(TraitSums {
+            square_sum: of_everybody.squares_of_called(classes.called(), sum),
             classes,
-            sum: of_planes(&|plane, row| plane.matched - row.missing)?,
+            sum,
             het_sum: of_planes(&|_, row| row.het)?,
             hom_alt_sum: of_planes(&|_, row| row.hom_alt)?,
-            square_sum: square_sum as f64 * called_share,
             noise: TraitNoise::try_new(scale.plane_noise(noise.counter), scale.plane_noise(noise.called()))?,
         })
     };

@@ -13,7 +13,7 @@ use locus_commitment::Address;
 use locus_genomics::Panel;
 use locus_ledger::Amount;
 use locus_privacy::{
-    PrivacyError,
+    DiscreteGaussian, PrivacyError,
     report::{self, QuotePrecision, QuoteRequest, Usefulness},
 };
 use locus_wire::{
@@ -94,6 +94,7 @@ pub async fn quote(
     let (cohort_size, price) =
         parse(&message).map_err(|error| ClientError::Malformed { service: name::QUERY, error })?;
     let figures = figures(network, panel, question, cohort_size)?;
+    check_squares(&figures, question.filter.as_ref())?;
     let excluded = message.excluded.into_iter().map(|excluded| (excluded.reason, excluded.count));
     Ok(Quote {
         cohort_size,
@@ -135,6 +136,19 @@ fn figures(
     Ok(figures)
 }
 
+/// Refuses what keyholders refuse when the order is placed: noise on the squares of a trait that cannot be drawn.
+fn check_squares(figures: &report::Quote, filter: Option<&AskedFilter>) -> Result<(), ClientError> {
+    let (QuotePrecision::Noisy(noisy), Some(asked)) = (&figures.precision, filter) else { return Ok(()) };
+    let can_be_drawn = |largest: u16| {
+        let square = u32::from(largest) * u32::from(largest);
+        noisy.share.widened(square).and_then(DiscreteGaussian::try_new).is_ok()
+    };
+    if asked.filter().squared_quantities(asked.schema()).all(can_be_drawn) {
+        return Ok(());
+    }
+    Err(ClientError::TraitTooNoisy)
+}
+
 /// Says in variants asked for what the figures say in variants released: for every selection of the filter
 /// each of those asked for, and a matched number.
 fn variants_of_released(figures: &mut report::Quote, selections: u32) {
@@ -148,9 +162,10 @@ fn variants_of_released(figures: &mut report::Quote, selections: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::research::trait_filter;
     use crate::testing;
-    use locus_genomics::{Declarations, Purpose, PurposeCode, VariantSelection};
-    use locus_phenotype::{Predicate, Selection};
+    use locus_genomics::{Declarations, Purpose, PurposeCode, VariantIndex, VariantSelection};
+    use locus_phenotype::{AttributeSchema, Predicate, Selection};
     use locus_privacy::{Rho, SigmaSquared, Tier};
     use std::sync::Arc;
 
@@ -179,5 +194,36 @@ mod tests {
         // 0.01 * 500^2 / 125 = 20 could be released: nine variants and a matched number for each of two.
         let Usefulness::Useless { variants_max, .. } = noisy.usefulness else { panic!("it is useless") };
         assert_eq!(variants_max, 9);
+    }
+
+    #[test]
+    fn a_trait_whose_squares_no_keyholder_can_blur_is_refused_before_anything_is_paid() {
+        let panel = testing::panel(3_000, false);
+        let check = |bits: u8, variants: u32, tier: Tier| {
+            let schema = format!(
+                r#"{{"name": "t", "version": "1", "attributes": [
+                    {{"kind": "quantity", "name": "ldl", "origin": "0", "step": "1", "bits": {bits}}}]}}"#
+            );
+            let schema = Arc::new(AttributeSchema::parse_json(&schema).expect("a schema"));
+            let quantity = schema.find_named("ldl").expect("an attribute");
+            let filter = Some(trait_filter(quantity, None, schema).expect("a filter"));
+            let indices = (0..variants).map(VariantIndex);
+            let question = Question {
+                selection: VariantSelection::from_indices(&panel, indices).expect("variants"),
+                query_class: locus_ledger::QueryClass::Association,
+                purpose: Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE },
+                condition: None,
+                tier,
+                rho: if tier == Tier::Exact { Rho::ZERO } else { Rho::from_nano(10_000_000) },
+                filter,
+                requirements: Default::default(),
+            };
+            let figures = figures(&testing::network(), &panel, &question, 500).expect("figures");
+            check_squares(&figures, question.filter.as_ref())
+        };
+        check(16, 3_000, Tier::Exact).expect("exact squares have no noise");
+        check(8, 1, Tier::Open).expect("narrow noise");
+        let refused = check(16, 3_000, Tier::Open).expect_err("no keyholder draws such noise");
+        assert!(matches!(refused, ClientError::TraitTooNoisy), "{refused}");
     }
 }

@@ -46,7 +46,8 @@ impl Keyholder {
     /// and computes and stores this one's part of the counts.
     ///
     /// The attempt is durable with the charge, before the first message leaves. An attempt that is cut off
-    /// leaves nothing else; the next one is made under another number and charges nothing more.
+    /// leaves nothing else; the next one is made under another number and charges the same cohort nothing more. An
+    /// answer of an earlier attempt is forgotten, unless something of it may have left: then there is no other.
     pub(crate) async fn evaluate(
         &self,
         start: &pb::CommitAnswerRequest,
@@ -66,6 +67,9 @@ impl Keyholder {
         if participants.len() < KeyholderIndex::ALL.len() {
             return Err(KeyholderError::StepMissing("the preparations of all three keyholders"));
         }
+        if !self.store().forget_unreleased(&asked.order_id.0)? {
+            return Err(KeyholderError::AnswerFinal);
+        }
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
         let shape = self.filter_shape(&asked, &cohort)?.ok_or(KeyholderError::OrderMismatch("filter"))?;
         let plan = self.plan_of_shape(&asked, &cohort, Some(&shape))?;
@@ -83,7 +87,11 @@ impl Keyholder {
         let Selected { weights, totals } = selected;
         let parts = self.filtered_parts(&asked, &cohort, &plan, weights, prss).await?;
         let answer = self.filtered_answer(&named, &totals, &parts)?;
-        self.store().put_filtered_answer(&asked.order_id.0, &answer)?;
+        let prepared = start.preparations.iter().find(|prepared| prepared.keyholder == u32::from(self.index().get()));
+        let prepared = prepared.ok_or(KeyholderError::StepMissing("preparation"))?;
+        if !self.store().put_filtered_answer(&asked.order_id.0, prepared, &answer)? {
+            return Err(KeyholderError::Disagreement("the order was prepared anew".into()));
+        }
         answer.commitment.ok_or(KeyholderError::StepMissing("the computation"))
     }
 

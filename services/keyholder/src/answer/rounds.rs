@@ -73,7 +73,7 @@ impl Rounds {
 
     /// One round in which everybody shows both others the share that they lack; returns the own lacking share
     /// as both sent it.
-    pub(super) fn show(&mut self, opening: &Opening) -> Result<[Vec<u128>; 2], KeyholderError> {
+    pub(super) fn show<W: RingWord>(&mut self, opening: &Opening<W>) -> Result<[Vec<W>; 2], KeyholderError> {
         let (next, previous) = (bytes_of(&opening.to_next), bytes_of(&opening.to_previous));
         let messages =
             [(self.keyholder.receives_from(), next.as_slice()), (self.keyholder.sends_to(), previous.as_slice())];

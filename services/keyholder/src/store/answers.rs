@@ -104,13 +104,26 @@ impl Store {
         Ok(table.get(&order.0)?.map_or(FIRST_ATTEMPT, |next| next.value()))
     }
 
-    /// Stores this keyholder's part of a filtered answer, in place of that of an earlier attempt: parts of
-    /// different attempts do not add up.
-    pub(crate) fn put_filtered_answer(&self, order: &Digest32, answer: &StoredAnswer) -> Result<(), StoreError> {
+    /// Stores this keyholder's part of a filtered answer that was computed from `prepared`; false when something else
+    /// was prepared since, or is there already.
+    pub(crate) fn put_filtered_answer(
+        &self,
+        order: &Digest32,
+        prepared: &Preparation,
+        answer: &StoredAnswer,
+    ) -> Result<bool, StoreError> {
         let transaction = self.database.begin_write()?;
-        transaction.open_table(ANSWERS)?.insert(&order.0, answer.encode_to_vec().as_slice())?;
+        {
+            let preparations = transaction.open_table(PREPARATIONS)?;
+            let is_last = preparations.get(&order.0)?.is_some_and(|last| last.value() == prepared.encode_to_vec());
+            let mut table = transaction.open_table(ANSWERS)?;
+            if !is_last || table.get(&order.0)?.is_some() {
+                return Ok(false);
+            }
+            table.insert(&order.0, answer.encode_to_vec().as_slice())?;
+        }
         transaction.commit()?;
-        Ok(())
+        Ok(true)
     }
 
     /// Notes that something of this very answer may leave; false when it is not there any more.
@@ -135,16 +148,19 @@ impl Store {
     /// Forgets an answer of which nothing has left; false when something may have.
     pub(crate) fn forget_unreleased(&self, order: &Digest32) -> Result<bool, StoreError> {
         let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(ANSWERS)?;
-            let kept = table.get(&order.0)?.map(|bytes| StoredAnswer::decode(bytes.value()));
-            let kept = kept.transpose().map_err(|_| StoreError::Damaged("answer"))?;
-            if kept.is_some_and(|answer| answer.is_released) {
-                return Ok(false);
-            }
-            table.remove(&order.0)?;
-        }
+        let is_forgotten = Self::forget_in(&transaction, order)?;
         transaction.commit()?;
+        Ok(is_forgotten)
+    }
+
+    fn forget_in(transaction: &WriteTransaction, order: &Digest32) -> Result<bool, StoreError> {
+        let mut table = transaction.open_table(ANSWERS)?;
+        let kept = table.get(&order.0)?.map(|bytes| StoredAnswer::decode(bytes.value()));
+        let kept = kept.transpose().map_err(|_| StoreError::Damaged("answer"))?;
+        if kept.is_some_and(|answer| answer.is_released) {
+            return Ok(false);
+        }
+        table.remove(&order.0)?;
         Ok(true)
     }
 
@@ -155,12 +171,16 @@ impl Store {
         Preparation::decode(bytes.value()).map(Some).map_err(|_| StoreError::Damaged("preparation"))
     }
 
-    /// Stores a preparation, replacing an earlier one of the same order.
-    pub(crate) fn put_preparation(&self, order: &Digest32, preparation: &Preparation) -> Result<(), StoreError> {
+    /// Stores a preparation in place of an earlier one of the same order, and forgets the answer to that; false when
+    /// something of the answer may have left.
+    pub(crate) fn put_preparation(&self, order: &Digest32, preparation: &Preparation) -> Result<bool, StoreError> {
         let transaction = self.database.begin_write()?;
+        if !Self::forget_in(&transaction, order)? {
+            return Ok(false);
+        }
         transaction.open_table(PREPARATIONS)?.insert(&order.0, preparation.encode_to_vec().as_slice())?;
         transaction.commit()?;
-        Ok(())
+        Ok(true)
     }
 
     /// Notes how long a peer's charge log was when it signed something. Words that arrive late change
@@ -187,5 +207,41 @@ impl Store {
             sequences.insert(peer.value(), sequence.value());
         }
         Ok(sequences)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filtered_answer_gives_way_to_another_attempt_until_it_is_released() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path()).expect("it opens");
+        let order = Digest32([1; 32]);
+        let prepared = |attempt| Preparation { attempt, ..Default::default() };
+        let answer = |attempt| StoredAnswer {
+            commitment: Some(AnswerCommitment { attempt, ..Default::default() }),
+            ..Default::default()
+        };
+        let kept = || store.answer(&order).expect("it reads").and_then(|answer| answer.commitment);
+        let put = |attempt| store.put_filtered_answer(&order, &prepared(attempt), &answer(attempt)).expect("it writes");
+
+        assert!(!put(1), "nothing was prepared");
+        assert!(store.put_preparation(&order, &prepared(1)).expect("it writes"));
+        assert!(put(1) && !put(1), "an answer is kept once");
+        assert!(store.put_preparation(&order, &prepared(2)).expect("it writes"));
+        assert!(kept().is_none(), "the answer to the earlier preparation is forgotten");
+        assert!(!put(1), "an evaluation that was overtaken keeps nothing");
+        assert!(put(2));
+        assert!(store.forget_unreleased(&order).expect("it writes") && kept().is_none());
+        assert!(put(2));
+
+        assert!(store.mark_released(&order, &answer(2)).expect("it writes"));
+        assert!(!store.forget_unreleased(&order).expect("it reads"));
+        assert!(!store.put_preparation(&order, &prepared(3)).expect("it reads"));
+        assert!(!put(2) && !put(3));
+        assert_eq!(kept().map(|commitment| commitment.attempt), Some(2));
+        assert_eq!(store.preparation(&order).expect("it reads"), Some(prepared(2)));
     }
 }

@@ -1,7 +1,7 @@
 //! Commands of researchers.
 
 use super::TierArg;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use locus_client::disclosure::Claim;
 use locus_genomics::{Condition, Declarations, PurposeCode};
 use locus_ledger::Amount;
@@ -133,11 +133,12 @@ pub(crate) struct CohortArgs {
 
 /// `locus query association`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("studied").required(true).args(["cases", "quantity"]))]
 pub(crate) struct AssociationArgs {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
     /// People with the condition studied, such as HP:0000819
-    #[arg(long, value_name = "PREDICATE", requires = "controls", required_unless_present = "quantity")]
+    #[arg(long, value_name = "PREDICATE", requires = "controls")]
     pub(crate) cases: Option<String>,
     /// People without it, such as "not HP:0000819"
     #[arg(long, value_name = "PREDICATE", requires = "cases")]
@@ -148,8 +149,11 @@ pub(crate) struct AssociationArgs {
     /// Quantity that is regressed on genotypes, instead of cases and controls
     #[arg(long = "trait", value_name = "NAME", conflicts_with_all = ["cases", "controls", "strata"])]
     pub(crate) quantity: Option<String>,
-    /// Only people of whom this is true, of a trait
-    #[arg(long = "where", value_name = "PREDICATE", requires = "quantity")]
+    /// Regress the trait over the people of whom this is true only; cases and controls say themselves who they are
+    #[arg(
+        long = "where", value_name = "PREDICATE", requires = "quantity",
+        conflicts_with_all = ["cases", "controls", "strata"]
+    )]
     pub(crate) people: Option<String>,
     #[command(flatten)]
     pub(crate) schema: SchemaArgs,
@@ -166,9 +170,10 @@ pub(crate) struct AssociationArgs {
 /// How a study is computed and what its files say.
 #[derive(Debug, Args)]
 pub(crate) struct StudyArgs {
-    /// Test of association; within strata it is that of Cochran, Mantel and Haenszel
-    #[arg(long, value_name = "NAME", default_value = "allelic")]
-    pub(crate) test: TestArg,
+    /// Test that compares cases with controls [default: allelic]; within strata it is always that of Cochran, Mantel
+    /// and Haenszel, and a trait is regressed
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["strata", "quantity"])]
+    pub(crate) test: Option<TestArg>,
     /// The condition in your words [default: the predicates]
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
@@ -262,7 +267,7 @@ mod tests {
         else {
             panic!("an association")
         };
-        assert_eq!((args.controls.as_deref(), args.study.test), (Some("not HP:0000819"), TestArg::Allelic));
+        assert_eq!((args.controls.as_deref(), args.study.test), (Some("not HP:0000819"), None));
         for more in ["--strata sex", "--test trend --title T2D", "--authenticated", "--json"] {
             parses_predicates(&format!("{line} {more}")).expect(more);
         }
@@ -270,6 +275,10 @@ mod tests {
         assert!(parses_predicates(&format!("{line} --test linear")).is_err());
         parses_predicates(&format!("locus query association --trait bmi --where sex_=_'F' {rest}")).expect("a trait");
         assert!(parses(&format!("locus query association {rest}")).is_err(), "nothing is studied");
+        for ignored in ["--where sex_=_'F'", "--strata sex --test trend"] {
+            assert!(parses_predicates(&format!("{line} {ignored}")).is_err(), "{ignored}");
+        }
+        assert!(parses_predicates(&format!("locus query association --trait bmi --test trend {rest}")).is_err());
         assert!(parses_predicates(&format!("{line} --trait bmi")).is_err(), "one study at a time");
     }
 

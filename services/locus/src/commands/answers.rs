@@ -291,7 +291,10 @@ pub(super) fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) ->
     for claim in verified.disclosed() {
         text += &format!("disclosed  {claim}\n");
     }
-    for Selected { name, text: predicate, matched } in selected(verified, opened) {
+    // The bits of a trait are no groups of people to anybody.
+    let is_trait = verified.filter().is_some_and(|asked| matches!(StudyKind::of(asked), Some(StudyKind::Trait(_))));
+    let shown = if is_trait { 1 } else { usize::MAX };
+    for Selected { name, text: predicate, matched } in selected(verified, opened).into_iter().take(shown) {
         let name = name.unwrap_or_else(|| "selected".to_owned());
         let matched = matched.map_or_else(String::new, |matched| format!(": {matched} people"));
         text += &format!("{name:<10} {predicate}{matched}\n");

@@ -271,7 +271,7 @@ fn values_of(attribute: &Attribute) -> String {
             format!("bands from {}{}", edges.join(", "), in_unit(unit))
         }
         AttributeKind::Quantity { origin, step, bits, unit, .. } => {
-            format!("number from {origin}{}, steps of {step}, {bits} bits", in_unit(unit))
+            format!("number from {origin}{} in {} steps of {step}, for --trait", in_unit(unit), (1u32 << bits) - 1)
         }
     }
 }

@@ -116,8 +116,9 @@ pub(super) fn words(quote: &Quote) -> String {
     );
     if let Some(cost) = &quote.filter {
         text += &format!(
-            "filter     {} selections by {} shares; the keyholders exchange {} rounds, {} bytes\n",
+            "filter     {} selection{} by {} shares; the keyholders exchange {} rounds, {} bytes\n",
             cost.selections,
+            if cost.selections == 1 { "" } else { "s" },
             if cost.is_authenticated { "authenticated" } else { "plain" },
             cost.rounds,
             cost.keyholder_bytes

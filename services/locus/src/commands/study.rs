@@ -72,8 +72,8 @@ pub(super) async fn finish(
     print(&verified, &opened, &table, (out, &names), context)
 }
 
-fn method(test: TestArg) -> Method {
-    match test {
+fn method(test: Option<TestArg>) -> Method {
+    match test.unwrap_or(TestArg::Allelic) {
         TestArg::Allelic => Method::Allelic,
         TestArg::Trend => Method::Trend,
         TestArg::Dominant => Method::Dominant,

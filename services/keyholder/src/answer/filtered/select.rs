@@ -15,7 +15,9 @@ use locus_commitment::{Digest32, sha3_256};
 use locus_phenotype::{AttributeTable, Evaluation, EvaluationPlan, Selection};
 use locus_privacy::{MatchFloor, SigmaSquared, Tau};
 use locus_rlwe::{NoiseInput, derive_matched_noise, derive_squares_noise};
-use locus_sharing::{KeyholderIndex, NoiseKey, Prss, SharedValues, SharedVector, SumPart, ValuesPart as _, open_sum};
+use locus_sharing::{
+    KeyholderIndex, NoiseKey, Opening, Prss, SharedValues, SharedVector, SumPart, ValuesPart as _, open_sum,
+};
 use zeroize::Zeroizing;
 
 const DST_MATCHED: &str = "locus/keyholder/matched-part/v1";
@@ -189,20 +191,56 @@ impl Selecting {
         Ok(products)
     }
 
-    /// The noisy totals of every selection: commit to the parts first, then open, so that nobody can choose its
-    /// part after seeing the others'.
+    /// The totals of every selection: the sum of its weights, and of its squares where it has them.
     fn count(
         &mut self,
         weights: &[SharedVector<u64>],
         squares: &[Option<SharedVector<u64>>],
     ) -> Result<Vec<Vec<i64>>, KeyholderError> {
+        let opened = match self.dp_share {
+            None => self.open_exactly(weights, squares)?,
+            Some(_) => self.open_with_noise(weights, squares)?,
+        };
+        let mut opened = opened.into_iter();
+        let of_selection = |squares: &Option<_>| opened.by_ref().take(1 + usize::from(squares.is_some())).collect();
+        Ok(squares.iter().map(of_selection).collect())
+    }
+
+    /// Shown by both holders of every share, so that nobody can show another total: a selection below the floor
+    /// could be lifted over it.
+    fn open_exactly(
+        &mut self,
+        weights: &[SharedVector<u64>],
+        squares: &[Option<SharedVector<u64>>],
+    ) -> Result<Vec<i64>, KeyholderError> {
+        let (mut released, mut other) = (Vec::new(), Vec::new());
+        for (weights, squares) in weights.iter().zip(squares) {
+            for total in [Some(weights), squares.as_ref()].into_iter().flatten().map(SharedVector::total) {
+                released.extend_from_slice(total.released());
+                other.extend_from_slice(total.other());
+            }
+        }
+        let totals = SharedVector::new(self.keyholder, released, other)?;
+        let [first, second] = self.rounds.show(&Opening::of(&totals))?;
+        let opened = Opening::open(&totals, [&first, &second]).map_err(|_| KeyholderError::Falsified)?;
+        Ok(opened.into_iter().map(u64::cast_signed).collect())
+    }
+
+    /// With noise of every keyholder's own: commit to the parts first, then open, so that nobody can choose its part
+    /// after seeing the others'.
+    fn open_with_noise(
+        &mut self,
+        weights: &[SharedVector<u64>],
+        squares: &[Option<SharedVector<u64>>],
+    ) -> Result<Vec<i64>, KeyholderError> {
         let share = self.keyholder.released_share();
         let mut parts = Vec::new();
         for (place, ((gate, weights), tau)) in (MATCHED_GATE..).step_by(2).zip(weights).zip(&self.taus).enumerate() {
             let input = NoiseInput { noise_key: &self.noise_key, tau, dp_share: self.dp_share };
             parts.push(SumPart::new(weights, derive_matched_noise(input, share)?, &mut self.prss, gate)?);
             if let Some(squares) = &squares[place] {
-                let noise = derive_squares_noise(input, share, u_max(&self.filter, place))?;
+                let largest = self.filter.filter.largest_of(place, &self.filter.schema);
+                let noise = derive_squares_noise(input, share, largest)?;
                 parts.push(SumPart::new(squares, noise, &mut self.prss, gate + 1)?);
             }
         }
@@ -211,10 +249,8 @@ impl Selecting {
         let part = |bytes: &[u8], place: usize| {
             SumPart(bytes.as_chunks::<8>().0.get(place).map_or(0, |word| u64::from_le_bytes(*word)))
         };
-        let mut sums =
-            (0..parts.len()).map(|place| open_sum([parts[place], part(&second, place), part(&third, place)]));
-        let of_selection = |squares: &Option<_>| sums.by_ref().take(1 + usize::from(squares.is_some())).collect();
-        Ok(squares.iter().map(of_selection).collect())
+        let sum = |place: usize| open_sum([parts[place], part(&second, place), part(&third, place)]);
+        Ok((0..parts.len()).map(sum).collect())
     }
 
     /// What the other keyholders have, once each has committed to it.
@@ -260,11 +296,9 @@ impl Selecting {
     pub(super) fn check_noise(&self) -> Result<(), KeyholderError> {
         let Some(tau) = self.taus.first() else { return Ok(()) };
         let input = NoiseInput { noise_key: &self.noise_key, tau, dp_share: self.dp_share };
-        for (place, selection) in self.filter.filter.selections().iter().enumerate() {
-            if selection.total_count() > 1 {
-                derive_squares_noise(input, self.keyholder.released_share(), u_max(&self.filter, place))
-                    .map_err(|_| KeyholderError::TraitTooNoisy)?;
-            }
+        for largest in self.filter.filter.squared_quantities(&self.filter.schema) {
+            derive_squares_noise(input, self.keyholder.released_share(), largest)
+                .map_err(|_| KeyholderError::TraitTooNoisy)?;
         }
         Ok(())
     }
@@ -280,12 +314,6 @@ fn round_bytes(AskedFilter { filter, schema }: &AskedFilter, people: usize) -> u
     let most = (1..=rounds).map(gates).chain([planes]).max().unwrap_or(0);
     let person_bytes = most.saturating_mul(filter.product_bytes()).max(filter.tag_bytes(schema));
     person_bytes.saturating_mul(people)
-}
-
-/// The largest u of the quantity of a plane.
-fn u_max(AskedFilter { filter, schema }: &AskedFilter, place: usize) -> u16 {
-    let bits = filter.planes_of(place, schema).len();
-    u16::try_from((1u64 << bits.min(16)) - 1).unwrap_or(u16::MAX)
 }
 
 fn gate_count(plan: &EvaluationPlan) -> u32 {

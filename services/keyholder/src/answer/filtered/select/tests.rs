@@ -4,6 +4,7 @@
 use super::{authenticated::KEY_GATE, *};
 use crate::answer::rounds::testing::{SESSION, run};
 use locus_phenotype::{AttributeSchema, Filter, PersonAttributes, Predicate};
+use locus_service::ServiceError as _;
 use locus_sharing::{AuthenticatedVector, RingWord, ShareIndex, SharingError};
 use locus_wire::pb::keyholder::RoundPiece;
 use std::cell::Cell;
@@ -260,7 +261,7 @@ fn weights_of(ended: &[Result<Selected, KeyholderError>]) -> Vec<Vec<u64>> {
 /// Weights and totals of a run that ends well.
 fn result_of(scene: &Scene, attack: Option<Attack>) -> (Vec<Vec<u64>>, Vec<Vec<i64>>) {
     let (ended, last_round, _) = scene.run(attack);
-    assert_eq!(last_round, scene.hidden_rounds() + 2, "the totals are opened in the last two rounds");
+    assert_eq!(last_round, scene.hidden_rounds() + 1, "the totals are opened in the last round");
     let totals: Vec<_> = ended.iter().map(|end| end.as_ref().expect("it ends well").totals.clone()).collect();
     assert!(totals.iter().all(|own| *own == totals[0]));
     (weights_of(&ended), totals[0].clone())
@@ -281,8 +282,8 @@ fn authenticated_evaluation_selects_the_same_people_with_the_same_totals() {
         let cost = scene.filter.filter.cost(&scene.filter.schema);
         let (_, _, bytes) = scene.run(None);
         let of_people = 3 * PEOPLE * cost.person_bytes;
-        // Combinations, key, difference; commitments and parts of six totals.
-        let constant = 3 * (2 * 32 + 2 * 6 * 8) + if scene.filter.filter.is_authenticated() { 3 * 96 } else { 0 };
+        // Combinations, key, difference; shares of six totals.
+        let constant = 3 * (2 * 6 * 8) + if scene.filter.filter.is_authenticated() { 3 * 96 } else { 0 };
         assert_eq!(bytes, of_people + constant);
     }
 }
@@ -349,4 +350,60 @@ fn attack_a_keyholder_that_falsifies_any_product_is_found_before_anything_is_ope
         }
     }
     assert!(runs >= 1_000, "only {runs} falsifications");
+}
+
+/// The totals that each keyholder ends with when `cheat` takes a larger share of everything that is counted.
+fn run_lifted(
+    scene: &Scene,
+    cheat: Option<KeyholderIndex>,
+    dp_share: Option<SigmaSquared>,
+    floor: MatchFloor,
+) -> Vec<Result<Vec<Vec<i64>>, KeyholderError>> {
+    let work = |rounds: Rounds| {
+        let selecting = scene.selecting(rounds);
+        let mut selecting = Selecting { dp_share, dp_total: dp_share, floor, ..selecting };
+        if cheat != Some(selecting.keyholder) {
+            return selecting.run().map(|(selected, _)| selected.totals);
+        }
+        let rows: Vec<&SharedVector<u64>> = selecting.rows.iter().collect();
+        let AskedFilter { filter, schema } = &selecting.filter;
+        let table = AttributeTable::of_rows(selecting.keyholder, &rows, filter.inputs(schema))?;
+        let Computed { mut weights, squares, .. } = selecting.compute_authenticated(&table)?;
+        for weight in &mut weights {
+            let mut released = weight.released().to_vec();
+            released[0] = released[0].wrapping_add(LIFT.unsigned_abs());
+            *weight = SharedVector::new(selecting.keyholder, released, weight.other().to_vec())?;
+        }
+        selecting.count(&weights, &squares)
+    };
+    run([SESSION; 3], |piece| vec![piece], work)
+}
+
+/// People that a keyholder adds to a matched number.
+const LIFT: i64 = 1_000;
+
+#[test]
+fn attack_a_matched_number_lifted_over_the_floor_is_found_where_it_is_exact() {
+    let scene = Scene::new(true);
+    let high = MatchFloor { people: 100, sigmas: 5 };
+    let refused = run_lifted(&scene, None, None, high);
+    assert!(refused.iter().any(|end| matches!(end, Err(KeyholderError::TooFewMatch(0)))), "{refused:?}");
+    assert!(refused.iter().all(Result::is_err), "four people are below the floor: {refused:?}");
+    let (_, truth) = result_of(&scene, None);
+    for cheat in KeyholderIndex::ALL {
+        // One of the others is shown two different shares; the third one is shown the truth.
+        let ended = run_lifted(&scene, Some(cheat), None, MatchFloor { people: 1, sigmas: 0 });
+        let found = cheat.receives_from();
+        assert!(matches!(ended[found.position()], Err(KeyholderError::Falsified)), "{ended:?}");
+        match &ended[found.receives_from().position()] {
+            Ok(totals) => assert_eq!(*totals, truth),
+            Err(error) => assert_eq!(error.reason(), "CUT_OFF", "{cheat}"),
+        }
+        // Control: where keyholders add noise of their own, one can add as much as it likes, and the floor is passed.
+        let noise = SigmaSquared::try_new(1, 4).expect("small noise");
+        for end in run_lifted(&scene, Some(cheat), Some(noise), high) {
+            let totals = end.expect("nobody notices");
+            assert!((totals[0][0] - truth[0][0] - LIFT).abs() < 20, "{totals:?}");
+        }
+    }
 }
