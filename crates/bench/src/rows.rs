@@ -3,6 +3,7 @@
 mod association_5000x65536;
 mod bytes_per_and;
 mod bytes_per_genotype;
+mod cohort_100k;
 mod commit_dataset;
 mod counts_vs_plink2;
 mod encrypt_block;
@@ -12,11 +13,13 @@ mod filtered_vs_unfiltered;
 mod gas_register;
 mod gas_settle;
 mod keyholder_share;
+mod paid_queries_50;
 mod paid_query;
 mod prove_cohort;
 mod prove_disclosure;
 mod prove_encryption;
 mod prove_update;
+mod quotes_1000;
 mod rss_max;
 mod sum_memory;
 mod sum_store;
@@ -30,11 +33,14 @@ pub(crate) fn all() -> Vec<Row> {
     vec![
         sum_memory::ROW,
         sum_store::ROW,
+        cohort_100k::ROW,
         counts_vs_plink2::ROW,
         keyholder_share::ROW,
         encrypt_block::ROW,
         enroll_biobank::ROW,
         paid_query::ROW,
+        quotes_1000::ROW,
+        paid_queries_50::ROW,
         filtered_vs_unfiltered::ROW,
         association_5000x65536::ROW,
         bytes_per_and::ROW,
