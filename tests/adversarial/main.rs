@@ -10,3 +10,4 @@ mod keyholder_cannot_alter_or_stop_an_answer;
 mod orders_settle_on_proven_cohorts_only;
 mod researcher_cannot_cheat_with_orders;
 mod researcher_cannot_isolate_a_person;
+mod researcher_cannot_tell_neighbours_apart;
