@@ -36,10 +36,11 @@ const OFFERED_PER_S: u32 = 50;
 const SECONDS: u32 = 120;
 /// Each has one question under way at a time.
 const RESEARCHERS: usize = 64;
-/// Questions that differ; a question that was answered before costs its people no privacy, and is paid all the same.
-const QUESTIONS: u32 = 1_000;
-/// Privacy loss of one, in billionths: all of them together fit a year's budget.
-const RHO_NANO: u64 = 50_000;
+/// Privacy loss of one, in billionths.
+const RHO_NANO: u64 = 1_000_000;
+/// Questions that differ, as many as a person's budget of a year holds at that loss. A question that was answered before
+/// costs its people no privacy, and is paid all the same.
+const QUESTIONS: u32 = 99;
 
 /// What happened to the questions that one researcher took.
 #[derive(Default)]
