@@ -12,3 +12,4 @@ mod keyholder_cannot_charge_people_twice;
 mod orders_settle_on_proven_cohorts_only;
 mod researcher_cannot_cheat_with_orders;
 mod researcher_cannot_isolate_a_person;
+mod researcher_cannot_tell_neighbours_apart;

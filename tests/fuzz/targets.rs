@@ -7,7 +7,8 @@ use locus_intake::{CohortSource, IntakeOptions, PlinkFiles, read_cohort};
 use locus_ledger::{ChainConfig, EmbeddedChain, SystemClock};
 use locus_phenotype::{AttributeSchema, Predicate};
 use locus_proofs::{
-    NetworkKeys, Statement, circom, disclosure::DisclosureProof, encryption::EncryptionProof, keys::CircuitKey,
+    NetworkKeys, Statement, circom, disclosure::DisclosureProof, encryption::EncryptionProof, groth16::Proof,
+    keys::CircuitKey,
 };
 use locus_rlwe::{BODY_BYTES, Body};
 use locus_sharing::seal::{SealedBox, SealingPrivateKey, SealingPublicKey};
@@ -67,11 +68,9 @@ const SCHEMA: &str = r#"{"name": "demo", "version": "1", "attributes": [
 fn genomic() -> Vec<Target> {
     let known = panel();
     let schema = AttributeSchema::parse_json(SCHEMA).expect("a schema");
-    let words = "smoker AND (age in [18, 30) OR NOT HP:0000819)";
-    let predicates = ["smoker", "NOT smoker"].map(|text| text.as_bytes().to_vec()).to_vec();
-    let encoded = |text: &str| Predicate::parse(text, &schema).map(|predicate| predicate.to_bytes());
-    let encodings: Vec<Vec<u8>> =
-        ["smoker", "NOT smoker", words].iter().filter_map(|text| encoded(text).ok()).collect();
+    let words = ["smoker", "NOT smoker", "smoker AND (age >= 30 OR NOT HP:0000819)"];
+    let predicates = words.map(|text| text.as_bytes().to_vec()).to_vec();
+    let encodings = words.map(|text| Predicate::parse(text, &schema).expect("a predicate").to_bytes()).to_vec();
     let (of_text, of_bytes) = (schema.clone(), schema);
     let selections: Vec<Vec<u8>> =
         [VariantSelection::all(&known), some(&known)].map(|all| all.to_canonical_bytes()).to_vec();
@@ -91,6 +90,13 @@ fn genomic() -> Vec<Target> {
 
 fn some(panel: &Panel) -> VariantSelection {
     VariantSelection::from_indices(panel, [VariantIndex(0), VariantIndex(2)]).expect("they are there")
+}
+
+/// A file of `tests/vectors/v1`.
+macro_rules! of_version_1 {
+    ($name:literal) => {
+        include_bytes!(concat!("../vectors/v1/", $name)).to_vec()
+    };
 }
 
 /// A proof that parses and proves nothing: the generators of both groups, as EIP-196 and EIP-197 give them.
@@ -120,18 +126,23 @@ fn sealed_and_proven() -> Vec<Target> {
     // Version, registration, expiry, one claim, its proof.
     let head = [&[1][..], &7u64.to_le_bytes(), &1_900_000_000u64.to_le_bytes(), &[1], &[2, 0, 0, 0, 0b0110]].concat();
     let disclosure = [head, proof_of_generators()].concat();
+    let proof = Proof::parse(&proof_of_generators()).expect("points");
     let public = SealingPrivateKey::from_seed(&[7; 32]).public_key().to_bytes().to_vec();
     vec![
         memory("ciphertext", vec![vec![9; BODY_BYTES]], |bytes| Body::parse(bytes).is_ok()),
         memory("sealed", vec![vec![9; 2_000]], |bytes| SealedBox::parse(bytes.to_vec()).is_ok()),
         memory("sealing_key", vec![public], |bytes| SealingPublicKey::parse(bytes).is_ok()),
-        memory("encryption_proof", Vec::new(), |bytes| EncryptionProof::parse(bytes).is_ok()),
+        memory("encryption_proof", vec![of_version_1!("encryption.proof")], |bytes| {
+            EncryptionProof::parse(bytes).is_ok()
+        }),
         memory("requirements", vec![requirements], |bytes| Requirements::parse(bytes, 4).is_ok()),
         memory("offer_disclosure", vec![disclosure], |bytes| DisclosureDocument::parse(bytes).is_ok()),
         memory("disclosure_proof", vec![proof_of_generators()], |bytes| DisclosureProof::parse(bytes).is_ok()),
         memory("verifying_key", keys, |bytes| CircuitKey::parse(bytes).is_ok()),
         memory("zkey", Vec::new(), |bytes| circom::read_zkey(bytes).is_ok()),
-        memory("proof_json", Vec::new(), |bytes| circom::read_proof(&text(bytes)).is_ok()),
+        memory("proof_json", vec![circom::write_proof(&proof).into_bytes()], |bytes| {
+            circom::read_proof(&text(bytes)).is_ok()
+        }),
     ]
 }
 
@@ -225,17 +236,17 @@ fn messages() -> Vec<Target> {
                 convert::parse_selection(&selection, known.digest(), known.variant_count()).is_ok()
             })
         }),
-        memory("order", Vec::new(), |bytes| {
+        memory("order", vec![of_version_1!("messages/order.pb")], |bytes| {
             genomics::Order::decode(bytes).is_ok_and(|order| locus_ledger::Order::try_from(&order).is_ok())
         }),
-        memory("offer", Vec::new(), |bytes| {
+        memory("offer", vec![of_version_1!("messages/offer.pb")], |bytes| {
             genomics::Offer::decode(bytes).is_ok_and(|offer| locus_ledger::Offer::try_from(&offer).is_ok())
         }),
         memory("network", Vec::new(), |bytes| {
             exchange::GetNetworkResponse::decode(bytes)
                 .is_ok_and(|network| convert::NetworkInfo::try_from(&network).is_ok())
         }),
-        memory("answer", Vec::new(), |bytes| {
+        memory("answer", vec![of_version_1!("messages/answer_record.pb")], |bytes| {
             query::AnswerRecord::decode(bytes).is_ok_and(|record| record.order.is_some())
         }),
     ]

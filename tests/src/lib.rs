@@ -85,6 +85,13 @@ impl Party {
         let keys = Keystore::create(&folder.keys(), NewKeys { accreditor: true }, now_unix_s())?;
         Ok(Self { folder, keys })
     }
+
+    /// The keys that are in `dir`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let folder = DataFolder::new(dir);
+        let keys = Keystore::open(&folder.keys())?;
+        Ok(Self { folder, keys })
+    }
 }
 
 /// A market in this process with two biobanks and a researcher.
@@ -140,10 +147,27 @@ impl Market {
         Self::start_in(dir, |config| (config.parameters, config.prover) = (parameters, prover)).await
     }
 
+    /// Starts a market again from the files that [`stop`](Self::stop) left in `dir`.
+    pub async fn resume(dir: TempDir, parameters: NetworkParameterValues) -> Result<Self> {
+        Self::run_in(dir, Party::open, |config| config.parameters = parameters).await
+    }
+
     async fn start_in(dir: TempDir, change: impl FnOnce(&mut NodeConfig)) -> Result<Self> {
-        let biobank = Party::create(&dir.path().join("biobank"))?;
-        let clinic = Party::create(&dir.path().join("clinic"))?;
-        let researcher = Party::create(&dir.path().join("researcher"))?;
+        let market = Self::run_in(dir, Party::create, change).await?;
+        market.fund(&market.researcher).await?;
+        Ok(market)
+    }
+
+    async fn run_in(
+        dir: TempDir,
+        party: fn(&Path) -> Result<Party>,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Result<Self> {
+        let [biobank, clinic, researcher] = [
+            party(&dir.path().join("biobank"))?,
+            party(&dir.path().join("clinic"))?,
+            party(&dir.path().join("researcher"))?,
+        ];
         let mut config = NodeConfig::new(&dir.path().join("market"));
         config.parameters = test_parameters();
         change(&mut config);
@@ -161,9 +185,7 @@ impl Market {
             keyholders: [connect(first).await?, connect(second).await?, connect(third).await?],
         });
         let network = Network::fetch(&services).await?;
-        let market = Self { node, services, network, biobank, clinic, researcher, dir };
-        market.fund(&market.researcher).await?;
-        Ok(market)
+        Ok(Self { node, services, network, biobank, clinic, researcher, dir })
     }
 
     /// Stops all services; the files stay as long as the folder returned.

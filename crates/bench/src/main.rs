@@ -1,6 +1,7 @@
 #![doc = include_str!("../SPEC.md")]
 
 mod cohort;
+mod crowd;
 mod gas;
 mod machine;
 mod market;

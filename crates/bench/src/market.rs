@@ -147,6 +147,16 @@ impl BenchMarket {
     pub(crate) fn rss_mib(&self) -> Result<f64> {
         most_memory_mib(self.process.id())
     }
+
+    /// Memory that the market's process has now, in MiB.
+    pub(crate) fn rss_now_mib(&self) -> Result<f64> {
+        memory_mib(self.process.id(), "VmRSS:")
+    }
+
+    /// Address of archive, exchange and query service.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
 }
 
 impl Drop for BenchMarket {
@@ -169,9 +179,14 @@ fn json(text: &str) -> Result<Value> {
 }
 
 fn most_memory_mib(process: u32) -> Result<f64> {
+    memory_mib(process, "VmHWM:")
+}
+
+/// A line of what Linux tells of a process' memory, in MiB.
+fn memory_mib(process: u32, name: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).context("memory is measured on Linux only")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM")?;
-    let kib: f64 = line.split_ascii_whitespace().nth(1).context("no VmHWM")?.parse()?;
+    let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+    let kib: f64 = line.split_ascii_whitespace().nth(1).with_context(|| format!("no {name}"))?.parse()?;
     Ok(kib / 1024.0)
 }
 

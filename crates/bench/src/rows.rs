@@ -4,6 +4,7 @@ mod association_5000x65536;
 mod ballista_core;
 mod bytes_per_and;
 mod bytes_per_genotype;
+mod cohort_100k;
 mod commit_dataset;
 mod counts_vs_plink2;
 mod encrypt_block;
@@ -13,11 +14,13 @@ mod filtered_vs_unfiltered;
 mod gas_register;
 mod gas_settle;
 mod keyholder_share;
+mod paid_queries_50;
 mod paid_query;
 mod prove_cohort;
 mod prove_disclosure;
 mod prove_encryption;
 mod prove_update;
+mod quotes_1000;
 mod rss_max;
 mod sum_memory;
 mod sum_store;
@@ -32,11 +35,14 @@ pub(crate) fn all() -> Vec<Row> {
         sum_memory::ROW,
         sum_store::ROW,
         ballista_core::ROW,
+        cohort_100k::ROW,
         counts_vs_plink2::ROW,
         keyholder_share::ROW,
         encrypt_block::ROW,
         enroll_biobank::ROW,
         paid_query::ROW,
+        quotes_1000::ROW,
+        paid_queries_50::ROW,
         filtered_vs_unfiltered::ROW,
         filtered_vs_unfiltered::AUTHENTICATED,
         association_5000x65536::ROW,

@@ -39,3 +39,10 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
+
+/// The time within which this many of a hundred calls ended; zero of none.
+pub(crate) fn within(percent: usize, mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let place = (percent * values.len()).div_ceil(100);
+    values.get(place.saturating_sub(1)).copied().unwrap_or_default()
+}

@@ -74,6 +74,11 @@ impl CallError {
         Self { service, code: status.code(), message: status.message().to_owned(), advice }
     }
 
+    /// Whether the service had too much to do: nothing happened, and the same call may be made again later.
+    pub fn is_busy(&self) -> bool {
+        self.code == Code::ResourceExhausted
+    }
+
     /// Whether the same call may be made again.
     pub fn is_retriable(&self) -> bool {
         is_retriable(self.code)

@@ -7,7 +7,7 @@ use locus_ledger::OrderId;
 use locus_privacy::{
     AnswerDigest, CohortDigest, PredicateBytes, PrivacyError, Question, Rho, RhoCost, SigmaSquared, SlotMask, Tau, Tier,
 };
-use locus_rlwe::COUNTER_BITS;
+use locus_rlwe::{COHORT_SIZE_MAX, COUNTER_BITS};
 use locus_sharing::{KeyholderIndex, ShareIndex, shares_of};
 
 /// Epoch of the noise keys; a new epoch gives new noise to old questions.
@@ -25,6 +25,14 @@ pub struct PanelShape {
 /// Why a question cannot be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRefusal {
+    /// No sum holds so many people.
+    #[error(
+        "{people} people are more than the {COHORT_SIZE_MAX} that one answer can count: ask about a panel with fewer people"
+    )]
+    CohortTooLarge {
+        /// Cohort size.
+        people: u32,
+    },
     /// The counters cannot hold cohort and noise.
     #[error(
         "{people} people and noise of up to {offset} either way do not fit a counter: raise rho or ask for fewer variants"
@@ -290,8 +298,11 @@ fn selections_of(filter: Option<&FilterShape>) -> Result<Vec<AskedSelection>, Pr
     filter.selections.iter().map(asked).collect()
 }
 
-/// T for this noise, or a refusal when people and noise do not fit a counter.
+/// T for this noise, or a refusal when no sum holds the people, or no counter people and noise.
 fn offset_of(dp_total: Option<SigmaSquared>, people: u32) -> Result<u32, PlanRefusal> {
+    if people > COHORT_SIZE_MAX {
+        return Err(PlanRefusal::CohortTooLarge { people });
+    }
     let offset = dp_total.map_or(Ok(0), SigmaSquared::decode_offset)?;
     let refusal = PlanRefusal::CounterOverflow { people, offset };
     let needed = offset.checked_mul(2).and_then(|twice| twice.checked_add(u64::from(people)));
@@ -337,4 +348,22 @@ pub fn sealed_share_associated_data(order: &OrderId, tau: &Tau, share: u8) -> [u
     data[..32].copy_from_slice(&order.0.0);
     data[32..64].copy_from_slice(&tau.0.0);
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_sum_or_counter_holds_is_refused_before_anybody_pays() {
+        assert_eq!(offset_of(None, COHORT_SIZE_MAX).ok(), Some(0));
+        let people = COHORT_SIZE_MAX + 1;
+        assert_eq!(offset_of(None, people).err(), Some(PlanRefusal::CohortTooLarge { people }));
+        // ceil(7 sigma) is a quarter of a counter's range, so that with these people it is one too many.
+        let noise = SigmaSquared::try_new((1 << 34) / 49, 1).expect("a variance");
+        let offset = noise.decode_offset().expect("an offset");
+        let people = u32::try_from((1 << COUNTER_BITS) - 2 * offset).expect("people");
+        assert!(offset_of(Some(noise), people - 1).is_ok());
+        assert_eq!(offset_of(Some(noise), people).err(), Some(PlanRefusal::CounterOverflow { people, offset }));
+    }
 }

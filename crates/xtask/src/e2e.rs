@@ -23,7 +23,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     step(root, "cargo", &test, &[("LOCUS_CLUSTER", cluster.clone())])?;
     let anvil = contracts.join(ANVIL).to_string_lossy().into_owned();
     let environment = [("LOCUS_ANVIL", anvil), ("LOCUS_ANVIL_REQUIRED", "1".to_owned())];
-    step(root, "cargo", &["test", "--release", "--test", "services_run_apart"], &environment)?;
+    let test = ["test", "--release", "--test", "services_run_apart", "--test"];
+    step(root, "cargo", &[&test[..], &["each_process_is_killed_in_the_middle_of_work"]].concat(), &environment)?;
 
     let target = target_folder(root);
     let venv = target.join("python-client");

@@ -29,6 +29,10 @@ pub(crate) type ExchangeClient = ExchangeServiceClient<ServiceChannel>;
 
 /// Requests that may wait until their order is final, or is found to be nobody's.
 const WAITING_MAX: u32 = 256;
+/// Orders that may wait for a place among those that are answered.
+const ANSWERS_WAITING_MAX: u32 = 256;
+/// Quotes that may wait to be computed; one that waits holds its request only.
+const QUOTES_WAITING_MAX: u32 = 1_024;
 /// Documents of offers that are fetched and verified together.
 const DISCLOSURES_AT_ONCE: usize = 64;
 
@@ -54,8 +58,8 @@ pub(crate) struct Aggregator {
     store: Store,
     /// One handle per panel, so that all readers share the newest manifest seen.
     panel_stores: Mutex<BTreeMap<PanelDigest, PanelStore>>,
-    answering: Arc<Semaphore>,
-    quoting: Arc<Semaphore>,
+    answering: Places,
+    quoting: Places,
     waiting: Arc<Semaphore>,
     /// Orders that are being answered.
     turns: Arc<Mutex<BTreeSet<OrderId>>>,
@@ -76,6 +80,32 @@ pub(crate) struct Parts {
     pub(crate) prover: Option<Prover>,
     pub(crate) disclosures: DisclosureBook,
     pub(crate) store: Store,
+}
+
+/// Calls that may run at the same time, and those that wait for it, first come first served.
+struct Places {
+    running: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// Running and waiting together.
+    calls_max: u32,
+}
+
+impl Places {
+    fn new(running_max: u32, waiting_max: u32) -> Self {
+        let waiting = Semaphore::new(waiting_max as usize);
+        let calls_max = running_max.saturating_add(waiting_max);
+        Self { running: Arc::new(Semaphore::new(running_max as usize)), waiting, calls_max }
+    }
+
+    /// A place, after those who came before; refused when too many wait already.
+    async fn take(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
+        let busy = || AggregatorError::Busy(self.calls_max);
+        if let Ok(permit) = self.running.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _waits = self.waiting.try_acquire().map_err(|_| busy())?;
+        self.running.clone().acquire_owned().await.map_err(|_| busy())
+    }
 }
 
 /// An order that no other call answers meanwhile.
@@ -109,9 +139,9 @@ impl Aggregator {
             settling: tokio::sync::Mutex::new(()),
             store: parts.store,
             panel_stores: Mutex::default(),
-            answering: Arc::new(Semaphore::new(limits.answers_max as usize)),
+            answering: Places::new(limits.answers_max, ANSWERS_WAITING_MAX),
             waiting: Arc::new(Semaphore::new(WAITING_MAX as usize)),
-            quoting: Arc::new(Semaphore::new(limits.quotes_max as usize)),
+            quoting: Places::new(limits.quotes_max, QUOTES_WAITING_MAX),
             turns: Arc::default(),
         }
     }
@@ -156,15 +186,13 @@ impl Aggregator {
     }
 
     /// A place among the orders that may be answered at the same time.
-    pub(crate) fn answer_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
-        let permit = self.answering.clone().try_acquire_owned();
-        permit.map_err(|_| AggregatorError::Busy(self.limits.answers_max))
+    pub(crate) async fn answer_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
+        self.answering.take().await
     }
 
     /// A place among the quotes that may be computed at the same time.
-    pub(crate) fn quote_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
-        let permit = self.quoting.clone().try_acquire_owned();
-        permit.map_err(|_| AggregatorError::Busy(self.limits.quotes_max))
+    pub(crate) async fn quote_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
+        self.quoting.take().await
     }
 
     /// A place among the requests that wait until their order is final.
@@ -201,5 +229,30 @@ impl PublishedPanel {
     /// What plans need of it.
     pub(crate) fn for_plan(&self) -> cohort::PanelShape {
         cohort::PanelShape { digest: self.digest, complete_calls: self.shape.complete_calls() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn calls_wait_for_a_place_in_turn_and_too_many_are_refused() {
+        let places = Places::new(1, 2);
+        let running = places.take().await.expect("a free place");
+        let mut first = Box::pin(places.take());
+        let mut second = Box::pin(places.take());
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        assert!(matches!(places.take().await, Err(AggregatorError::Busy(3))));
+        // One that gives up makes room for another.
+        drop(second);
+        let mut third = Box::pin(places.take());
+        assert!((&mut third).now_or_never().is_none());
+        drop(running);
+        let running = (&mut first).now_or_never().expect("its turn").expect("a place");
+        assert!((&mut third).now_or_never().is_none(), "one at a time");
+        drop(running);
+        assert!((&mut third).now_or_never().expect("its turn").is_ok());
     }
 }

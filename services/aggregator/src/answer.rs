@@ -50,8 +50,8 @@ pub(crate) async fn answer(
     let order_id = OrderId(field::digest("order_id", &request.order_id)?);
     // Strangers and orders that are not final yet take no place among the answers.
     let authorised = authorise(aggregator, request, events).await?;
-    let _permit = aggregator.answer_permit()?;
     let _turn = aggregator.take_turn(order_id)?;
+    let _permit = aggregator.answer_permit().await?;
     let asked = resolve(aggregator, request, authorised).await?;
     if aggregator.answers.summary(&order_id)?.is_none() {
         finish(aggregator, &asked, events).await?;

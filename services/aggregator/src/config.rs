@@ -86,9 +86,9 @@ impl ServiceConfig for AggregatorConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Orders that are answered at the same time.
+    /// Orders that are answered at the same time; others wait.
     pub answers_max: u32,
-    /// Quotes that are computed at the same time.
+    /// Quotes that are computed at the same time; others wait.
     pub quotes_max: u32,
     /// Most ranges of a selection.
     pub selection_ranges_max: u32,

@@ -80,7 +80,7 @@ pub enum AggregatorError {
     #[error("order {0} is being answered by another call: retry in a moment")]
     InProgress(OrderId),
     /// Too many calls.
-    #[error("{0} calls of this kind are running, the limit of this aggregator: retry in a moment")]
+    #[error("{0} calls of this kind are running or waiting, the limit of this aggregator: retry in a moment")]
     Busy(u32),
     /// A keyholder refused.
     #[error("keyholder {keyholder}: {}", status.message())]

@@ -22,7 +22,7 @@ pub(crate) async fn open_cohort(
     order: &OrderId,
     sender: &Sender,
 ) -> Result<(), AggregatorError> {
-    let _permit = aggregator.answer_permit()?;
+    let _permit = aggregator.answer_permit().await?;
     let record = aggregator.answers.cohort(order)?.ok_or(AggregatorError::NoCohort(*order))?;
     let digest = record.panel.as_slice().try_into().map_err(|_| AggregatorError::DamagedRecord("cohort"))?;
     let view = aggregator.view.refreshed().await?;

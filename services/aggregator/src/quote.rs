@@ -30,7 +30,7 @@ pub(crate) async fn quote(
     aggregator: &Arc<Aggregator>,
     request: QuoteQueryRequest,
 ) -> Result<QuoteQueryResponse, AggregatorError> {
-    let _permit = aggregator.quote_permit()?;
+    let _permit = aggregator.quote_permit().await?;
     let view = aggregator.view.refreshed().await?;
     let (of_call, of_view) = (aggregator.clone(), view.clone());
     let asked = blocking(move || Asked::of(&of_call, &of_view, &request)).await?;

@@ -22,7 +22,7 @@ fn a_market_of_separate_processes_enrols_answers_pays_revokes_and_erases() {
     let dir = tempfile::tempdir().expect("a folder");
     let biobank = User::new(&dir.path().join("biobank"), &["--accreditor"]);
     let researcher = User::new(&dir.path().join("researcher"), &[]);
-    let Some(hosts) = Hosts::prepare(&dir.path().join("hosts"), &biobank) else { return };
+    let Some(hosts) = Hosts::prepare(&dir.path().join("hosts"), &biobank, &[]) else { return };
     the_deployment_refuses_what_is_not_for_real_networks(&hosts);
     the_configurations_are_checked(&hosts);
 

@@ -1,16 +1,17 @@
 //! A market whose services are processes of their own: a chain node, three keyholders, archive, exchange and
 //! aggregator, each with a configuration file, a certificate and a folder.
 
-use super::{Reach, User, run, text};
+use super::{PATIENCE, Reach, User, run, text};
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Output, Stdio},
-    sync::Mutex,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::JoinHandle,
 };
 
 /// Names the program of the chain node.
@@ -32,6 +33,8 @@ const SERVICES: [&str; 6] = ["keyholder-1", "keyholder-2", "keyholder-3", "excha
 pub struct Anvil {
     process: Child,
     pub url: String,
+    /// Where it writes its chain when it is told to end, and finds it when it starts again.
+    state: PathBuf,
 }
 
 impl Drop for Anvil {
@@ -45,16 +48,35 @@ impl Drop for Anvil {
 impl Anvil {
     /// A fresh node that makes a block for every transaction and one every second; a block is final when two
     /// follow. `None` where there is none, unless one is required.
-    pub fn start() -> Option<Self> {
-        let Some(program) = std::env::var_os(ANVIL_VARIABLE) else {
+    pub fn start(dir: &Path) -> Option<Self> {
+        if std::env::var_os(ANVIL_VARIABLE).is_none() {
             let is_required = std::env::var_os(REQUIRED_VARIABLE).is_some();
             assert!(!is_required, "{REQUIRED_VARIABLE} is set, but {ANVIL_VARIABLE} names no Anvil program");
             eprintln!("not run: {ANVIL_VARIABLE} names no Anvil program");
             return None;
-        };
+        }
+        let state = dir.join("chain.json");
+        let (process, address) = Self::run(&state, "0");
+        Some(Self { process, url: format!("http://{address}"), state })
+    }
+
+    /// Ends the node, which keeps nothing on disk while it runs, and starts another with its chain at its address.
+    pub fn restart(&mut self) {
+        signal(&self.process, "-TERM");
+        self.process.wait().expect("it ended");
+        let port = self.url.rsplit(':').next().expect("a port").to_owned();
+        let (process, address) = Self::run(&self.state, &port);
+        self.process = process;
+        assert_eq!(self.url, format!("http://{address}"));
+    }
+
+    /// A node on `port`, and where it listens.
+    fn run(state: &Path, port: &str) -> (Child, String) {
+        let program = std::env::var_os(ANVIL_VARIABLE).expect("a program");
         let mut process = Command::new(&program)
-            .args(["--port", "0", "--host", "127.0.0.1", "--accounts", "1"])
-            .args(["--block-time", "1", "--mixed-mining", "--slots-in-an-epoch", "1"])
+            .args(["--port", port, "--host", "127.0.0.1", "--accounts", "1"])
+            .args(["--block-time", "1", "--mixed-mining", "--slots-in-an-epoch", "1", "--state"])
+            .arg(state)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{program:?} does not start: {error}"));
@@ -62,15 +84,63 @@ impl Anvil {
         let address = lines.find_map(|line| line.ok()?.strip_prefix("Listening on ").map(str::to_owned));
         // It writes on; nobody may leave the pipe full.
         std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, url: format!("http://{}", address.expect("it listens")) })
+        (process, address.expect("it listens"))
+    }
+}
+
+fn signal(process: &Child, name: &str) {
+    let pid = process.id().to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+}
+
+/// What a process has written so far.
+#[derive(Default)]
+struct Log {
+    written: Mutex<Written>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct Written {
+    text: String,
+    /// Whether the process has ended.
+    is_whole: bool,
+}
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().expect("no thread failed in here")
+    }
+
+    /// Takes in everything that the process writes until it ends.
+    fn follow(&self, mut from: impl BufRead) {
+        let mut line = Vec::new();
+        // A killed process leaves whatever it wrote.
+        while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            self.lock().text += &text(&line);
+            self.grown.notify_all();
+            line.clear();
+        }
+        self.lock().is_whole = true;
+        self.grown.notify_all();
+    }
+
+    /// Waits until a line after the first `from` bytes has all `words`.
+    fn wait_for(&self, from: usize, words: &[&str]) {
+        let says =
+            |written: &Written| written.text[from..].lines().any(|line| words.iter().all(|word| line.contains(word)));
+        let is_missing = |written: &mut Written| !written.is_whole && !says(written);
+        let waited = self.grown.wait_timeout_while(self.lock(), PATIENCE, is_missing);
+        let (written, _) = waited.expect("no thread failed in here");
+        assert!(says(&written), "{words:?} are missing in {}", &written.text[from..]);
     }
 }
 
 /// A service that runs; killed when dropped.
 pub struct Service {
     process: Child,
-    /// Until it was read.
-    log: Option<std::thread::JoinHandle<String>>,
+    log: Arc<Log>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Drop for Service {
@@ -84,21 +154,41 @@ impl Drop for Service {
 impl Service {
     /// Tells it to end as a host that shuts down would; its exit code and its log.
     pub fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        signal(&self.process, "-TERM");
         let code = self.process.wait().expect("it ended").code();
-        (code, self.read_log())
+        (code, self.whole_log())
     }
 
     /// Ends it at once.
     pub fn kill(mut self) -> String {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ended");
-        self.read_log()
+        self.whole_log()
     }
 
-    fn read_log(&mut self) -> String {
-        self.log.take().expect("the log is read once").join().expect("the log was read")
+    /// Stops it where it is, until it is told to go on.
+    pub fn freeze(&self) {
+        signal(&self.process, "-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal(&self.process, "-CONT");
+    }
+
+    /// How much it has written.
+    pub fn written(&self) -> usize {
+        self.log.lock().text.len()
+    }
+
+    /// Waits until a line that comes after the first `from` bytes has all `words`.
+    pub fn wait_for(&self, from: usize, words: &[&str]) {
+        self.log.wait_for(from, words);
+    }
+
+    fn whole_log(&mut self) -> String {
+        self.reader.take().expect("it ends once").join().expect("the log was read");
+        std::mem::take(&mut self.log.lock().text)
     }
 
     pub fn pid(&self) -> u32 {
@@ -115,10 +205,11 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Keys, deployment, certificates and configuration files in `dir`, by the commands that operators use.
-    pub fn prepare(dir: &Path, biobank: &User) -> Option<Self> {
-        let anvil = Anvil::start()?;
+    /// Keys, deployment with `options`, certificates and configuration files in `dir`, by the commands that operators
+    /// use.
+    pub fn prepare(dir: &Path, biobank: &User, options: &[&str]) -> Option<Self> {
         fs::create_dir_all(dir).expect("a folder");
+        let anvil = Anvil::start(dir)?;
         let operator = dir.join("operator.key");
         fs::write(&operator, OPERATOR_KEY).expect("written");
         fs::set_permissions(&operator, fs::Permissions::from_mode(0o600)).expect("closed");
@@ -136,7 +227,8 @@ impl Hosts {
                 .expect("it starts");
             assert!(made.status.success(), "{}", text(&made.stderr));
         }
-        let deployed = hosts.deploy(&["--test-network", "--accreditor", &format!("{}=Biobank", biobank.accreditor())]);
+        let accreditor = format!("{}=Biobank", biobank.accreditor());
+        let deployed = hosts.deploy(&[&["--test-network", "--accreditor", &accreditor][..], options].concat());
         assert!(deployed.status.success(), "{}", text(&deployed.stderr));
         let tls = hosts.path("tls");
         let roles = "archive,exchange,aggregator,keyholder/1,keyholder/2,keyholder/3";
@@ -229,13 +321,19 @@ impl Hosts {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let mut stderr = BufReader::new(process.stderr.take().expect("piped"));
-        let mut seen = String::new();
-        while !seen.contains("\"started\"") {
-            let read = stderr.read_line(&mut seen).expect("utf-8");
-            assert!(read > 0, "{service} ended: {seen}");
-        }
-        Service { process, log: Some(std::thread::spawn(move || rest(seen, stderr))) }
+        let stderr = BufReader::new(process.stderr.take().expect("piped"));
+        let log = Arc::new(Log::default());
+        let written = log.clone();
+        let reader = std::thread::spawn(move || written.follow(stderr));
+        log.wait_for(0, &["\"started\""]);
+        Service { process, log, reader: Some(reader) }
+    }
+
+    /// Makes a service reach the chain at another address when it starts the next time.
+    pub fn reach_chain_at(&self, service: &str, url: &str) {
+        let file = self.config(service);
+        let config = fs::read_to_string(&file).expect("a configuration").replace(&self.anvil.url, url);
+        fs::write(file, config).expect("written");
     }
 
     /// Starts every service.
@@ -278,14 +376,6 @@ impl Reach for Hosts {
         }
         options
     }
-}
-
-fn rest(mut seen: String, mut stderr: BufReader<ChildStderr>) -> String {
-    let mut bytes = Vec::new();
-    // A killed process leaves whatever it wrote.
-    let _ = stderr.read_to_end(&mut bytes);
-    seen.push_str(&text(&bytes));
-    seen
 }
 
 fn place(service: &str) -> usize {

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part of it")]
 
+pub mod gate;
 pub mod hosts;
 
 use serde_json::Value;
@@ -170,12 +171,18 @@ impl User {
     }
 }
 
-/// Waits for a command started beside the test.
-pub fn finished(mut child: Child) -> (bool, String) {
+/// What a command started beside the test writes to its standard error until it ends.
+fn errors_of(child: &mut Child) -> String {
     let mut said = String::new();
     if let Some(stderr) = child.stderr.as_mut() {
         stderr.read_to_string(&mut said).expect("utf-8");
     }
+    said
+}
+
+/// Waits for a command started beside the test.
+pub fn finished(mut child: Child) -> (bool, String) {
+    let said = errors_of(&mut child);
     let status = child.wait().expect("it ended");
     (status.success(), said)
 }
@@ -241,6 +248,15 @@ pub fn table(path: &str) -> Vec<(String, i64, i64)> {
         (columns[0].to_owned(), columns[6].parse().expect("het"), columns[7].parse().expect("hom alt"))
     });
     rows.collect()
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < give_up, "{what}: not seen");
+        std::thread::yield_now();
+    }
 }
 
 /// Sizes and times of the files of a market that change when something happens.
