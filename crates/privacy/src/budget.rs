@@ -97,7 +97,8 @@ pub struct BudgetLeft {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PersonBudget {
     time_max_unix_s: u64,
-    charges: BTreeMap<ChargeName, Charge>,
+    /// Strictly ascending by name, as in the encoding: accounts are read far more often than charged.
+    charges: Vec<(ChargeName, Charge)>,
 }
 
 impl PersonBudget {
@@ -121,7 +122,8 @@ impl PersonBudget {
         parameters: &NetworkParameters,
     ) -> Result<ChargeOutcome, PrivacyError> {
         let asked = request.cost.total()?;
-        if let Some(made) = self.charges.get(&request.name) {
+        if let Ok(place) = self.place(&request.name) {
+            let made = self.charges[place].1;
             return match asked <= made.rho {
                 true => Ok(ChargeOutcome::AlreadyCharged),
                 false => Err(PrivacyError::ChargeGrown { name: request.name, charged: made.rho, asked }),
@@ -132,6 +134,11 @@ impl PersonBudget {
             return Err(PrivacyError::AccountFull(self.charges.len()));
         }
         Ok(ChargeOutcome::Charged)
+    }
+
+    /// Where the charge of this name is, or belongs.
+    fn place(&self, name: &ChargeName) -> Result<usize, usize> {
+        self.charges.binary_search_by_key(name, |(name, _)| *name)
     }
 
     fn check_caps(
@@ -168,10 +175,10 @@ impl PersonBudget {
         parameters: &NetworkParameters,
     ) -> Result<ChargeOutcome, PrivacyError> {
         let outcome = self.check(request, parameters)?;
-        if outcome == ChargeOutcome::Charged {
+        if let Err(place) = self.place(&request.name) {
             self.time_max_unix_s = self.time_max_unix_s.max(request.at_unix_s);
             let made = Charge { at_unix_s: self.time_max_unix_s, rho: request.cost.total()?, tier: request.tier };
-            self.charges.insert(request.name, made);
+            self.charges.insert(place, (request.name, made));
         }
         Ok(outcome)
     }
@@ -185,11 +192,11 @@ impl PersonBudget {
     ///
     /// The account is then unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), PrivacyError> {
-        let mut union = self.charges.clone();
-        for (name, theirs) in &other.charges {
-            match union.entry(*name) {
+        let mut union: BTreeMap<ChargeName, Charge> = self.charges().collect();
+        for (name, theirs) in other.charges() {
+            match union.entry(name) {
                 Entry::Vacant(place) => {
-                    place.insert(*theirs);
+                    place.insert(theirs);
                 }
                 Entry::Occupied(mut place) => {
                     let ours = place.get_mut();
@@ -203,21 +210,21 @@ impl PersonBudget {
             return Err(PrivacyError::AccountFull(union.len()));
         }
         checked_sum(union.values())?;
-        self.charges = union;
+        self.charges = union.into_iter().collect();
         self.time_max_unix_s = self.time_max_unix_s.max(other.time_max_unix_s);
         Ok(())
     }
 
     /// All rho ever charged.
     pub fn spent_in_lifetime(&self) -> Rho {
-        sum_of_account(self.charges.values())
+        sum_of_account(self.made())
     }
 
     /// Rho charged in the 365 days before `at_unix_s`, or before the latest time the account has
     /// seen if that is later.
     pub fn spent_in_year(&self, at_unix_s: u64) -> Rho {
         let now = self.time_max_unix_s.max(at_unix_s);
-        sum_of_account(self.charges.values().filter(|charge| now.saturating_sub(charge.at_unix_s) < BUDGET_YEAR_S))
+        sum_of_account(self.made().filter(|charge| now.saturating_sub(charge.at_unix_s) < BUDGET_YEAR_S))
     }
 
     /// What the caps of a tier leave at `at_unix_s`, counting what was spent in all tiers.
@@ -231,12 +238,16 @@ impl PersonBudget {
 
     /// How many exact answers used this person's data.
     pub fn exact_uses(&self) -> usize {
-        self.charges.values().filter(|charge| charge.tier == Tier::Exact).count()
+        self.made().filter(|charge| charge.tier == Tier::Exact).count()
     }
 
     /// All charges, in ascending order of name.
     pub fn charges(&self) -> impl Iterator<Item = (ChargeName, Charge)> {
-        self.charges.iter().map(|(name, charge)| (*name, *charge))
+        self.charges.iter().copied()
+    }
+
+    fn made(&self) -> impl Iterator<Item = &Charge> {
+        self.charges.iter().map(|(_, charge)| charge)
     }
 
     /// The latest time the account has seen, in seconds since 1970; 0 before the first charge.

@@ -2,7 +2,6 @@
 
 use super::{CHARGES_MERGED_MAX, Charge, ChargeName, PersonBudget, checked_sum};
 use crate::{error::PrivacyError, parameters::Tier, rho::Rho};
-use std::collections::BTreeMap;
 
 /// Version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -52,13 +51,14 @@ impl PersonBudget {
             return Err(broken("its length does not match its number of charges"));
         }
         let charges = parse_charges(rest, time_max_unix_s)?;
-        checked_sum(charges.values())?;
+        checked_sum(charges.iter().map(|(_, charge)| charge))?;
         Ok(Self { time_max_unix_s, charges })
     }
 }
 
-fn parse_charges(bytes: &[u8], time_max_unix_s: u64) -> Result<BTreeMap<ChargeName, Charge>, PrivacyError> {
-    let mut charges = BTreeMap::new();
+/// `bytes` holds whole charges.
+fn parse_charges(bytes: &[u8], time_max_unix_s: u64) -> Result<Vec<(ChargeName, Charge)>, PrivacyError> {
+    let mut charges: Vec<(ChargeName, Charge)> = Vec::with_capacity(bytes.len() / CHARGE_BYTES);
     let mut rest = bytes;
     while !rest.is_empty() {
         let (name, after_name) = take::<32>(rest)?;
@@ -73,10 +73,10 @@ fn parse_charges(bytes: &[u8], time_max_unix_s: u64) -> Result<BTreeMap<ChargeNa
         if charge.at_unix_s > time_max_unix_s {
             return Err(broken("a charge is later than the latest time"));
         }
-        if charges.last_key_value().is_some_and(|(last, _)| *last >= ChargeName(name)) {
+        if charges.last().is_some_and(|(last, _)| *last >= ChargeName(name)) {
             return Err(broken("the names are not in strictly ascending order"));
         }
-        charges.insert(ChargeName(name), charge);
+        charges.push((ChargeName(name), charge));
         rest = after_tier;
     }
     Ok(charges)
