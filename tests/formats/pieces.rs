@@ -27,8 +27,15 @@ use locus_sharing::{
     GenotypeDigest, MasterSecret,
     seal::{SealBinding, SealedBox, SealingPrivateKey, open, seal},
 };
+use locus_store::{PanelShape, PanelStore, SlotSet, open_store};
+use locus_tests::files_below;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+use tokio::runtime::Builder;
 
 const VARIANTS: [&str; 4] = ["1:1000:A:G", "1:2000:C:T", "2:3000:GA:G", "22:4000:T:TC"];
 const SCHEMA: &str = r#"{"name": "v1", "version": "1", "attributes": [
@@ -48,6 +55,7 @@ pub(crate) fn all() -> Vec<Piece> {
             || Ok(panel()?.to_canonical_bytes()),
             |bytes| same(&Panel::from_canonical_bytes(bytes)?, &panel()?),
         ),
+        piece("manifest-2.json", || block_on(write_manifest()), |bytes| block_on(read_manifest(bytes))),
         piece(
             "panel.txt",
             || Ok(panel()?.to_text().into_bytes()),
@@ -94,6 +102,50 @@ pub(crate) fn all() -> Vec<Piece> {
 fn same<T: PartialEq>(read: &T, written: &T) -> Result<()> {
     ensure!(read == written, "it says something else than what was written");
     Ok(())
+}
+
+const MANIFEST_OF: PanelDigest = PanelDigest([7; 32]);
+const TOMBSTONES: [u32; 3] = [3, 4, 1_030];
+
+/// The first manifest of a panel, in a folder of its own.
+struct ManifestFolder {
+    dir: tempfile::TempDir,
+    panel: PanelStore,
+}
+
+impl ManifestFolder {
+    fn new() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let store = open_store(&dir.path().to_string_lossy(), BTreeMap::new())?;
+        Ok(Self { panel: store.panel(MANIFEST_OF, PanelShape::try_new(2, true)?), dir })
+    }
+
+    async fn begin(&self) -> Result<PathBuf> {
+        let mut slots = SlotSet::new();
+        TOMBSTONES.into_iter().try_for_each(|slot| slots.insert(slot).map(drop))?;
+        self.panel.tombstone(&slots).await?;
+        let files = files_below(self.dir.path())?;
+        files.into_iter().find(|path| path.extension().is_some_and(|end| end == "json")).context("a manifest")
+    }
+}
+
+async fn write_manifest() -> Result<Vec<u8>> {
+    Ok(fs::read(ManifestFolder::new()?.begin().await?)?)
+}
+
+async fn read_manifest(bytes: &[u8]) -> Result<()> {
+    let path = ManifestFolder::new()?.begin().await?;
+    let folder = ManifestFolder::new()?;
+    let components: Vec<_> = path.iter().rev().take(3).collect();
+    let path = components.iter().rev().fold(folder.dir.path().to_path_buf(), |path, part| path.join(part));
+    fs::create_dir_all(path.parent().context("a folder")?)?;
+    fs::write(path, bytes)?;
+    let manifest = folder.panel.latest().await?;
+    same(&manifest.tombstones().iter().collect::<Vec<_>>(), &TOMBSTONES.to_vec())
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 fn panel() -> Result<Panel> {

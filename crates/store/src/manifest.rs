@@ -3,7 +3,7 @@
 
 use crate::{
     batch_id::{BatchId, Hex32},
-    domain::DST_MANIFEST,
+    domain::{DST_MANIFEST, DST_MANIFEST_CONTENT},
     error::StoreError,
     names::{Origin, PartName},
     shape::{BATCH_ROWS_MAX, PanelShape, SHARD_SLOTS},
@@ -15,8 +15,13 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Version of the manifest format.
-pub(crate) const MANIFEST_FORMAT: u32 = 1;
+/// Version of the manifest format that is written.
+pub(crate) const MANIFEST_FORMAT: u32 = 2;
+/// Version of manifests without a digest of their own, which are still read.
+const FORMAT_WITHOUT_DIGEST: u32 = 1;
+/// What stands around the digest at the end of a manifest.
+const BEFORE_DIGEST: &[u8] = b",\"digest\":\"";
+const AFTER_DIGEST: &[u8] = b"\"}";
 /// Longest manifest: about 30,000 batches that were not compacted yet, or 50,000 compacted shards.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 
@@ -158,16 +163,26 @@ impl Manifest {
 
     /// Parses and checks the manifest object `name`.
     pub(crate) fn parse(name: &Path, bytes: &[u8]) -> Result<Self, StoreError> {
-        let file: ManifestFile =
-            serde_json::from_slice(bytes).map_err(|_| StoreError::malformed(name, "manifest is not valid JSON"))?;
+        let content = without_digest(bytes).map_err(|rule| StoreError::malformed(name, rule))?;
+        let file: ManifestFile = serde_json::from_slice(content.as_deref().unwrap_or(bytes))
+            .map_err(|_| StoreError::malformed(name, "manifest is not valid JSON"))?;
+        let format = if content.is_some() { MANIFEST_FORMAT } else { FORMAT_WITHOUT_DIGEST };
+        if file.format != format {
+            return Err(StoreError::malformed(name, "manifest has a format that this version does not read"));
+        }
         let digest = sha3_256(DST_MANIFEST, &[bytes]);
         Self::checked(file, digest).map_err(|rule| StoreError::malformed(name, rule))
     }
 
     /// The bytes of `file`, and the manifest they make.
     pub(crate) fn encode(name: &Path, file: ManifestFile) -> Result<(Vec<u8>, Self), StoreError> {
-        let bytes =
+        let file = ManifestFile { format: MANIFEST_FORMAT, ..file };
+        let mut bytes =
             serde_json::to_vec(&file).map_err(|_| StoreError::malformed(name, "manifest cannot be written as JSON"))?;
+        // The closing brace comes after the digest.
+        bytes.pop();
+        let digest = content_digest(&bytes);
+        bytes.extend([BEFORE_DIGEST, digest.to_string().as_bytes(), AFTER_DIGEST].concat());
         if bytes.len() as u64 > MANIFEST_BYTES_MAX {
             return Err(StoreError::ManifestFull { bytes: bytes.len() as u64, limit: MANIFEST_BYTES_MAX });
         }
@@ -176,9 +191,6 @@ impl Manifest {
     }
 
     fn checked(file: ManifestFile, digest: Digest32) -> Result<Self, &'static str> {
-        if file.format != MANIFEST_FORMAT {
-            return Err("manifest has a format that this version does not read");
-        }
         let linked = file.previous.is_some() == (file.version > 1);
         if file.version == 0 || !linked || PanelShape::try_new(file.blocks, file.complete_calls).is_err() {
             return Err("manifest has an impossible version or shape");
@@ -270,6 +282,27 @@ impl Manifest {
     pub(crate) fn file(&self) -> &ManifestFile {
         &self.file
     }
+}
+
+/// The digest that a manifest carries, of its bytes before it: a bit that changes in the newest version, whose bytes
+/// nothing else names yet, is noticed and not carried over into the next.
+fn content_digest(content: &[u8]) -> Digest32 {
+    sha3_256(DST_MANIFEST_CONTENT, &[content])
+}
+
+/// A manifest as it was before its digest was added; `None` when it has none.
+fn without_digest(bytes: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
+    const DIGITS: usize = 64;
+    let suffix_bytes = BEFORE_DIGEST.len() + DIGITS + AFTER_DIGEST.len();
+    let Some((content, suffix)) = bytes.len().checked_sub(suffix_bytes).map(|place| bytes.split_at(place)) else {
+        return Ok(None);
+    };
+    let digits = suffix.strip_prefix(BEFORE_DIGEST).and_then(|rest| rest.strip_suffix(AFTER_DIGEST));
+    let Some(digits) = digits else { return Ok(None) };
+    if content_digest(content).to_string().as_bytes() != digits {
+        return Err("manifest does not have its digest: it is damaged");
+    }
+    Ok(Some([content, b"}"].concat()))
 }
 
 impl ManifestFile {
