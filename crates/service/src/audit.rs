@@ -15,7 +15,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Key derivation context of the hashes.
@@ -115,13 +115,22 @@ pub struct AuditLog(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     clock: Clock,
-    state: Mutex<State>,
+    written: Mutex<Written>,
+    /// Taken before `written` where both are.
+    synced: Mutex<Synced>,
 }
 
-struct State {
+/// The end that entries are added to.
+struct Written {
     file: File,
     head: AuditHead,
     is_halted: bool,
+}
+
+/// What is on disk.
+struct Synced {
+    file: File,
+    head: AuditHead,
 }
 
 impl fmt::Debug for AuditLog {
@@ -143,41 +152,76 @@ impl AuditLog {
             options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
         let Scan { head, bytes, .. } = scan(&mut file, path, None)?;
         file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0))).and_then(|_| file.sync_all()).map_err(failed)?;
-        let state = Mutex::new(State { file, head, is_halted: false });
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), clock, state })))
+        let synced = Mutex::new(Synced { file: file.try_clone().map_err(failed)?, head });
+        let written = Mutex::new(Written { file, head, is_halted: false });
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), clock, written, synced })))
     }
 
-    /// Adds an entry, durable when this returns.
+    /// Adds an entry, durable when this returns. Entries that are added at the same time reach the disk together.
     ///
     /// # Errors
     /// [`AuditError::File`] or [`AuditError::Halted`]: what was to be recorded must not happen.
     pub fn append(&self, event: &str, facts: &[(&str, &dyn fmt::Display)]) -> Result<(), AuditError> {
-        let failed = |source| AuditError::File { path: self.0.path.clone(), source };
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.is_halted {
+        let head = self.write(event, facts)?;
+        self.sync(head.sequence)
+    }
+
+    fn write(&self, event: &str, facts: &[(&str, &dyn fmt::Display)]) -> Result<AuditHead, AuditError> {
+        let mut written = lock(&self.0.written);
+        if written.is_halted {
             return Err(AuditError::Halted);
         }
         let entry = Entry {
-            sequence: state.head.sequence.saturating_add(1),
+            sequence: written.head.sequence.saturating_add(1),
             time_unix_s: self.0.clock.now_unix_s(),
             event: event.to_owned(),
             facts: facts.iter().map(|(name, fact)| ((*name).to_owned(), fact.to_string())).collect(),
             request_id: RequestId::current().map(|id| id.as_str().to_owned()),
         };
-        let json = serde_json::to_vec(&entry).map_err(|error| failed(error.into()))?;
-        let head = state.head.next(&json);
+        let json = serde_json::to_vec(&entry).map_err(|error| self.failed(error.into()))?;
+        let head = written.head.next(&json);
         let line = [hex::encode(head.hash).as_bytes(), b" ", &json, b"\n"].concat();
-        let written = state.file.write_all(&line).and_then(|()| state.file.sync_data());
-        state.is_halted = written.is_err();
-        written.map_err(failed)?;
-        state.head = head;
+        if let Err(source) = written.file.write_all(&line) {
+            written.is_halted = true;
+            return Err(self.failed(source));
+        }
+        written.head = head;
+        Ok(head)
+    }
+
+    /// Waits until entry `sequence` is on disk: whoever comes first writes out for all who wait.
+    fn sync(&self, sequence: u64) -> Result<(), AuditError> {
+        let mut synced = lock(&self.0.synced);
+        if synced.head.sequence >= sequence {
+            return Ok(());
+        }
+        let (head, is_halted) = {
+            let written = lock(&self.0.written);
+            (written.head, written.is_halted)
+        };
+        if is_halted {
+            return Err(AuditError::Halted);
+        }
+        if let Err(source) = synced.file.sync_data() {
+            lock(&self.0.written).is_halted = true;
+            return Err(self.failed(source));
+        }
+        synced.head = head;
         Ok(())
     }
 
-    /// The newest entry.
-    pub fn head(&self) -> AuditHead {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).head
+    fn failed(&self, source: io::Error) -> AuditError {
+        AuditError::File { path: self.0.path.clone(), source }
     }
+
+    /// The newest entry that is on disk.
+    pub fn head(&self) -> AuditHead {
+        lock(&self.0.synced).head
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Verifies the record in the file `path` without changing it, and that it contains `noted` if that is given. Returns its
@@ -265,6 +309,39 @@ mod tests {
             assert_eq!(head.to_string().parse::<AuditHead>().as_ref(), Ok(head));
         }
         assert_eq!(heads[5].sequence, 5);
+    }
+
+    #[test]
+    fn entries_added_at_the_same_time_follow_one_another() {
+        const WRITERS: u64 = 8;
+        const EACH: u64 = 25;
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("audit.log");
+        let log = AuditLog::open(&path, Clock::manual(1_900_000_000)).expect("started");
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (log, path) = (&log, &path);
+                scope.spawn(move || {
+                    for entry in 0..EACH {
+                        log.append("answer_committed", &[("order", &(writer * EACH + entry))]).expect("written");
+                        // Whatever is noted once it is on disk stays part of the record.
+                        verify_audit_log(path, Some(log.head()))
+                            .or_else(|error| match error {
+                                // The line that another is just writing.
+                                AuditError::Broken { line, .. } if line > log.head().sequence => Ok(log.head()),
+                                other => Err(other),
+                            })
+                            .expect("contained");
+                    }
+                });
+            }
+        });
+        assert_eq!(verify_audit_log(&path, None).expect("whole"), log.head());
+        assert_eq!(log.head().sequence, WRITERS * EACH);
+        for order in 0..WRITERS * EACH {
+            let entry = format!("\"order\":\"{order}\"");
+            assert_eq!(fs::read_to_string(&path).expect("text").matches(&entry).count(), 1, "{entry}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub const CLOCK_SKEW_S: u64 = 60;
 pub const REQUEST_LIFETIME_MAX_S: u64 = 300;
 /// Requests that are remembered at the same time.
 const REMEMBERED_MAX: u64 = 1_000_000;
+/// Memory for pages of the database; the library's own default grows to a gigabyte.
+const CACHE_BYTES: usize = 2 << 20;
 /// Requests that are forgotten when one is taken: more than one, so that the record shrinks after a rush.
 const FORGOTTEN_AT_ONCE: usize = 16;
 /// Bytes of signer and random number.
@@ -98,7 +100,7 @@ impl SeenRequests {
     /// # Errors
     /// [`SeenError::Database`], also when another process has it open.
     pub fn open(path: &Path) -> Result<Self, SeenError> {
-        Self::with_limit(Database::create(path)?, REMEMBERED_MAX)
+        Self::with_limit(Database::builder().set_cache_size(CACHE_BYTES).create(path)?, REMEMBERED_MAX)
     }
 
     fn with_limit(database: Database, remembered_max: u64) -> Result<Self, SeenError> {
