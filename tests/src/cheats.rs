@@ -344,6 +344,7 @@ impl Market {
             commitments: commitments.to_vec(),
             payout_sequence,
             cohort,
+            settlement_only: false,
         };
         let client = self.services.keyholders[keyholder.position()].clone();
         let mut stream = { client }.release_answer(request).await?.into_inner();

@@ -20,7 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// A client of one keyholder; clones share the connection.
 pub(crate) type KeyholderClient = KeyholderServiceClient<ServiceChannel>;
@@ -31,6 +31,8 @@ pub(crate) type ExchangeClient = ExchangeServiceClient<ServiceChannel>;
 const WAITING_MAX: u32 = 256;
 /// Orders that may wait for a place among those that are answered.
 const ANSWERS_WAITING_MAX: u32 = 256;
+/// Answers whose shares are kept and whose settlement waits for its turn, or is under way; each holds its cohort.
+const SETTLING_MAX: usize = 4;
 /// Quotes that may wait to be computed; one that waits holds its request only.
 const QUOTES_WAITING_MAX: u32 = 1_024;
 /// Documents of offers that are fetched and verified together.
@@ -59,6 +61,7 @@ pub(crate) struct Aggregator {
     /// One handle per panel, so that all readers share the newest manifest seen.
     panel_stores: Mutex<BTreeMap<PanelDigest, PanelStore>>,
     answering: Places,
+    settling_places: Semaphore,
     quoting: Places,
     waiting: Arc<Semaphore>,
     /// Orders that are being answered.
@@ -140,6 +143,7 @@ impl Aggregator {
             store: parts.store,
             panel_stores: Mutex::default(),
             answering: Places::new(limits.answers_max, ANSWERS_WAITING_MAX),
+            settling_places: Semaphore::new(SETTLING_MAX),
             waiting: Arc::new(Semaphore::new(WAITING_MAX as usize)),
             quoting: Places::new(limits.quotes_max, QUOTES_WAITING_MAX),
             turns: Arc::default(),
@@ -188,6 +192,12 @@ impl Aggregator {
     /// A place among the orders that may be answered at the same time.
     pub(crate) async fn answer_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
         self.answering.take().await
+    }
+
+    /// A place among the answers that wait for their settlement: who has it needs none among those that are computed.
+    pub(crate) async fn settling_permit(&self) -> Result<SemaphorePermit<'_>, AggregatorError> {
+        let closed = |_| AggregatorError::Busy(self.answering.calls_max);
+        self.settling_places.acquire().await.map_err(closed)
     }
 
     /// A place among the quotes that may be computed at the same time.

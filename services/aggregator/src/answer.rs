@@ -10,7 +10,7 @@ use crate::{
     error::AggregatorError,
     events::{Events, ReaderGone},
     question::{Answering, Asked, authorise, resolve},
-    relay::{Agreed, Committee, Expected, Released, list_earnings},
+    relay::{Agreed, Committee, Expected, Signatures, list_earnings},
     sum::{block_answer, sum_answer},
 };
 use locus_commitment::Digest32;
@@ -29,6 +29,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How often keyholders are asked to prepare anew because something changed between their steps.
 const AGREEMENTS_MAX: u32 = 3;
@@ -51,10 +52,10 @@ pub(crate) async fn answer(
     // Strangers and orders that are not final yet take no place among the answers.
     let authorised = authorise(aggregator, request, events).await?;
     let _turn = aggregator.take_turn(order_id)?;
-    let _permit = aggregator.answer_permit().await?;
+    let permit = aggregator.answer_permit().await?;
     let asked = resolve(aggregator, request, authorised).await?;
     if aggregator.answers.summary(&order_id)?.is_none() {
-        finish(aggregator, &asked, events).await?;
+        finish(aggregator, &asked, events, permit).await?;
     }
     match send(aggregator, &order_id, events).await? {
         Ok(()) => tracing::info!(order = %order_id, "answer sent"),
@@ -64,14 +65,23 @@ pub(crate) async fn answer(
 }
 
 /// Runs all steps of an answer that is not finished yet.
-async fn finish(aggregator: &Aggregator, asked: &Asked, events: &Events) -> Result<(), AggregatorError> {
+async fn finish(
+    aggregator: &Aggregator,
+    asked: &Asked,
+    events: &Events,
+    permit: OwnedSemaphorePermit,
+) -> Result<(), AggregatorError> {
     let committee = Committee::of(aggregator, &aggregator.view.snapshot())?;
     let (agreed, mut answering) = agree(aggregator, &committee, asked, events).await?;
     if let Some(prover) = &aggregator.prover {
         answering.proven = Some(prover.prove(aggregator, asked, &answering.cohort, events).await?);
     }
     events.report("releasing", 0, 1);
-    let (settlement, released) = settle(aggregator, &committee, asked, &agreed, &answering, events).await?;
+    committee.release(&asked.order_id, &agreed, &answering, &aggregator.answers).await?;
+    // While this one is settled, or waits for it, another can be computed.
+    let _settling = aggregator.settling_permit().await?;
+    drop(permit);
+    let (settlement, signed) = settle(aggregator, &committee, asked, &agreed, &answering, events).await?;
     let privacy = answering.plan.cost().total()?;
     let summary = AnswerSummary {
         cohort_size: answering.cohort.size(),
@@ -81,7 +91,7 @@ async fn finish(aggregator: &Aggregator, asked: &Asked, events: &Events) -> Resu
         answer_digest: answering.plan.digest().0.0.to_vec().into(),
         cohort_digest: answering.cohort.digest().0.0.to_vec().into(),
         settlement: Some((&settlement).into()),
-        signatures: signatures_of(&released),
+        signatures: signatures_of(&signed),
         cohort: answering.proven.as_ref().map(|proven| (&proven.evidence).into()),
         attributes_digest: agreed.attributes_digest(),
     };
@@ -184,7 +194,7 @@ fn changed_meanwhile(error: &AggregatorError) -> bool {
     }
 }
 
-/// Step 3 and the settlement. One order at a time: each settlement builds on the one before.
+/// The settlement. One order at a time: each settlement builds on the one before.
 async fn settle(
     aggregator: &Aggregator,
     committee: &Committee,
@@ -192,28 +202,28 @@ async fn settle(
     agreed: &Agreed,
     answering: &Answering,
     events: &Events,
-) -> Result<(Settlement, Released), AggregatorError> {
+) -> Result<(Settlement, Signatures), AggregatorError> {
     let _one_at_a_time = aggregator.settling.lock().await;
     let started = Instant::now();
     let patience = Duration::from_secs(aggregator.limits.settle_wait_s);
     let mut pause = SETTLE_PAUSE;
     loop {
         let expected = expected_settlement(aggregator, &asked.order_id).await?;
-        let released = committee.release(&asked.order_id, agreed, answering, expected, &aggregator.answers).await?;
+        let signed = committee.sign(&asked.order_id, agreed, answering, expected).await?;
         let page_after = |account| list_earnings(aggregator.exchange.clone(), account, patience);
-        committee.carry_payouts(page_after, &released.behind).await;
+        committee.carry_payouts(page_after, &signed.behind).await;
         events.report("settling", 0, 1);
-        let refusal = match (released.settlement, expected) {
-            (Some(settlement), Expected::OnChain(_)) => return Ok((settlement, released)),
-            (Some(settlement), Expected::Next(_)) if released.signatures.len() >= SIGNATURES_MIN => {
-                match submit(aggregator, answering, &settlement, &released).await {
-                    Ok(()) => return Ok((settlement, released)),
+        let refusal = match (signed.settlement, expected) {
+            (Some(settlement), Expected::OnChain(_)) => return Ok((settlement, signed)),
+            (Some(settlement), Expected::Next(_)) if signed.signatures.len() >= SIGNATURES_MIN => {
+                match submit(aggregator, answering, &settlement, &signed).await {
+                    Ok(()) => return Ok((settlement, signed)),
                     Err(error) => error,
                 }
             }
             // Settled, but nobody here can sign it again: the chain itself is the evidence.
-            (None, Expected::OnChain(settlement)) => return Ok((settlement, released)),
-            _ => AggregatorError::SettlementLags { signatures: released.signatures.len() },
+            (None, Expected::OnChain(settlement)) => return Ok((settlement, signed)),
+            _ => AggregatorError::SettlementLags { signatures: signed.signatures.len() },
         };
         if started.elapsed() >= patience || !is_worth_repeating(aggregator, expected, &refusal).await? {
             return Err(refusal);
@@ -242,12 +252,12 @@ async fn submit(
     aggregator: &Aggregator,
     answering: &Answering,
     settlement: &Settlement,
-    released: &Released,
+    signed: &Signatures,
 ) -> Result<(), AggregatorError> {
     let payees = answering.cohort.payees().into_iter().map(|(account, amount)| Payee { account, amount }.into());
     let request = SettleOrderRequest {
         settlement: Some(settlement.into()),
-        signatures: signatures_of(released),
+        signatures: signatures_of(signed),
         payees: payees.collect(),
         cohort: answering.proven.as_ref().map(|proven| (&proven.evidence).into()),
     };
@@ -279,12 +289,12 @@ async fn is_worth_repeating(
     Ok(!matches!(expected, Expected::Next(sequence) if sequence == next))
 }
 
-fn signatures_of(released: &Released) -> Vec<Signature> {
+fn signatures_of(signed: &Signatures) -> Vec<Signature> {
     let message = |(keyholder, signature): &(locus_sharing::KeyholderIndex, bytes::Bytes)| Signature {
         keyholder: u32::from(keyholder.get()),
         signature: signature.clone(),
     };
-    released.signatures.iter().map(message).collect()
+    signed.signatures.iter().map(message).collect()
 }
 
 /// Sends a finished answer block by block.

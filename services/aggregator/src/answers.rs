@@ -10,13 +10,13 @@ use locus_wire::pb::{
     query::{AnswerSummary, BlockAnswer, SealedShare},
 };
 use prost::Message as _;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 type Bytes32 = [u8; 32];
 
 /// Memory for pages of the database; the library's own default grows to a gigabyte.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Order to the preparations that its answer is computed from.
 const PREPARATIONS: TableDefinition<'_, &Bytes32, &[u8]> = TableDefinition::new("preparations");
@@ -114,7 +114,7 @@ impl Answers {
 
     /// Removes the sums and shares of an earlier try.
     pub(crate) fn begin_sums(&self, order: &OrderId) -> Result<(), AggregatorError> {
-        self.write(|write| {
+        self.write_repeatable(|write| {
             write.open_table(SUMMED)?.remove(&order.0.0)?;
             remove_parts(write, order)
         })
@@ -122,7 +122,7 @@ impl Answers {
 
     /// Keeps the sums of some blocks.
     pub(crate) fn put_sums(&self, order: &OrderId, blocks: &[BlockAnswer]) -> Result<(), AggregatorError> {
-        self.write(|write| {
+        self.write_repeatable(|write| {
             let mut sums = write.open_table(SUMS)?;
             for block in blocks {
                 sums.insert((&order.0.0, place_of(block.selection, block.block)), block.encode_to_vec().as_slice())?;
@@ -133,7 +133,7 @@ impl Answers {
 
     /// Says that all sums of this answer are here.
     pub(crate) fn end_sums(&self, order: &OrderId, answer: &Digest32) -> Result<(), AggregatorError> {
-        self.write(|write| {
+        self.write_repeatable(|write| {
             write.open_table(SUMMED)?.insert(&order.0.0, &answer.0)?;
             Ok(())
         })
@@ -141,7 +141,7 @@ impl Answers {
 
     /// Keeps some sealed shares; the caller has checked their numbers.
     pub(crate) fn put_shares(&self, order: &OrderId, shares: &[ReleasedShareFrom]) -> Result<(), AggregatorError> {
-        self.write(|write| {
+        self.write_repeatable(|write| {
             let mut table = write.open_table(SHARES)?;
             for ReleasedShareFrom { share, number, keyholder } in shares {
                 let sealed =
@@ -217,12 +217,29 @@ impl Answers {
         Ok(forgotten)
     }
 
-    /// One durable transaction.
+    /// One transaction, on disk when this returns, with all before it.
     fn write(
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), AggregatorError> {
-        let write = self.0.begin_write().map_err(redb::Error::from)?;
+        self.write_with(Durability::Immediate, work)
+    }
+
+    /// One transaction that a crash may undo: of what can be summed and released again.
+    fn write_repeatable(
+        &self,
+        work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), AggregatorError> {
+        self.write_with(Durability::None, work)
+    }
+
+    fn write_with(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), AggregatorError> {
+        let mut write = self.0.begin_write().map_err(redb::Error::from)?;
+        write.set_durability(durability).map_err(redb::Error::from)?;
         work(&write)?;
         write.commit().map_err(redb::Error::from)?;
         Ok(())

@@ -11,7 +11,7 @@ mod release;
 mod tests;
 
 pub(crate) use payouts::list_earnings;
-pub(crate) use release::{Expected, Released};
+pub(crate) use release::{Expected, Signatures};
 
 use crate::{
     aggregator::{Aggregator, KeyholderClient},

@@ -10,7 +10,7 @@ pub(crate) use version::{Version, VersionKey};
 
 use locus_commitment::{Address, Digest32};
 use locus_ledger::{Amount, OrderId, PayoutTree};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::{
     collections::BTreeMap,
     ops::Bound,
@@ -30,7 +30,7 @@ const CURRENT: TableDefinition<(), &[u8; VersionKey::BYTES]> = TableDefinition::
 const HISTORY_MAX: u64 = 256;
 
 /// Memory for pages of the database; the library's own default grows to a gigabyte.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 
 /// What can go wrong with the payout table.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,14 @@ macro_rules! from_redb {
         }
     )*};
 }
-from_redb!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
 
 /// Part of the table of one version.
 #[derive(Debug)]
@@ -198,7 +205,7 @@ impl PayoutBook {
     }
 
     /// Makes `target`, which the chain shows, the current version, forwards or backwards. Returns
-    /// whether anything changed.
+    /// whether anything changed. A crash may undo that; the versions that lead there are on disk.
     ///
     /// # Errors
     /// [`PayoutError::UnknownVersion`] when a version on the way was never stored; nothing changes.
@@ -206,7 +213,8 @@ impl PayoutBook {
         if self.current()? == target {
             return Ok(false);
         }
-        let write = self.database.begin_write()?;
+        let mut write = self.database.begin_write()?;
+        write.set_durability(Durability::None)?;
         let (undone, done) = path(&write, target)?;
         {
             let mut earnings = write.open_table(EARNINGS)?;

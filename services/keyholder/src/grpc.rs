@@ -6,6 +6,7 @@ use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
     proven::ProvenBodies,
+    reply_grid::at_set_times,
 };
 use locus_service::{MESSAGE_BYTES_MAX, blocking, check_speaks_for_itself, spawn_for_request, to_status};
 use locus_wire::pb::keyholder::{
@@ -180,7 +181,7 @@ impl KeyholderService for Grpc {
     ) -> Result<Response<pb::CommitAnswerResponse>, Status> {
         let request = request.get_ref();
         let question = request.question.as_ref().ok_or_else(missing_question)?;
-        let commitment = self.0.commit(question, &request.preparations).await.map_err(status)?;
+        let commitment = at_set_times(self.0.commit(question, &request.preparations)).await.map_err(status)?;
         self.0.record("answer_committed", &[("order", &hex::encode(&question.order_id))]).map_err(status)?;
         Ok(Response::new(pb::CommitAnswerResponse { commitment: Some(commitment) }))
     }
@@ -196,7 +197,7 @@ impl KeyholderService for Grpc {
         let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
         let keyholder = self.0.clone();
         spawn_for_request(async move {
-            let result = evaluate(&keyholder, &start, stream, &sender).await;
+            let result = at_set_times(evaluate(&keyholder, &start, stream, &sender)).await;
             let last = result
                 .map(|commitment| pb::EvaluateAnswerResponse { part: Some(EvaluatedPart::Commitment(commitment)) });
             // A receiver that is gone begins another attempt.
@@ -262,7 +263,10 @@ impl KeyholderService for Grpc {
     ) -> Result<Response<Self::ReleaseAnswerStream>, Status> {
         let release = self.0.release(request.get_ref()).await.map_err(status)?;
         let order = hex::encode(&request.get_ref().order_id);
-        self.0.record("answer_released", &[("order", &order)]).map_err(status)?;
+        let event = if request.get_ref().settlement_only { "settlement_signed" } else { "answer_released" };
+        if !request.get_ref().settlement_only || release.settlement.is_some() {
+            self.0.record(event, &[("order", &order)]).map_err(status)?;
+        }
         let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
         spawn_for_request(async move {
             let shares = release.shares.into_iter().map(ReleasePart::Share);

@@ -1,6 +1,7 @@
 //! Everything a keyholder keeps: one transactional database and the key that wraps its secrets.
 //!
-//! A commit is on disk before it returns. Whatever must happen together (charging every member of
+//! A commit is on disk before it returns, but for what can be had again after a crash: that is on disk with the
+//! next one that is. Whatever must happen together (charging every member of
 //! a cohort, storing the answer that the charge pays for) is one transaction.
 
 mod answers;
@@ -21,7 +22,7 @@ pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
 
 use crate::kek::{KeyEncryptionKey, KeyFileError};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -32,7 +33,7 @@ use vault::WrappingKey;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 /// Memory for pages of the database; the library's own default grows to a gigabyte.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 
 /// What can go wrong with a keyholder's storage.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +108,14 @@ macro_rules! from_redb {
         }
     )*};
 }
-from_redb!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+from_redb!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
 
 /// A keyholder's storage.
 pub(crate) struct Store {
@@ -157,6 +165,13 @@ impl Store {
         Self::open_under(dir, None)
     }
 
+    /// A transaction that need not be on disk when it ends. Whoever uses it says where what is lost comes from again.
+    fn begin_repeatable_write(&self) -> Result<WriteTransaction, StoreError> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::None)?;
+        Ok(transaction)
+    }
+
     fn wrapping_key(&self) -> MutexGuard<'_, WrappingKey> {
         self.wrapping_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +183,7 @@ impl Store {
 }
 
 /// Creates every table, so that readers find them from the first moment.
-fn create_tables(transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     datasets::create_tables(transaction)?;
     charges::create_tables(transaction)?;
     answers::create_tables(transaction)?;

@@ -324,12 +324,15 @@ pub struct ReleaseAnswerRequest {
     pub order_id: ::prost::bytes::Bytes,
     #[prost(message, repeated, tag = "2")]
     pub commitments: ::prost::alloc::vec::Vec<AnswerCommitment>,
-    /// Payout sequence that the settlement will take.
+    /// Payout sequence that the settlement will take; 0 when no signature is wanted yet.
     #[prost(uint64, tag = "3")]
     pub payout_sequence: u64,
     /// In markets that settle on proven cohorts, while the order is open.
     #[prost(message, optional, tag = "4")]
     pub cohort: ::core::option::Option<ProvenCohort>,
+    /// The shares were released before: only the signature is wanted.
+    #[prost(bool, tag = "5")]
+    pub settlement_only: bool,
 }
 /// A cohort on the chain, and what shows that it is the one of this answer.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,4 +1,5 @@
-//! Third step: the sealed shares, and the signatures of the settlement.
+//! Third step: the sealed shares, which may leave at any time, and then the signatures of the settlement, one order
+//! after the other.
 
 use super::{Agreed, Committee, Member, present};
 use crate::{
@@ -24,9 +25,12 @@ use std::{
 /// Shares in memory at a time, for each keyholder; a share has at most 64 KiB.
 const SHARES_AT_ONCE: usize = 32;
 
-/// The outcome of a release whose shares are all kept.
+/// What is wrong with a piece of another kind than was asked for.
+const OUT_OF_PLACE: &str = "a message that has no place in a release";
+
+/// The settlement of an answer whose shares are all kept, as far as it is signed.
 #[derive(Debug)]
-pub(crate) struct Released {
+pub(crate) struct Signatures {
     /// What was signed; `None` when nobody could sign yet.
     pub(crate) settlement: Option<Settlement>,
     /// Who signed it, ascending.
@@ -60,21 +64,35 @@ impl Expected {
 }
 
 impl Committee {
-    /// Has every participant release its shares, and keeps them. A share that nobody asked for, a
-    /// missing one, or a settlement other than expected ends the answer.
+    /// Has every participant release its shares, and keeps them. A share that nobody asked for, or a missing one, ends
+    /// the answer.
     pub(crate) async fn release(
         &self,
         order: &OrderId,
         agreed: &Agreed,
         answering: &Answering,
-        expected: Expected,
         answers: &Answers,
-    ) -> Result<Released, AggregatorError> {
+    ) -> Result<(), AggregatorError> {
         let releasers = if answering.plan.is_filtered() { own_parts() } else { assignments(agreed) };
-        let calls = self.members.iter().filter(|member| agreed.participants.contains(&member.index)).map(|member| {
+        let calls = self.participants(agreed).map(|member| {
             let shares = releasers.get(&member.index).cloned().unwrap_or_default();
-            let job = ReleaseJob { committee: self, member, order, agreed, answering, expected, answers };
-            job.run(shares)
+            let job = ReleaseJob { committee: self, member, order, agreed, answering };
+            job.take_shares(shares, answers)
+        });
+        try_join_all(calls).await.map(|_| ())
+    }
+
+    /// Has every participant that released its shares sign the settlement. One other than expected ends the answer.
+    pub(crate) async fn sign(
+        &self,
+        order: &OrderId,
+        agreed: &Agreed,
+        answering: &Answering,
+        expected: Expected,
+    ) -> Result<Signatures, AggregatorError> {
+        let calls = self.participants(agreed).map(|member| {
+            let job = ReleaseJob { committee: self, member, order, agreed, answering };
+            job.take_signature(expected)
         });
         let outcomes = try_join_all(calls).await?;
         let behind = outcomes.iter().filter_map(|outcome| match outcome {
@@ -88,13 +106,17 @@ impl Committee {
         });
         let signed: Vec<_> = signed.collect();
         let Some(&(first, settlement, _)) = signed.first() else {
-            return Ok(Released { settlement: None, signatures: Vec::new(), behind });
+            return Ok(Signatures { settlement: None, signatures: Vec::new(), behind });
         };
         if let Some(&(second, ..)) = signed.iter().find(|(_, other, _)| *other != settlement) {
             return Err(AggregatorError::Disagreement { first, second, what: "payout roots" });
         }
         let signatures = signed.into_iter().map(|(keyholder, _, signature)| (keyholder, signature)).collect();
-        Ok(Released { settlement: Some(settlement), signatures, behind })
+        Ok(Signatures { settlement: Some(settlement), signatures, behind })
+    }
+
+    fn participants(&self, agreed: &Agreed) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| agreed.participants.contains(&member.index))
     }
 }
 
@@ -119,13 +141,11 @@ struct ReleaseJob<'a> {
     order: &'a OrderId,
     agreed: &'a Agreed,
     answering: &'a Answering,
-    expected: Expected,
-    answers: &'a Answers,
 }
 
 type Signed = (KeyholderIndex, Settlement, Bytes);
 
-/// What came with a keyholder's shares.
+/// What a keyholder answered when it was asked to sign.
 enum Outcome {
     /// Its signature of the settlement.
     Signed(Box<Signed>),
@@ -136,46 +156,53 @@ enum Outcome {
 }
 
 impl ReleaseJob<'_> {
-    async fn run(self, shares: BTreeSet<ShareIndex>) -> Result<Outcome, AggregatorError> {
+    async fn take_shares(self, shares: BTreeSet<ShareIndex>, answers: &Answers) -> Result<(), AggregatorError> {
+        let mut parts = self.ask(None).await?;
+        let mut missing = missing_shares(&self.answering.plan, &shares);
+        let mut buffered = Vec::new();
+        while let Some(part) = parts.next().await? {
+            let Part::Share(share) = part else { return Err(self.wrong(OUT_OF_PLACE)) };
+            buffered.push(self.accept_share(share, &mut missing)?);
+            if buffered.len() >= SHARES_AT_ONCE {
+                answers.put_shares(self.order, &std::mem::take(&mut buffered))?;
+            }
+        }
+        answers.put_shares(self.order, &buffered)?;
+        if missing.is_empty() { Ok(()) } else { Err(self.wrong("too few shares")) }
+    }
+
+    async fn take_signature(self, expected: Expected) -> Result<Outcome, AggregatorError> {
+        let mut parts = self.ask(Some(expected)).await?;
+        let outcome = match parts.next().await? {
+            None => Outcome::Unsigned,
+            Some(Part::Settlement(settlement)) => {
+                Outcome::Signed(Box::new(self.accept_settlement(&settlement, expected)?))
+            }
+            Some(Part::PayoutsMissing(_)) => Outcome::Behind(self.member.index),
+            Some(_) => return Err(self.wrong(OUT_OF_PLACE)),
+        };
+        if parts.next().await?.is_some() { Err(self.wrong(OUT_OF_PLACE)) } else { Ok(outcome) }
+    }
+
+    /// Asks for the shares, or for the signature of a settlement.
+    async fn ask(&self, signed: Option<Expected>) -> Result<Parts, AggregatorError> {
         let keyholder = self.member.index;
         let patience = Duration::from_secs(self.committee.limits.release_wait_s);
-        let payout_sequence = match self.expected {
-            Expected::Next(sequence) => sequence,
-            Expected::OnChain(settlement) => settlement.payout_sequence,
+        let payout_sequence = match signed {
+            None => 0,
+            Some(Expected::Next(sequence)) => sequence,
+            Some(Expected::OnChain(settlement)) => settlement.payout_sequence,
         };
         let request = pb::ReleaseAnswerRequest {
             order_id: self.order.0.0.to_vec().into(),
             commitments: self.agreed.commitments.clone(),
             payout_sequence,
             cohort: self.answering.proven.as_ref().map(ProvenAnswer::message),
+            settlement_only: signed.is_some(),
         };
         let mut client = self.member.client.clone();
-        let mut stream = present(keyholder, patience, client.release_answer(request)).await?;
-        let mut missing = missing_shares(&self.answering.plan, &shares);
-        let mut buffered = Vec::new();
-        let mut outcome = Outcome::Unsigned;
-        loop {
-            let next = async { stream.message().await.map(tonic::Response::new) };
-            let Some(message) = present(keyholder, patience, next).await? else { break };
-            match message.part {
-                Some(Part::Share(share)) => buffered.push(self.accept_share(share, &mut missing)?),
-                Some(Part::Settlement(settlement)) if matches!(outcome, Outcome::Unsigned) => {
-                    outcome = Outcome::Signed(Box::new(self.accept_settlement(&settlement)?));
-                }
-                Some(Part::PayoutsMissing(_)) if matches!(outcome, Outcome::Unsigned) => {
-                    outcome = Outcome::Behind(keyholder);
-                }
-                _ => return Err(self.wrong("a message that has no place in a release")),
-            }
-            if buffered.len() >= SHARES_AT_ONCE {
-                self.answers.put_shares(self.order, &std::mem::take(&mut buffered))?;
-            }
-        }
-        self.answers.put_shares(self.order, &buffered)?;
-        if !missing.is_empty() {
-            return Err(self.wrong("too few shares"));
-        }
-        Ok(outcome)
+        let stream = present(keyholder, patience, client.release_answer(request)).await?;
+        Ok(Parts { keyholder, patience, stream })
     }
 
     fn accept_share(
@@ -192,10 +219,14 @@ impl ReleaseJob<'_> {
         Ok(ReleasedShareFrom { share, number, keyholder: self.member.index.get() })
     }
 
-    fn accept_settlement(&self, message: &pb::SettlementSignature) -> Result<Signed, AggregatorError> {
+    fn accept_settlement(
+        &self,
+        message: &pb::SettlementSignature,
+        expected: Expected,
+    ) -> Result<Signed, AggregatorError> {
         let settlement = message.settlement.as_ref().map(Settlement::try_from);
         let Some(Ok(settlement)) = settlement else { return Err(self.wrong("a malformed settlement")) };
-        if !self.expected.admits(&settlement, self.order, self.answering) {
+        if !expected.admits(&settlement, self.order, self.answering) {
             return Err(self.wrong("a settlement on other terms"));
         }
         let contracts = &self.committee.contracts;
@@ -212,6 +243,24 @@ impl ReleaseJob<'_> {
 
     fn wrong(&self, what: &'static str) -> AggregatorError {
         AggregatorError::KeyholderMessage { keyholder: self.member.index, what }
+    }
+}
+
+/// What a keyholder sends back, piece by piece.
+struct Parts {
+    keyholder: KeyholderIndex,
+    /// Longest wait for a piece.
+    patience: Duration,
+    stream: tonic::Streaming<pb::ReleaseAnswerResponse>,
+}
+
+impl Parts {
+    /// The next piece; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Part>, AggregatorError> {
+        let next = async { self.stream.message().await.map(tonic::Response::new) };
+        let Some(message) = present(self.keyholder, self.patience, next).await? else { return Ok(None) };
+        let empty = AggregatorError::KeyholderMessage { keyholder: self.keyholder, what: OUT_OF_PLACE };
+        message.part.map(Some).ok_or(empty)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     answers::Answers,
-    relay::release::{Expected, Released},
+    relay::release::{Expected, Signatures},
 };
 use locus_cohort::{AnswerPlan, Cohort, Eligible, Member as CohortMember, PanelShape};
 use locus_commitment::{DatasetBodyDigest, DatasetId, Digest32, NetworkId, PersonTag};
@@ -110,13 +110,13 @@ impl Stage {
         }
     }
 
-    async fn run(&self) -> Result<(Agreed, Released), AggregatorError> {
+    async fn run(&self) -> Result<(Agreed, Signatures), AggregatorError> {
         let question = pb::Question { order_id: ORDER.0.0.to_vec().into(), ..Default::default() };
         let preparations = self.committee.prepare(&ORDER, &question).await?;
         let agreed = self.committee.commit(&question, &preparations, &ORDER, &self.answering).await?;
-        let expected = Expected::Next(1);
-        let released = self.committee.release(&ORDER, &agreed, &self.answering, expected, &self.answers).await?;
-        Ok((agreed, released))
+        self.committee.release(&ORDER, &agreed, &self.answering, &self.answers).await?;
+        let signed = self.committee.sign(&ORDER, &agreed, &self.answering, Expected::Next(1)).await?;
+        Ok((agreed, signed))
     }
 
     fn releases(&self) -> u32 {
@@ -239,6 +239,7 @@ async fn a_release_other_than_the_one_asked_for_is_no_answer() {
         (Lie::ReleasesTwice, "a share that it was not asked for"),
         (Lie::ReleasesAnothersShare, "a share that it was not asked for"),
         (Lie::ReleasesShortShare, "a sealed share of a wrong length"),
+        (Lie::ReleasesAgain, "a message that has no place in a release"),
         (Lie::SettlesForMore, "a settlement on other terms"),
         (Lie::SettlesOutOfTurn, "a settlement on other terms"),
         (Lie::UnsignedSettlement, "a settlement without its signature"),

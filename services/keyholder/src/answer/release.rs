@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 /// What a release consists of.
 pub(crate) struct Release {
+    /// None when only the signature was wanted.
     pub(crate) shares: Vec<pb::ReleasedShare>,
     /// `None` while this keyholder cannot sign the settlement that was asked for.
     pub(crate) settlement: Option<pb::SettlementSignature>,
@@ -24,26 +25,37 @@ impl Keyholder {
         let order_id = OrderId(field::digest("order_id", &request.order_id)?);
         let stored = self.store().answer(&order_id.0)?.ok_or(KeyholderError::StepMissing("the commitment"))?;
         let own = stored.commitment.as_ref().ok_or(KeyholderError::StepMissing("the commitment"))?;
-        let peers = self.check_commitments(own, &stored.participants, &request.commitments).await?;
-        let released = self.released_shares(&stored, &peers)?;
+        let shares = if request.settlement_only {
+            // Commitments are compared before anything leaves.
+            if !stored.is_released {
+                return Err(KeyholderError::StepMissing("the release of the shares"));
+            }
+            Vec::new()
+        } else {
+            let peers = self.check_commitments(own, &stored.participants, &request.commitments).await?;
+            self.released_shares(&stored, &peers)?
+        };
         self.poll_chain().await?;
         let record = self.view().order(&order_id).cloned().ok_or(KeyholderError::NotFinal("the order"))?;
         let evidence = self.evidence(&record, &stored, request.cohort.as_ref()).await?;
         if !self.store().mark_released(&order_id.0, &stored)? {
             return Err(KeyholderError::Disagreement("the answer was prepared anew".into()));
         }
+        if request.payout_sequence == 0 {
+            return Ok(Release { shares, settlement: None, payouts_missing: None });
+        }
         let followed = self.follow_settlements();
         let settlement = followed
             .and_then(|()| self.settlement(&record, &stored, own, request.payout_sequence))
             .and_then(|settlement| self.sign_settlement(&record, &settlement, evidence.as_ref()));
         if let Err(error) = &settlement {
-            tracing::warn!(order = %order_id, %error, "answer released without a settlement signature");
+            tracing::warn!(order = %order_id, %error, "the settlement is not signed");
         }
         let payouts_missing = match &settlement {
             Err(KeyholderError::PayoutsMissing { known, .. }) => Some(*known),
             _ => None,
         };
-        Ok(Release { shares: released, settlement: settlement.ok(), payouts_missing })
+        Ok(Release { shares, settlement: settlement.ok(), payouts_missing })
     }
 
     /// Every participant's commitment must be there, signed, and equal to ours wherever both know.

@@ -173,8 +173,10 @@ impl Store {
 
     /// Stores a preparation in place of an earlier one of the same order, and forgets the answer to that; false when
     /// something of the answer may have left.
+    ///
+    /// A crash may undo this. Then the commitment that needs the preparation is refused, and asks for another.
     pub(crate) fn put_preparation(&self, order: &Digest32, preparation: &Preparation) -> Result<bool, StoreError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.begin_repeatable_write()?;
         if !Self::forget_in(&transaction, order)? {
             return Ok(false);
         }
@@ -185,8 +187,10 @@ impl Store {
 
     /// Notes how long a peer's charge log was when it signed something. Words that arrive late change
     /// nothing.
+    ///
+    /// A crash may undo this. It is on disk with the charge that follows it.
     pub(crate) fn note_peer_sequence(&self, peer: u32, sequence: u64) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.begin_repeatable_write()?;
         {
             let mut table = transaction.open_table(PEER_SEQUENCES)?;
             if table.get(peer)?.is_some_and(|seen| seen.value() >= sequence) {

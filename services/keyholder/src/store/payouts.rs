@@ -58,8 +58,11 @@ impl Store {
     }
 
     /// Replaces the table by a later one.
+    ///
+    /// A crash may undo this. Chain and answers lead from the earlier table to the later one again, or the aggregator
+    /// brings that.
     pub(crate) fn put_payout_table(&self, next: &PayoutTable) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
+        let transaction = self.begin_repeatable_write()?;
         {
             let mut meta = transaction.open_table(META)?;
             let current = meta.get(SEQUENCE)?.map_or(0, |value| value.value());

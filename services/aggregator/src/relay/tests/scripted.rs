@@ -33,6 +33,8 @@ pub(super) enum Lie {
     ReleasesTwice,
     ReleasesAnothersShare,
     ReleasesShortShare,
+    /// Sends shares when only its signature is wanted.
+    ReleasesAgain,
     SettlesForMore,
     SettlesOutOfTurn,
     SettlesWithAnotherRoot,
@@ -249,9 +251,15 @@ impl KeyholderService for ScriptedKeyholder {
         request: Request<pb::ReleaseAnswerRequest>,
     ) -> Result<Response<Self::ReleaseAnswerStream>, Status> {
         self.0.releases.fetch_add(1, Ordering::SeqCst);
-        let shares = self.0.shares(request.get_ref()).into_iter().map(Part::Share);
-        let mut parts: Vec<Part> = shares.chain(self.0.settlement(request.get_ref()).map(Part::Settlement)).collect();
-        if self.0.lie == Lie::MissedSettlements {
+        let request = request.get_ref();
+        let mut parts: Vec<Part> = Vec::new();
+        if !request.settlement_only || self.0.lie == Lie::ReleasesAgain {
+            parts.extend(self.0.shares(request).into_iter().map(Part::Share));
+        }
+        if request.payout_sequence > 0 {
+            parts.extend(self.0.settlement(request).map(Part::Settlement));
+        }
+        if self.0.lie == Lie::MissedSettlements && request.payout_sequence > 0 {
             parts.push(Part::PayoutsMissing(pb::PayoutsMissing { known_sequence: 4 }));
         }
         let (sender, receiver) = tokio::sync::mpsc::channel(parts.len().max(1));
