@@ -4,11 +4,15 @@ use alloy_primitives::{B256, Signature};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use locus_commitment::{Address, Digest32};
-use std::fmt;
+use secp256k1::{Message, Secp256k1, VerifyOnly};
+use std::{fmt, sync::LazyLock};
 use zeroize::Zeroizing;
 
 /// Bytes of a signature: r, s and v (27 or 28).
 pub const SIGNATURE_BYTES: usize = 65;
+
+/// What verification needs; it holds no secret.
+static CURVE: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
 
 /// Why a key or a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,8 +96,10 @@ pub fn recover(digest: &Digest32, signature: &[u8]) -> Result<Address, AccountEr
     if signature.normalize_s().is_some() {
         return Err(AccountError::Signature);
     }
-    let address = signature.recover_address_from_prehash(&B256::from(digest.0));
-    address.map(|address| Address(address.into_array())).map_err(|_| AccountError::Signature)
+    let recoverable = signature.to_secp256k1().map_err(|_| AccountError::Signature)?;
+    let key = CURVE.recover_ecdsa(Message::from_digest(digest.0), &recoverable);
+    let key = key.map_err(|_| AccountError::Signature)?;
+    Ok(Address(alloy_primitives::Address::from_secp256k1_public_key(&key).into_array()))
 }
 
 #[cfg(test)]
@@ -108,6 +114,31 @@ mod tests {
         assert_eq!(recover(&digest, &signature), Ok(key.address()));
         assert_ne!(recover(&Digest32([2; 32]), &signature), Ok(key.address()));
         assert_eq!(recover(&digest, &signature[..64]), Err(AccountError::Signature));
+    }
+
+    #[test]
+    fn both_libraries_recover_the_same_signers_and_refuse_the_same_bytes() {
+        let mut signers = 0;
+        for seed in 1..=200u8 {
+            let key = AccountKey::from_bytes(&[seed; 32]).expect("a valid key");
+            let mut digest = Digest32([seed.wrapping_mul(7); 32]);
+            let mut signature = key.sign_digest(&digest).expect("keys sign").to_bytes();
+            match seed % 4 {
+                0 => {}
+                1 => digest.0[31] ^= seed,
+                2 => signature[usize::from(seed) % 32] ^= 1,
+                _ => signature[63] ^= 1,
+            }
+            let parsed = Signature::from_raw(&signature).expect("well formed");
+            let other = parsed.recover_address_from_prehash(&B256::from(digest.0)).ok();
+            let other = other.map(|address| Address(address.into_array()));
+            assert_eq!(recover(&digest, &signature).ok(), other, "{seed}");
+            signers += usize::from(other == Some(key.address()));
+        }
+        assert_eq!(signers, 50);
+        let mut none = [0; SIGNATURE_BYTES];
+        none[64] = 27;
+        assert_eq!(recover(&Digest32([1; 32]), &none), Err(AccountError::Signature));
     }
 
     #[test]

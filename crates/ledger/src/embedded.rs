@@ -10,13 +10,14 @@ use crate::chain::EmbeddedChain;
 use alloy_json_rpc::{ErrorPayload, RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest};
 use alloy_transport::{TransportError, TransportErrorKind, TransportFut};
 use serde_json::{
-    Value,
+    Value, json,
     value::{RawValue, to_raw_value},
 };
 use std::task::{Context, Poll};
 
 /// Requests that one batch may have.
 const BATCH_REQUESTS_MAX: usize = 256;
+const BATCH_TOO_LARGE: &str = "the batch has too many requests: split it";
 
 /// Answers JSON-RPC requests from an [`EmbeddedChain`].
 #[derive(Debug, Clone)]
@@ -41,13 +42,46 @@ impl tower::Service<RequestPacket> for EmbeddedTransport {
     }
 }
 
+impl EmbeddedChain {
+    /// Answers a JSON-RPC request, or a batch of them, as a chain node does over HTTP: for whoever gives others access to
+    /// the chain. Blocks while transactions run.
+    pub fn answer(&self, body: &[u8]) -> Vec<u8> {
+        let answered = match serde_json::from_slice(body) {
+            Ok(Value::Array(requests)) if requests.len() > BATCH_REQUESTS_MAX => {
+                failed(&Value::Null, &rpc::failure(-32600, BATCH_TOO_LARGE))
+            }
+            Ok(Value::Array(requests)) => requests.into_iter().map(|request| answer_value(self, request)).collect(),
+            Ok(request) => answer_value(self, request),
+            Err(error) => failed(&Value::Null, &rpc::failure(-32700, error.to_string())),
+        };
+        answered.to_string().into_bytes()
+    }
+}
+
+fn answer_value(chain: &EmbeddedChain, mut request: Value) -> Value {
+    let mut taken = |name| request.get_mut(name).map(Value::take).unwrap_or_default();
+    let (id, params, method) = (taken("id"), taken("params"), taken("method"));
+    let params = match params {
+        Value::Array(params) => params,
+        _ => Vec::new(),
+    };
+    match rpc::dispatch(chain, method.as_str().unwrap_or_default(), rpc::Params(params)) {
+        Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+        Err(error) => failed(&id, &error),
+    }
+}
+
+fn failed(id: &Value, error: &ErrorPayload) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": error})
+}
+
 fn answer_packet(chain: &EmbeddedChain, packet: RequestPacket) -> ResponsePacket {
     match packet {
         RequestPacket::Single(request) => ResponsePacket::Single(answer(chain, &request)),
         RequestPacket::Batch(requests) if requests.len() > BATCH_REQUESTS_MAX => {
             let refusal = |request: SerializedRequest| Response {
                 id: request.id().clone(),
-                payload: ResponsePayload::Failure(rpc::failure(-32600, "the batch has too many requests: split it")),
+                payload: ResponsePayload::Failure(rpc::failure(-32600, BATCH_TOO_LARGE)),
             };
             ResponsePacket::Batch(requests.into_iter().map(refusal).collect())
         }

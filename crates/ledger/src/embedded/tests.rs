@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::sync::{Arc, atomic::Ordering};
 
-const METHODS: [&str; 20] = [
+const METHODS: [&str; 21] = [
     "eth_chainId",
     "net_version",
     "web3_clientVersion",
@@ -31,6 +31,7 @@ const METHODS: [&str; 20] = [
     "eth_getBlockByNumber",
     "eth_getBlockByHash",
     "eth_getLogs",
+    "evm_mine",
 ];
 
 /// A chain with the counter deployed and called `counts` times.
@@ -156,7 +157,7 @@ fn an_estimate_suffices_and_wastes_little() {
     let tight = signed(|tx| (tx.nonce, tx.to, tx.gas_limit) = (2, TxKind::Call(counter()), limit));
     let block = chain.mine(&[tight]).unwrap();
     assert!(block.txs[0].outcome.success);
-    assert!(limit <= block.txs[0].outcome.gas_used * 33 / 32 + 1, "{limit}");
+    assert!(limit <= block.txs[0].outcome.gas_used * 17 / 16 + 1, "{limit}");
     // INVALID uses up all gas whatever the limit.
     let error = ask(&chain, "eth_estimateGas", json!([{"data": "0xfe"}])).expect_err("it never succeeds");
     assert!(error.message.contains("halted"), "{}", error.message);
@@ -169,6 +170,37 @@ fn a_revert_carries_its_data() {
     let error = ask(&chain, "eth_call", json!([{"data": "0x602a5f5260205ffd"}])).expect_err("it reverts");
     assert_eq!((error.code, error.message.as_ref()), (3, "execution reverted"));
     assert_eq!(error.data.unwrap().get(), format!("\"{:#066x}\"", 42));
+}
+
+#[test]
+fn an_empty_block_is_made_on_request_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("chain.journal");
+    let config = ChainConfig::new(7);
+    let open = || EmbeddedChain::open(&journal, &config, clock(1_000)).unwrap();
+    let chain = open();
+    chain.mine(&[deploy_counter()]).unwrap();
+    assert_eq!(answer(&chain, "evm_mine", json!([])), json!("0x2"));
+    chain.mine(&[count(1)]).unwrap();
+    let head = answer(&chain, "eth_getBlockByNumber", json!(["latest", true]));
+    drop(chain);
+    assert_eq!(answer(&open(), "eth_getBlockByNumber", json!(["latest", true])), head);
+    assert_eq!(answer(&open(), "eth_getBlockByNumber", json!(["0x2", true]))["transactions"], json!([]));
+}
+
+#[test]
+fn requests_in_bytes_are_answered_as_over_http() {
+    let chain = chain(0);
+    let ask = |body: &str| serde_json::from_slice::<Value>(&chain.answer(body.as_bytes())).unwrap();
+    let one = r#"{"jsonrpc": "2.0", "id": 9, "method": "eth_chainId"}"#;
+    assert_eq!(ask(one), json!({"jsonrpc": "2.0", "id": 9, "result": "0x7"}));
+    assert_eq!(ask(&format!("[{one}, {one}]")).as_array().unwrap().len(), 2);
+    let code = |answer: &Value| answer["error"]["code"].as_i64().unwrap();
+    assert_eq!(code(&ask(&format!("[{}]", vec![one; 257].join(",")))), -32600);
+    assert_eq!(code(&ask("{")), -32700);
+    for strange in ["7", "null", "\"x\"", "{}", r#"{"method": 1, "params": {}}"#] {
+        assert_eq!(code(&ask(strange)), -32601, "{strange}");
+    }
 }
 
 #[test]
