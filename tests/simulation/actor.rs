@@ -115,6 +115,11 @@ impl<'a> Actor<'a> {
         Ok(())
     }
 
+    /// Notes something that happened so many times.
+    pub(crate) fn count(&mut self, what: &str, times: usize) {
+        *self.ended.entry(what.to_owned()).or_default() += u32::try_from(times).unwrap_or(u32::MAX);
+    }
+
     fn note(&mut self, what: &str) {
         *self.ended.entry(what.to_owned()).or_default() += 1;
         if self.story.last().is_none_or(|line| line != what) {

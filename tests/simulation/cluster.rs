@@ -2,6 +2,7 @@
 
 use crate::{
     link::{Link, Weather},
+    node::Node,
     operation::{PARTS, Part},
     random::Random,
     template::Template,
@@ -55,10 +56,27 @@ struct Running {
     handle: Box<dyn Any + Send>,
 }
 
+/// The chain that all services use.
+enum LedgerNode {
+    /// Final at once.
+    Embedded(EmbeddedChain),
+    Reorganising(Node),
+}
+
+impl LedgerNode {
+    /// A connection, of an account that sends if one is given.
+    fn chain(&self, sender: Option<&AccountKey>) -> Result<Chain> {
+        Ok(match self {
+            Self::Embedded(chain) => Chain::embedded(chain.clone(), sender),
+            Self::Reorganising(node) => Chain::http(node.url(), sender)?,
+        })
+    }
+}
+
 /// A market's services, and all ways between them.
 pub(crate) struct Cluster {
     data_dir: PathBuf,
-    chain: EmbeddedChain,
+    ledger: LedgerNode,
     contracts: Contracts,
     operator: AccountKey,
     store: Store,
@@ -70,12 +88,21 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Opens the market in `data_dir`, a copy of the template's; nothing runs yet.
-    pub(crate) fn open(data_dir: &Path, template: &Template, random: &mut Random) -> Result<Self> {
+    pub(crate) async fn open(
+        data_dir: &Path,
+        template: &Template,
+        reorganises: bool,
+        random: &mut Random,
+    ) -> Result<Self> {
         let now = now_unix_s();
         let chain_clock = Clock::manual(now);
-        let clock = Arc::new(ChainClock(chain_clock.clone()));
-        let config = ChainConfig::new(locus::node::CHAIN_ID);
-        let chain = EmbeddedChain::open(&data_dir.join("chain.journal"), &config, clock)?;
+        let journal = data_dir.join("chain.journal");
+        let ledger = if reorganises {
+            LedgerNode::Reorganising(Node::start(&journal, chain_clock.clone(), random.fork()).await?)
+        } else {
+            let clock = Arc::new(ChainClock(chain_clock.clone()));
+            LedgerNode::Embedded(EmbeddedChain::open(&journal, &ChainConfig::new(locus::node::CHAIN_ID), clock)?)
+        };
         let mut links = BTreeMap::new();
         for (caller, part) in ways() {
             links.insert((caller, part), Link::new(random.fork()));
@@ -83,7 +110,7 @@ impl Cluster {
         let skewed = |random: &mut Random| Clock::manual(now + random.below(2 * SKEW_S));
         Ok(Self {
             data_dir: data_dir.to_path_buf(),
-            chain,
+            ledger,
             contracts: template.contracts,
             operator: read_key_file(&data_dir.join("operator.key"))?,
             store: open_store(&data_dir.join("objects").to_string_lossy(), BTreeMap::new())?,
@@ -119,6 +146,22 @@ impl Cluster {
     /// Changes the weather on all ways.
     pub(crate) fn set_weather(&self, weather: Weather) {
         self.links.values().for_each(|link| link.set_weather(weather));
+    }
+
+    /// Takes back the newest blocks of a chain that reorganises. Returns how many transactions wait again.
+    pub(crate) fn reorganise(&self, depth: u64) -> Result<usize> {
+        match &self.ledger {
+            LedgerNode::Embedded(_) => Ok(0),
+            LedgerNode::Reorganising(node) => node.reorganise(depth),
+        }
+    }
+
+    /// Whether everything that was sent to the chain is final.
+    pub(crate) fn is_settled(&self) -> bool {
+        match &self.ledger {
+            LedgerNode::Embedded(_) => true,
+            LedgerNode::Reorganising(node) => node.is_settled(),
+        }
     }
 
     /// The folder of the objects.
@@ -188,8 +231,7 @@ impl Cluster {
     /// The start of a service, to be run in its runtime.
     fn starting(&self, part: Part) -> Result<BoxFuture<'static, Result<Started>>> {
         let (contracts, clock, store) = (self.contracts, self.clocks[&part].clone(), self.store.clone());
-        let reading = Chain::embedded(self.chain.clone(), None);
-        let sending = Chain::embedded(self.chain.clone(), Some(&self.operator));
+        let (reading, sending) = (self.ledger.chain(None)?, self.ledger.chain(Some(&self.operator))?);
         Ok(match part {
             Part::Keyholder(place) => self.starting_keyholder(place)?,
             Part::Exchange => {
@@ -251,7 +293,7 @@ impl Cluster {
             data_dir,
             kek: None,
             proof_keys_dir: None,
-            chain: Chain::embedded(self.chain.clone(), None),
+            chain: self.ledger.chain(None)?,
             contracts: self.contracts,
             objects: Some(self.store.clone()),
             clock: self.clocks[&part].clone(),

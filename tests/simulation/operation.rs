@@ -1,6 +1,6 @@
 //! What happens in a run: a list that follows from the seed.
 
-use crate::{link::Weather, random::Random};
+use crate::{link::Weather, node::REORG_MAX, random::Random};
 
 /// A service, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,15 +60,19 @@ pub(crate) enum Event {
     Hide(usize),
     /// Stored objects are as they were.
     Repair,
+    /// So many of the newest blocks are taken back.
+    Reorganise(u64),
+    /// The same, so many milliseconds after a deed began.
+    DeedAndReorganise(Deed, u64, u64),
 }
 
-/// Deeds and mishaps of one run.
-pub(crate) fn events(random: &mut Random, count: usize) -> Vec<Event> {
-    (0..count).map(|_| event(random)).collect()
+/// Deeds and mishaps of one run, on a chain that reorganises or on one that does not.
+pub(crate) fn events(random: &mut Random, count: usize, reorganises: bool) -> Vec<Event> {
+    (0..count).map(|_| event(random, reorganises)).collect()
 }
 
-fn event(random: &mut Random) -> Event {
-    match random.below(20) {
+fn event(random: &mut Random, reorganises: bool) -> Event {
+    match random.below(if reorganises { 26 } else { 20 }) {
         0..9 => Event::Deed(deed(random)),
         9..12 => Event::DeedAndCrash(deed(random), part(random), random.below(60)),
         12 => Event::Crash(part(random), true),
@@ -79,7 +83,9 @@ fn event(random: &mut Random) -> Event {
         17 => Event::Wait(random.below(20)),
         18 if random.below(2) == 0 => Event::FlipBit(random.place(1 << 20), random.below(1 << 40)),
         18 => Event::Hide(random.place(1 << 20)),
-        _ => Event::Repair,
+        19 => Event::Repair,
+        20..22 => Event::Reorganise(1 + random.below(REORG_MAX)),
+        _ => Event::DeedAndReorganise(deed(random), random.below(150), 1 + random.below(REORG_MAX)),
     }
 }
 

@@ -31,6 +31,8 @@ const LIVENESS: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 /// Statements that are compared with the answers at the end.
 const STATEMENTS: usize = 3;
+/// One run in so many has a chain that reorganises.
+const REORGANISES_EVERY: u64 = 3;
 /// Fewest people of a cohort.
 const COHORT_MIN: usize = 1;
 
@@ -48,6 +50,7 @@ struct Run<'a> {
     balance_at_first: Amount,
     plant: Option<Plant>,
     root: PathBuf,
+    reorganises: bool,
 }
 
 /// Runs a seed, and tells how deeds ended. An error is something that must never happen.
@@ -55,14 +58,16 @@ pub(crate) async fn run(template: &Template, seed: u64, plant: Option<Plant>) ->
     let mut random = Random::new(seed);
     let copy = template.copy()?;
     let root = copy.path().to_path_buf();
-    let mut cluster = Cluster::open(&root.join("market"), template, &mut random)?;
+    let reorganises = seed.is_multiple_of(REORGANISES_EVERY);
+    let mut cluster = Cluster::open(&root.join("market"), template, reorganises, &mut random).await?;
     cluster.start_all().await?;
     let services = cluster.services()?;
     let mut actor = Actor::new(template, root.clone(), services)?;
     let [_, _, researcher] = actor.accounts();
     let balance_at_first = account_state(&actor.services, researcher).await?.balance;
     actor.plant = plant;
-    let mut run = Run { template, cluster, actor, damages: Vec::new(), balance_at_first, plant, root };
+    let damages = Vec::new();
+    let mut run = Run { template, cluster, actor, damages, balance_at_first, plant, root, reorganises };
     let ended = run.play(&mut random).await;
     ended.with_context(|| run.actor.story.join("\n"))?;
     Ok(run.actor.ended)
@@ -70,7 +75,7 @@ pub(crate) async fn run(template: &Template, seed: u64, plant: Option<Plant>) ->
 
 impl Run<'_> {
     async fn play(&mut self, random: &mut Random) -> Result<()> {
-        for event in events(random, EVENTS) {
+        for event in events(random, EVENTS, self.reorganises) {
             self.actor.story.push(format!("{event:?}"));
             self.happen(event).await?;
         }
@@ -102,9 +107,22 @@ impl Run<'_> {
             Event::StartAll => self.cluster.start_all().await?,
             Event::Weather(weather) => self.cluster.set_weather(weather),
             Event::Wait(seconds) => self.cluster.wait(seconds),
-            Event::FlipBit(file, bit) => self.damage(file, |path| Damage::Flipped(path, bit))?,
-            Event::Hide(file) => self.damage(file, Damage::Hidden)?,
+            Event::FlipBit(file, bit) => {
+                self.damage(&["/batch=", "/manifest/"], file, |path| Damage::Flipped(path, bit))?;
+            }
+            // Without the newest manifest the one before would be continued.
+            Event::Hide(file) => self.damage(&["/batch="], file, Damage::Hidden)?,
             Event::Repair => self.repair()?,
+            Event::Reorganise(depth) => self.reorganise(depth)?,
+            Event::DeedAndReorganise(deed, after_ms, depth) => {
+                let reorganise = async {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    self.cluster.reorganise(depth)
+                };
+                let (acted, taken_back) = tokio::join!(self.actor.act(deed, now), reorganise);
+                self.actor.count("transactions taken back", taken_back?);
+                acted?;
+            }
         }
         Ok(())
     }
@@ -122,9 +140,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn damage(&mut self, file: usize, damage: impl Fn(PathBuf) -> Damage) -> Result<()> {
+    fn reorganise(&mut self, depth: u64) -> Result<()> {
+        let taken_back = self.cluster.reorganise(depth)?;
+        self.actor.count("transactions taken back", taken_back);
+        Ok(())
+    }
+
+    fn damage(&mut self, kinds: &[&str], file: usize, damage: impl Fn(PathBuf) -> Damage) -> Result<()> {
         let mut files = files_below(&self.cluster.objects())?;
-        files.retain(|path| path.to_string_lossy().contains("/batch="));
+        files.retain(|path| kinds.iter().any(|kind| path.to_string_lossy().contains(kind)));
         let Some(path) = files.get(file % files.len().max(1)) else { return Ok(()) };
         let damage = damage(path.clone());
         damage.switch(true)?;
@@ -157,6 +181,10 @@ impl Run<'_> {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        while !self.cluster.is_settled() {
+            ensure!(Instant::now() < deadline, "the chain does not come to rest");
+            tokio::time::sleep(PAUSE).await;
+        }
         self.check_money(deadline).await?;
         for _ in 0..STATEMENTS {
             self.check_statement(random, deadline, now).await?;
@@ -166,6 +194,9 @@ impl Run<'_> {
 
     /// Ends enrolments, departures and orders; false while any is left.
     async fn complete(&mut self, now: u64) -> Result<bool> {
+        if !self.cluster.is_settled() {
+            return Ok(false);
+        }
         let mut is_done = true;
         for place in 0..self.actor.model.registrations.len() {
             if self.actor.model.registrations[place].id.is_none() {
