@@ -60,7 +60,15 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let funds = Amount::from_tokens(100_000).context("an amount")?;
     let researchers = crowd::gather(&runtime, &market, RESEARCHERS, Some(funds))?;
     let before = market.rss_now_mib()?;
-    let (took, seen) = runtime.block_on(ask_all(researchers))?;
+    let (asked, half_way) = std::thread::scope(|scope| {
+        let half_way = scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(u64::from(SECONDS / 2)));
+            market.rss_now_mib()
+        });
+        (runtime.block_on(ask_all(researchers)), half_way.join())
+    });
+    let (took, seen) = asked?;
+    let half_way = half_way.map_err(|_| anyhow::anyhow!("memory cannot be measured"))??;
     let (after, most) = (market.rss_now_mib()?, market.rss_mib()?);
     let errors: Vec<&String> = seen.iter().flat_map(|seen| &seen.errors).collect();
     ensure!(errors.is_empty(), "{} questions failed, the first with: {}", errors.len(), errors[0]);
@@ -75,7 +83,7 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let note = format!(
         "{answered} questions of one variant over {} answered and paid in {} s by {RESEARCHERS} researchers, {QUESTIONS} of them different, \
          open tier, from quote to opened answer; half within {} s, 99% within {} s of when they were due; on average {}; no error, \
-         {busy} refused as busy and asked again; `locus up` held {before:.0} MiB before, {after:.0} MiB after, {most:.0} MiB at most; \
+         {busy} refused as busy and asked again; `locus up` held {before:.0} MiB before, {half_way:.0} MiB half way, {after:.0} MiB after, {most:.0} MiB at most; \
          services, chain and researchers share the processors",
         cohort.describe(),
         figure(took),
