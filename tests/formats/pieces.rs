@@ -1,7 +1,7 @@
 //! Files that stand by themselves.
 
 use crate::{Piece, piece};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use locus_aggregator::AggregatorConfig;
 use locus_archive::ArchiveConfig;
@@ -144,8 +144,10 @@ async fn read_manifest(bytes: &[u8]) -> Result<()> {
     same(&manifest.tombstones().iter().collect::<Vec<_>>(), &TOMBSTONES.to_vec())
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    Builder::new_current_thread().enable_all().build()?.block_on(work)
+/// Runs what needs a runtime, also where one runs already.
+fn block_on<T: Send>(work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    let run = || Builder::new_current_thread().enable_all().build()?.block_on(work);
+    std::thread::scope(|scope| scope.spawn(run).join()).map_err(|_| anyhow!("it panicked"))?
 }
 
 fn panel() -> Result<Panel> {

@@ -27,7 +27,7 @@ pub(crate) const REORG_MAX: u64 = 64;
 /// How often the node makes blocks.
 const TICK: Duration = Duration::from_millis(15);
 /// Blocks it makes while something is not final.
-const BLOCKS_A_TICK: u64 = 16;
+const BLOCKS_A_TICK: u64 = 4;
 /// Ticks for which what was taken back waits, at most.
 const HELD_TICKS_MAX: u64 = 8;
 /// Bytes of a journal before its first record, and of a record around its payload.

@@ -33,7 +33,8 @@ impl Plant {
         match self {
             Self::ForgottenRevocation => &["is counted without consent"],
             Self::SecretWithdrawal => &["is left out"],
-            Self::SamePeopleTwice => &["is counted 2 times"],
+            // Or one of the two statements does not tell of what the other was counted in.
+            Self::SamePeopleTwice => &["is counted 2 times", "and is told of"],
             Self::MoneyFromNowhere => &["tokens"],
             Self::OtherAnswer => &["an order has two answers"],
             Self::LostWrites => &["and is told of", "does not end", "is refused"],
