@@ -174,9 +174,11 @@ impl Store {
     /// Stores a preparation in place of an earlier one of the same order, and forgets the answer to that; false when
     /// something of the answer may have left.
     ///
-    /// A crash may undo this. Then the commitment that needs the preparation is refused, and asks for another.
+    /// Where no answer is forgotten, a crash may undo this. Then the commitment that needs the preparation is refused, and
+    /// another is asked for. An answer that came back would instead be repeated, to preparations that nobody else knows.
     pub(crate) fn put_preparation(&self, order: &Digest32, preparation: &Preparation) -> Result<bool, StoreError> {
-        let transaction = self.begin_repeatable_write()?;
+        let forgets = self.answer(order)?.is_some();
+        let transaction = if forgets { self.database.begin_write()? } else { self.begin_repeatable_write()? };
         if !Self::forget_in(&transaction, order)? {
             return Ok(false);
         }
@@ -217,6 +219,39 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The storage as it is when the process is killed now.
+    fn after_a_crash(dir: &std::path::Path) -> (tempfile::TempDir, Store) {
+        let copy = tempfile::tempdir().expect("a folder");
+        for entry in std::fs::read_dir(dir).expect("it lists") {
+            let entry = entry.expect("an entry");
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("it copies");
+        }
+        let store = Store::open(copy.path()).expect("it opens");
+        (copy, store)
+    }
+
+    #[test]
+    fn a_crash_brings_back_no_answer_that_was_forgotten() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path()).expect("it opens");
+        let order = Digest32([1; 32]);
+        let prepared = |attempt| Preparation { attempt, ..Default::default() };
+        assert!(store.put_preparation(&order, &prepared(1)).expect("it writes"));
+        // Control: what need not be on disk is not there yet.
+        let (_first, crashed) = after_a_crash(dir.path());
+        assert!(crashed.preparation(&order).expect("it reads").is_none());
+
+        assert!(store.put_filtered_answer(&order, &prepared(1), &StoredAnswer::default()).expect("it writes"));
+        let (_second, crashed) = after_a_crash(dir.path());
+        assert_eq!(crashed.preparation(&order).expect("it reads"), Some(prepared(1)), "with what followed it");
+        assert!(crashed.answer(&order).expect("it reads").is_some());
+
+        assert!(store.put_preparation(&order, &prepared(2)).expect("it writes"));
+        let (_third, crashed) = after_a_crash(dir.path());
+        assert!(crashed.answer(&order).expect("it reads").is_none());
+        assert_eq!(crashed.preparation(&order).expect("it reads"), Some(prepared(2)));
+    }
 
     #[test]
     fn a_filtered_answer_gives_way_to_another_attempt_until_it_is_released() {
