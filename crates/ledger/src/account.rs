@@ -4,15 +4,11 @@ use alloy_primitives::{B256, Signature};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use locus_commitment::{Address, Digest32};
-use secp256k1::{Message, Secp256k1, VerifyOnly};
-use std::{fmt, sync::LazyLock};
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// Bytes of a signature: r, s and v (27 or 28).
 pub const SIGNATURE_BYTES: usize = 65;
-
-/// What verification needs; it holds no secret.
-static CURVE: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
 
 /// Why a key or a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,10 +92,8 @@ pub fn recover(digest: &Digest32, signature: &[u8]) -> Result<Address, AccountEr
     if signature.normalize_s().is_some() {
         return Err(AccountError::Signature);
     }
-    let recoverable = signature.to_secp256k1().map_err(|_| AccountError::Signature)?;
-    let key = CURVE.recover_ecdsa(Message::from_digest(digest.0), &recoverable);
-    let key = key.map_err(|_| AccountError::Signature)?;
-    Ok(Address(alloy_primitives::Address::from_secp256k1_public_key(&key).into_array()))
+    let signer = signature.recover_address_from_prehash(&B256::from(digest.0));
+    Ok(Address(signer.map_err(|_| AccountError::Signature)?.into_array()))
 }
 
 #[cfg(test)]
@@ -130,8 +124,9 @@ mod tests {
                 _ => signature[63] ^= 1,
             }
             let parsed = Signature::from_raw(&signature).expect("well formed");
-            let other = parsed.recover_address_from_prehash(&B256::from(digest.0)).ok();
-            let other = other.map(|address| Address(address.into_array()));
+            // The same in k256, which shares no code with libsecp256k1.
+            let other = parsed.recover_from_prehash(&B256::from(digest.0)).ok();
+            let other = other.map(|key| Address(alloy_primitives::Address::from_public_key(&key).into_array()));
             assert_eq!(recover(&digest, &signature).ok(), other, "{seed}");
             signers += usize::from(other == Some(key.address()));
         }
