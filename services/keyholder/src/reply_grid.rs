@@ -34,7 +34,8 @@ fn replies_after(elapsed: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use locus_privacy::{DiscreteGaussian, SigmaSquared, UniformBytes, UniformWords};
+    use std::{cmp::Ordering, collections::BTreeSet};
 
     #[test]
     fn a_reply_does_not_tell_how_long_the_work_took_within_a_step() {
@@ -44,8 +45,62 @@ mod tests {
             let replies: BTreeSet<Duration> = works.iter().map(|work| replies_after(*work)).collect();
             assert_eq!(replies.len(), 1, "{replies:?}");
             assert!(replies.iter().all(|reply| reply.as_nanos() % step.as_nanos() == 0), "{replies:?}");
-            assert!(works.len() >= 80, "without the grid there are as many times as works");
         }
+    }
+
+    /// The words of SplitMix64 from a seed on.
+    struct Source(u64);
+
+    impl Source {
+        fn next_word(&mut self) -> u32 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            u32::try_from(mixed >> 32).expect("32 bits")
+        }
+    }
+
+    impl UniformBytes for Source {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.chunks_exact_mut(4).for_each(|word| word.copy_from_slice(&self.next_word().to_le_bytes()));
+        }
+    }
+
+    /// A noise, and the time it takes where every word takes a microsecond, after 2 ms of other work.
+    fn draw(sampler: &DiscreteGaussian, seed: u64) -> (u64, Duration) {
+        let mut words = UniformWords::new(Source(seed));
+        let noise = sampler.sample(&mut words).unsigned_abs();
+        let next = words.next_word();
+        let mut source = Source(seed);
+        let used = (0..).find(|_| source.next_word() == next).expect("the word that comes next");
+        (noise, Duration::from_micros(2_000 + used))
+    }
+
+    /// How often whoever sees `time` tells the larger of two noises: 1/2 is guessing.
+    fn told(drawn: &[(u64, Duration)], time: impl Fn(Duration) -> Duration) -> f64 {
+        let (mut told, mut pairs) = (0.0, 0.0);
+        for (place, (noise, work)) in drawn.iter().enumerate() {
+            for (other, other_work) in drawn.iter().take(place).filter(|(other, _)| other != noise) {
+                pairs += 1.0;
+                told += match time(*work).cmp(&time(*other_work)) {
+                    Ordering::Equal => 0.5,
+                    order => f64::from(u8::from(order == noise.cmp(other))),
+                };
+            }
+        }
+        told / pairs
+    }
+
+    #[test]
+    fn the_time_of_a_reply_does_not_tell_noises_apart() {
+        let sampler =
+            DiscreteGaussian::try_new(SigmaSquared::try_new(20 * 20, 1).expect("a variance")).expect("in range");
+        let drawn: Vec<_> = (0..400).map(|seed| draw(&sampler, seed << 32)).collect();
+        // Control: without the grid, the noise that took longer is more often the larger one.
+        let without = told(&drawn, |work| work);
+        assert!(without > 0.55, "{without}");
+        let with = told(&drawn, replies_after);
+        assert!((with - 0.5).abs() < 1e-9, "{with}");
     }
 
     #[tokio::test]
