@@ -1,5 +1,23 @@
 #![doc = include_str!("../SPEC.md")]
 
+/// Makes a type of errors with a variant `Database(Box<redb::Error>)` from every error of redb.
+#[macro_export]
+macro_rules! from_database_errors {
+    ($error:ty) => {
+        $crate::from_database_errors!($error:
+            redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError,
+            redb::SetDurabilityError
+        );
+    };
+    ($error:ty: $($cause:ty),*) => {$(
+        impl From<$cause> for $error {
+            fn from(error: $cause) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
 mod accept;
 mod access;
 mod audit;

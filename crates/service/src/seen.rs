@@ -45,16 +45,7 @@ pub enum SeenError {
     Database(Box<redb::Error>),
 }
 
-macro_rules! from_redb {
-    ($($error:ty),*) => {$(
-        impl From<$error> for SeenError {
-            fn from(error: $error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        }
-    )*};
-}
-from_redb!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+crate::from_database_errors!(SeenError);
 
 impl ServiceError for SeenError {
     fn code(&self) -> ErrorCode {

@@ -56,23 +56,7 @@ pub enum PayoutError {
     Overflow(Address),
 }
 
-macro_rules! from_redb {
-    ($($error:ty),*) => {$(
-        impl From<$error> for PayoutError {
-            fn from(error: $error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        }
-    )*};
-}
-from_redb!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError,
-    redb::SetDurabilityError
-);
+locus_service::from_database_errors!(PayoutError);
 
 /// Part of the table of one version.
 #[derive(Debug)]

@@ -99,23 +99,7 @@ pub(crate) enum StoreError {
     Randomness(#[from] getrandom::Error),
 }
 
-macro_rules! from_redb {
-    ($($error:ty),*) => {$(
-        impl From<$error> for StoreError {
-            fn from(error: $error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        }
-    )*};
-}
-from_redb!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError,
-    redb::SetDurabilityError
-);
+locus_service::from_database_errors!(StoreError);
 
 /// A keyholder's storage.
 pub(crate) struct Store {
