@@ -188,8 +188,10 @@ impl State {
             }
             _ => {}
         }
-        let body = self.chain.answer(request.to_string().as_bytes());
-        serde_json::from_slice(&body).unwrap_or(Value::Null)
+        let method = request["method"].as_str().unwrap_or_default().to_owned();
+        let mut answered = ask(&self.chain, &method, request["params"].take());
+        answered["id"] = request["id"].take();
+        answered
     }
 }
 
@@ -209,8 +211,14 @@ fn chain_of(clock: &Arc<BlockClock>, made: &[Made]) -> Result<EmbeddedChain> {
 }
 
 fn ask(chain: &EmbeddedChain, method: &str, params: Value) -> Value {
-    let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-    serde_json::from_slice(&chain.answer(request.to_string().as_bytes())).unwrap_or(Value::Null)
+    let params = match params {
+        Value::Array(params) => params,
+        _ => Vec::new(),
+    };
+    match chain.answer(method, params) {
+        Ok(result) => json!({"jsonrpc": "2.0", "result": result}),
+        Err(error) => json!({"jsonrpc": "2.0", "error": error}),
+    }
 }
 
 /// The blocks of a journal (specification of the ledger, clause 9).

@@ -43,36 +43,14 @@ impl tower::Service<RequestPacket> for EmbeddedTransport {
 }
 
 impl EmbeddedChain {
-    /// Answers a JSON-RPC request, or a batch of them, as a chain node does over HTTP: for whoever gives others access to
-    /// the chain. Blocks while transactions run.
-    pub fn answer(&self, body: &[u8]) -> Vec<u8> {
-        let answered = match serde_json::from_slice(body) {
-            Ok(Value::Array(requests)) if requests.len() > BATCH_REQUESTS_MAX => {
-                failed(&Value::Null, &rpc::failure(-32600, BATCH_TOO_LARGE))
-            }
-            Ok(Value::Array(requests)) => requests.into_iter().map(|request| answer_value(self, request)).collect(),
-            Ok(request) => answer_value(self, request),
-            Err(error) => failed(&Value::Null, &rpc::failure(-32700, error.to_string())),
-        };
-        answered.to_string().into_bytes()
+    /// Answers one JSON-RPC call as a chain node does: for whoever gives others access to the chain. Blocks while
+    /// transactions run.
+    ///
+    /// # Errors
+    /// The error object that a node would answer with.
+    pub fn answer(&self, method: &str, params: Vec<Value>) -> Result<Value, Value> {
+        rpc::dispatch(self, method, rpc::Params(params)).map_err(|error| json!(error))
     }
-}
-
-fn answer_value(chain: &EmbeddedChain, mut request: Value) -> Value {
-    let mut taken = |name| request.get_mut(name).map(Value::take).unwrap_or_default();
-    let (id, params, method) = (taken("id"), taken("params"), taken("method"));
-    let params = match params {
-        Value::Array(params) => params,
-        _ => Vec::new(),
-    };
-    match rpc::dispatch(chain, method.as_str().unwrap_or_default(), rpc::Params(params)) {
-        Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
-        Err(error) => failed(&id, &error),
-    }
-}
-
-fn failed(id: &Value, error: &ErrorPayload) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "error": error})
 }
 
 fn answer_packet(chain: &EmbeddedChain, packet: RequestPacket) -> ResponsePacket {

@@ -189,18 +189,13 @@ fn an_empty_block_is_made_on_request_and_kept() {
 }
 
 #[test]
-fn requests_in_bytes_are_answered_as_over_http() {
+fn others_are_answered_as_by_a_node() {
     let chain = chain(0);
-    let ask = |body: &str| serde_json::from_slice::<Value>(&chain.answer(body.as_bytes())).unwrap();
-    let one = r#"{"jsonrpc": "2.0", "id": 9, "method": "eth_chainId"}"#;
-    assert_eq!(ask(one), json!({"jsonrpc": "2.0", "id": 9, "result": "0x7"}));
-    assert_eq!(ask(&format!("[{one}, {one}]")).as_array().unwrap().len(), 2);
-    let code = |answer: &Value| answer["error"]["code"].as_i64().unwrap();
-    assert_eq!(code(&ask(&format!("[{}]", vec![one; 257].join(",")))), -32600);
-    assert_eq!(code(&ask("{")), -32700);
-    for strange in ["7", "null", "\"x\"", "{}", r#"{"method": 1, "params": {}}"#] {
-        assert_eq!(code(&ask(strange)), -32601, "{strange}");
+    assert_eq!(chain.answer("eth_chainId", vec![]), Ok(json!("0x7")));
+    for strange in ["", "eth_chainid", "evm_revert"] {
+        assert_eq!(chain.answer(strange, vec![]).unwrap_err()["code"], json!(-32601), "{strange}");
     }
+    assert_eq!(chain.answer("eth_getBalance", vec![json!(7)]).unwrap_err()["code"], json!(-32602));
 }
 
 #[test]
