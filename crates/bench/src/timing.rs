@@ -34,6 +34,21 @@ pub(crate) fn fastest_in_turn(
     Ok(best)
 }
 
+/// The medians of `runs` of each of two things that take turns, for machines on which the bandwidth of memory depends on
+/// the moment: the fastest of each would be of two different moments.
+pub(crate) fn medians_in_turn(
+    runs: usize,
+    mut one: impl FnMut() -> Result<()>,
+    mut other: impl FnMut() -> Result<()>,
+) -> Result<(f64, f64)> {
+    let mut taken = (Vec::with_capacity(runs), Vec::with_capacity(runs));
+    for _ in 0..runs {
+        taken.0.push(seconds(&mut one)?.0);
+        taken.1.push(seconds(&mut other)?.0);
+    }
+    Ok((median(taken.0), median(taken.1)))
+}
+
 /// The median of some figures; zero of none.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

@@ -5,7 +5,7 @@ use crate::{
     report::figure,
     row::{Bench, Goal, Measured, Row},
     synthetic::{Summing, fresh_engine},
-    timing::{fastest, fastest_in_turn},
+    timing::{fastest, medians_in_turn},
 };
 use anyhow::Result;
 use locus_store::{BODY_BYTES, SlotRange, SlotSet};
@@ -25,17 +25,15 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let run = SlotSet::try_from_iter((0..DATASETS).filter(|slot| slot % 1024 < 512 && slot + 512 < DATASETS))?;
     let scattered = SlotSet::try_from_iter((0..DATASETS).step_by(2))?;
     let bodies = memory::bodies();
-    let mut streaming = 0f64;
-    let mut rate = |selection: &SlotSet| -> Result<f64> {
+    let rates = |selection: &SlotSet| -> Result<(f64, f64)> {
         let stream = || {
             memory::streaming_read(&bodies);
             Ok(())
         };
-        let (sum, stream) = fastest_in_turn(RUNS, || store.sum(selection).map(drop), stream)?;
-        streaming = streaming.max(memory::rate(&bodies, stream));
-        Ok(bytes(selection.len()) / sum / 1e9)
+        let (sum, stream) = medians_in_turn(RUNS, || store.sum(selection).map(drop), stream)?;
+        Ok((bytes(selection.len()) / sum / 1e9, memory::rate(&bodies, stream)))
     };
-    let (value, scattered) = (rate(&run)?, rate(&scattered)?);
+    let ((value, streaming), (scattered, _)) = (rates(&run)?, rates(&scattered)?);
     let whole = fastest(9, || store.sum(&all).map(drop))?;
     let note = format!(
         "{} MB of ciphertext read per sum; every second row {} GB/s; rows hashed and tagged for the first time {} GB/s; \
