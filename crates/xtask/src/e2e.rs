@@ -1,4 +1,4 @@
-//! The end-to-end command: services as processes of their own, and the client in another language.
+//! The end-to-end command: services and a cluster as processes of their own, and the client in another language.
 
 use crate::test::{ANVIL, CONTRACTS, step};
 use anyhow::{Context as _, Result};
@@ -10,7 +10,8 @@ use std::{
 pub(crate) const CLUSTER: &str = "locus-engine-cluster";
 const PYTHON_CLIENT: &str = "crates/client/python";
 
-/// Builds every binary, runs a market of separate processes on a chain node, and has the Python client buy from a market.
+/// Builds every binary, runs a cluster and markets of separate processes on a chain node, one of them with the cluster,
+/// kills them all, and has the Python client buy from a market.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let contracts = root.join(CONTRACTS);
     step(&contracts, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
@@ -22,7 +23,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let test = ["test", "--release", "--test", "a_cluster_sums_like_the_kernel", "--", "--ignored"];
     step(root, "cargo", &test, &[("LOCUS_CLUSTER", cluster.clone())])?;
     let anvil = contracts.join(ANVIL).to_string_lossy().into_owned();
-    let environment = [("LOCUS_ANVIL", anvil), ("LOCUS_ANVIL_REQUIRED", "1".to_owned())];
+    let environment = [("LOCUS_ANVIL", anvil), ("LOCUS_ANVIL_REQUIRED", "1".to_owned()), ("LOCUS_CLUSTER", cluster)];
+    let test = ["test", "--release", "--test", "a_market_sums_on_a_cluster", "--", "--ignored"];
+    step(root, "cargo", &test, &environment)?;
     let test = ["test", "--release", "--test", "services_run_apart", "--test"];
     step(root, "cargo", &[&test[..], &["each_process_is_killed_in_the_middle_of_work"]].concat(), &environment)?;
 

@@ -26,6 +26,8 @@ const KEK: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccdde
 /// 49152 (RFC 6335) on.
 const FIRST_PORT: u16 = 20_000;
 const LAST_PORT: u16 = 32_768;
+/// Names the binary of the cluster.
+const CLUSTER_VARIABLE: &str = "LOCUS_CLUSTER";
 /// Services in the order in which they start.
 const SERVICES: [&str; 6] = ["keyholder-1", "keyholder-2", "keyholder-3", "exchange", "archive", "aggregator"];
 
@@ -181,6 +183,11 @@ impl Service {
         self.log.lock().text.len()
     }
 
+    /// Whether it has written these words.
+    pub fn says(&self, words: &str) -> bool {
+        self.log.lock().text.contains(words)
+    }
+
     /// Waits until a line that comes after the first `from` bytes has all `words`.
     pub fn wait_for(&self, from: usize, words: &[&str]) {
         self.log.wait_for(from, words);
@@ -213,7 +220,7 @@ impl Hosts {
         let operator = dir.join("operator.key");
         fs::write(&operator, OPERATOR_KEY).expect("written");
         fs::set_permissions(&operator, fs::Permissions::from_mode(0o600)).expect("closed");
-        let [ports, observe_ports] = free_ports();
+        let [ports, observe_ports] = [free_ports(SERVICES.len()), free_ports(SERVICES.len())];
         let hosts = Self { dir: dir.to_owned(), anvil, ports, observe_ports };
         let kek = hosts.path("kek");
         fs::write(&kek, KEK).expect("written");
@@ -231,7 +238,7 @@ impl Hosts {
         let deployed = hosts.deploy(&[&["--test-network", "--accreditor", &accreditor][..], options].concat());
         assert!(deployed.status.success(), "{}", text(&deployed.stderr));
         let tls = hosts.path("tls");
-        let roles = "archive,exchange,aggregator,keyholder/1,keyholder/2,keyholder/3";
+        let roles = "archive,exchange,aggregator,engine,keyholder/1,keyholder/2,keyholder/3";
         for words in [vec!["tls", "init", &tls], vec!["tls", "issue", &tls, "--role", roles]] {
             let done = run(&words);
             assert!(done.status.success(), "{}", text(&done.stderr));
@@ -329,6 +336,42 @@ impl Hosts {
         Service { process, log, reader: Some(reader) }
     }
 
+    /// Writes the configuration of a cluster, a `scheduler` and two executors (`executor-1`, `executor-2`), and tells the
+    /// aggregator to have every sum computed there when it starts the next time.
+    pub fn add_cluster(&self) {
+        // An executor takes the port after its own as well.
+        let ports = free_ports(6);
+        let storage = format!(
+            "[storage]\nstore_url = {:?}\nscratch_url = {:?}\n[observe]\nlog_json = true\n",
+            self.path("objects"),
+            self.path("scratch")
+        );
+        let tls = format!(
+            "[front.tls]\ncertificate = {:?}\nkey = {:?}\nauthority = {:?}\ntrust_domain = \"locus.local\"\n",
+            self.path("tls/engine.pem"),
+            self.path("tls/engine.key"),
+            self.path("tls/ca.pem")
+        );
+        let scheduler = format!(
+            "listen = \"127.0.0.1:{}\"\ncluster_listen = \"127.0.0.1:{}\"\ntasks = 4\n{storage}{tls}",
+            ports[0], ports[1]
+        );
+        fs::write(self.config("scheduler"), scheduler).expect("written");
+        for (name, port) in [("executor-1", ports[2]), ("executor-2", ports[4])] {
+            let config = format!(
+                "host = \"127.0.0.1\"\nport = {port}\nscheduler_host = \"127.0.0.1\"\nscheduler_port = {}\n\
+                 processors = 1\nwork_dir = {:?}\n{storage}",
+                ports[1],
+                self.path(name)
+            );
+            fs::write(self.config(name), config).expect("written");
+        }
+        let file = self.config("aggregator");
+        let config = fs::read_to_string(&file).expect("a configuration");
+        let cluster = format!("[cluster]\nurl = \"https://127.0.0.1:{}\"\nbodies_min = 1\nwait_s = 100\n", ports[0]);
+        fs::write(file, config + &cluster).expect("written");
+    }
+
     /// Makes a service reach the chain at another address when it starts the next time.
     pub fn reach_chain_at(&self, service: &str, url: &str) {
         let file = self.config(service);
@@ -382,22 +425,31 @@ fn place(service: &str) -> usize {
     SERVICES.iter().position(|name| *name == service).expect("a service")
 }
 
-/// Two ports for every service, free and outside the range from which the system takes ports of its own accord:
-/// a connection that some process opens before the service listens cannot take one.
-fn free_ports() -> [Vec<u16>; 2] {
+/// Neighbouring ports, free and outside the range from which the system takes ports of its own accord: a
+/// connection that some process opens before the service listens cannot take one.
+fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: Mutex<u16> = Mutex::new(FIRST_PORT);
     let mut next = NEXT.lock().expect("no test failed in here");
-    let mut take = || {
-        let listeners = (*next..LAST_PORT).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
-        let listeners: Vec<TcpListener> = listeners.take(SERVICES.len()).collect();
-        let ports: Vec<u16> = listeners.iter().map(|bound| bound.local_addr().expect("bound").port()).collect();
-        *next = ports.last().expect("a free port") + 1;
-        ports
-    };
-    [take(), take()]
+    let run = usize::from(LAST_PORT) - count;
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    while listeners.len() < count {
+        assert!(usize::from(*next) < run, "{count} free ports");
+        match TcpListener::bind(("127.0.0.1", *next)) {
+            Ok(listener) => listeners.push(listener),
+            Err(_) => listeners.clear(),
+        }
+        *next += 1;
+    }
+    listeners.iter().map(|bound| bound.local_addr().expect("bound").port()).collect()
 }
 
 fn program_of(service: &str) -> Command {
+    if let Some(kind) = ["scheduler", "executor"].into_iter().find(|kind| service.starts_with(kind)) {
+        let binary = std::env::var_os(CLUSTER_VARIABLE).expect("the binary is named: cargo xtask e2e does it");
+        let mut command = Command::new(binary);
+        command.arg(kind);
+        return command;
+    }
     program(
         if service.starts_with("keyholder") { "locus-keyholder".to_owned() } else { format!("locus-{service}") }
             .as_str(),

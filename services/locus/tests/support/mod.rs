@@ -212,13 +212,7 @@ impl Cohort {
             let mut bytes = vec![0u8; row];
             let (mut het, mut hom_alt) = (0, 0);
             for person in 0..people {
-                // Multiplicative hashing spreads the genotypes.
-                let mixed = (person as u64 * 2_654_435_761 + variant as u64 * 40_503) % 1_009;
-                let code = match mixed % 7 {
-                    0 => 0b00,
-                    1 | 2 => 0b10,
-                    _ => 0b11,
-                };
+                let code = Self::genotype_code(person, variant);
                 het += i64::from(code == 0b10);
                 hom_alt += i64::from(code == 0b00);
                 bytes[person / 4] |= code << (2 * (person % 4));
@@ -233,6 +227,17 @@ impl Cohort {
         fs::write(prefix.with_extension("bim"), bim).expect("written");
         fs::write(prefix.with_extension("fam"), fam).expect("written");
         Self { prefix, people, counts }
+    }
+
+    /// A genotype as PLINK writes it: 0 is hom alt, 2 het.
+    pub fn genotype_code(person: usize, variant: usize) -> u8 {
+        // Multiplicative hashing spreads the genotypes.
+        let mixed = (person as u64 * 2_654_435_761 + variant as u64 * 40_503) % 1_009;
+        match mixed % 7 {
+            0 => 0b00,
+            1 | 2 => 0b10,
+            _ => 0b11,
+        }
     }
 
     pub fn prefix(&self) -> &str {
