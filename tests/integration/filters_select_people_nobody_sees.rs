@@ -177,7 +177,7 @@ async fn authenticated_counts_and_sums_of_a_trait_are_exact() -> Result<()> {
     scene.check(&scene.buy(&asked).await?, &[text])?;
     let bmi = scene.schema.find_named("bmi").context("an attribute")?;
     let women = Predicate::parse("sex = 'F'", &scene.schema)?;
-    let filter = trait_filter(bmi, Some(&women), scene.schema.clone())?;
+    let filter = trait_filter(bmi, Some(&women), scene.schema.clone(), false)?;
     let plain = about(filter, first_variants(&scene.panel, VARIANTS_REGRESSED)?, Tier::Exact, Rho::ZERO);
     let by_authenticated = scene.buy(&authenticated(&plain)?).await?;
     let by_plain = scene.buy(&plain).await?;
@@ -246,7 +246,7 @@ async fn a_quantity_is_regressed_on_genotypes_as_in_the_plain() -> Result<()> {
     let scene = scene(EXACT).await?;
     let bmi = scene.schema.find_named("bmi").context("an attribute")?;
     let women = Predicate::parse("sex = 'F'", &scene.schema)?;
-    let filter = trait_filter(bmi, Some(&women), scene.schema.clone())?;
+    let filter = trait_filter(bmi, Some(&women), scene.schema.clone(), false)?;
     let question = about(filter, first_variants(&scene.panel, VARIANTS_REGRESSED)?, Tier::Exact, Rho::ZERO);
     let bought = scene.buy(&question).await?;
     let asked = bought.verified.filter().context("a filter")?;

@@ -30,7 +30,7 @@ pub(crate) fn attribute_schema() -> AttributeSchema {
             {"kind": "flag", "name": "smoker"},
             {"kind": "term", "term": "HP:0000819"},
             {"kind": "bands", "name": "age", "edges": ["40", "65"], "whole": true, "unit": "a"},
-            {"kind": "quantity", "name": "bmi", "origin": "10", "step": "0.5", "bits": 3}
+            {"kind": "quantity", "name": "bmi", "origin": "10", "step": "0.5", "bits": 3, "squares": true}
         ]
     }"#;
     AttributeSchema::parse_json(text).expect("a schema")

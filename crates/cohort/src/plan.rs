@@ -49,6 +49,9 @@ pub enum PlanRefusal {
     /// Nothing is asked for.
     #[error("no variant is asked for")]
     NothingAsked,
+    /// People without a call, of whom there are none.
+    #[error("everybody has every call on this panel: leave out the selections that count people without one")]
+    NoneMissing,
     /// More counts than can be numbered.
     #[error("variants and selections together are too many: ask for fewer at a time")]
     TooMuchAsked,
@@ -82,6 +85,8 @@ pub struct SelectionShape {
     pub digest: Digest32,
     /// Numbers released beside its counts: the matched number, and for some a sum more.
     pub total_count: u32,
+    /// Whether only people without a call are counted.
+    pub missing_only: bool,
 }
 
 impl FilterShape {
@@ -111,6 +116,8 @@ pub struct BlockPlan {
     pub block: PanelBlockIndex,
     /// Slots asked for.
     pub slots: SlotMask,
+    /// What is counted, calls first: all planes of the panel, or the missing calls alone.
+    pub planes: &'static [Plane],
     /// The name of its question.
     pub tau: Tau,
 }
@@ -190,16 +197,18 @@ impl AnswerPlan {
                 dp_share,
                 noise_epoch: NOISE_EPOCH,
             };
-            Ok(BlockPlan { selection: place, total_count: asked.total_count, block, slots, tau: question.tau() })
+            let AskedSelection { total_count, planes, .. } = *asked;
+            Ok(BlockPlan { selection: place, total_count, block, slots, planes, tau: question.tau() })
         };
+        let planes = Plane::of_panel(panel.complete_calls);
         let mut blocks = Vec::new();
-        for (place, asked) in (0u32..).zip(selections_of(filter)?) {
+        for (place, asked) in (0u32..).zip(selections_of(filter, planes)?) {
             for block in selection.blocks() {
                 blocks.push(question_of(block, place, &asked)?);
             }
         }
-        let planes = Plane::of_panel(panel.complete_calls);
-        let bodies = u32::try_from(blocks.len().saturating_mul(planes.len())).unwrap_or(u32::MAX);
+        let bodies = blocks.iter().map(|block: &BlockPlan| block.planes.len()).sum::<usize>();
+        let bodies = u32::try_from(bodies).unwrap_or(u32::MAX);
         let taus: Vec<Tau> = blocks.iter().map(|block| block.tau).collect();
         Ok(Self {
             tier,
@@ -221,7 +230,7 @@ impl AnswerPlan {
         self.tier
     }
 
-    /// Planes of every block, calls first.
+    /// Planes of the panel, calls first.
     pub fn planes(&self) -> &'static [Plane] {
         self.planes
     }
@@ -285,15 +294,21 @@ fn released_count(variant_count: u32, filter: Option<&FilterShape>) -> Result<u3
 struct AskedSelection {
     predicate: PredicateBytes,
     total_count: u32,
+    planes: &'static [Plane],
 }
 
-fn selections_of(filter: Option<&FilterShape>) -> Result<Vec<AskedSelection>, PrivacyError> {
+fn selections_of(filter: Option<&FilterShape>, planes: &'static [Plane]) -> Result<Vec<AskedSelection>, PlanRefusal> {
     let Some(filter) = filter else {
-        return Ok(vec![AskedSelection { predicate: PredicateBytes::unfiltered(), total_count: 0 }]);
+        return Ok(vec![AskedSelection { predicate: PredicateBytes::unfiltered(), total_count: 0, planes }]);
     };
     let asked = |selection: &SelectionShape| {
+        let planes = match selection.missing_only {
+            false => planes,
+            true if planes.contains(&Plane::Missing) => &[Plane::Missing],
+            true => return Err(PlanRefusal::NoneMissing),
+        };
         let predicate = filter.predicate(&selection.digest)?;
-        Ok(AskedSelection { predicate, total_count: selection.total_count })
+        Ok(AskedSelection { predicate, total_count: selection.total_count, planes })
     };
     filter.selections.iter().map(asked).collect()
 }

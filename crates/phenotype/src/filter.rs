@@ -4,14 +4,14 @@ use crate::{
     domain::{DST_AUTHENTICATED_FILTER, DST_FILTER, DST_SELECTION},
     predicate::{EvaluationPlan, Predicate, PredicateCost},
     schema::{AttributeSchema, SchemaDigest},
-    selection::Selection,
+    selection::{Selection, SelectionRelease},
 };
 use locus_commitment::{Digest32, Sha3Writer, sha3_256};
 use locus_sharing::{AuthenticatedVector, RingWord, SharedValues, SharedVector};
 use std::collections::BTreeSet;
 
-/// Most selections of a filter.
-pub const FILTER_SELECTIONS_MAX: usize = 32;
+/// Most selections of a filter: more than people, 16 bits of a quantity and 32 of its square.
+pub const FILTER_SELECTIONS_MAX: usize = 64;
 /// Rounds that authentication adds: tags of the inputs, the combinations, the key, the difference.
 const AUTHENTICATION_ROUNDS: u32 = 4;
 
@@ -76,7 +76,7 @@ impl Filter {
             if selection.people().schema() != schema.digest() {
                 return Err(FilterError::OtherSchema(place));
             }
-            if matches!(selection, Selection::TraitPlane { .. }) && selection.plane_bit(schema).is_none() {
+            if !matches!(selection, Selection::People(_)) && selection.plane_bit(schema).is_none() {
                 return Err(FilterError::NoPlane(place));
             }
             if let Some(first) = selections[..place].iter().position(|earlier| earlier == selection) {
@@ -89,11 +89,11 @@ impl Filter {
             }
         }
         for (place, selection) in selections.iter().enumerate() {
-            let Selection::TraitPlane { people, quantity, .. } = selection else { continue };
-            if !selections.contains(&Selection::People(people.clone())) {
+            let planes = selection.planes_with(schema);
+            if !planes.is_empty() && !selections.contains(&Selection::People(selection.people().clone())) {
                 return Err(FilterError::PlaneOfUncounted(place));
             }
-            if !Selection::trait_planes(people, *quantity, schema).iter().all(|plane| selections.contains(plane)) {
+            if !planes.iter().all(|plane| selections.contains(plane)) {
                 return Err(FilterError::PlaneAlone(place));
             }
         }
@@ -144,13 +144,13 @@ impl Filter {
         self.selections.iter().map(|selection| selection_digest(&selection.to_bytes())).collect()
     }
 
-    /// Number of [`total_count`](Selection::total_count) of each selection.
-    pub fn total_counts(&self) -> Vec<u32> {
-        self.selections.iter().map(Selection::total_count).collect()
+    /// What is released of each selection.
+    pub fn releases(&self) -> Vec<SelectionRelease> {
+        self.selections.iter().map(Selection::release).collect()
     }
 
     /// The selections of the other bits of the quantity of a plane, and of this one: their places, lowest bit
-    /// first; empty for a selection of people.
+    /// first; empty for a selection of people, or a bit of a square.
     pub fn planes_of(&self, place: usize, schema: &AttributeSchema) -> Vec<usize> {
         let Some(Selection::TraitPlane { people, quantity, .. }) = self.selections.get(place) else {
             return Vec::new();
@@ -168,7 +168,7 @@ impl Filter {
 
     /// The largest u of every quantity whose squares are summed.
     pub fn squared_quantities<'a>(&'a self, schema: &'a AttributeSchema) -> impl Iterator<Item = u16> + 'a {
-        let squared = self.selections.iter().enumerate().filter(|(_, selection)| selection.total_count() > 1);
+        let squared = self.selections.iter().enumerate().filter(|(_, selection)| selection.release().total_count > 1);
         squared.map(|(place, _)| self.largest_of(place, schema))
     }
 
@@ -219,7 +219,7 @@ impl Filter {
     pub fn cost(&self, schema: &AttributeSchema) -> EvaluationCost {
         let costs: Vec<PredicateCost> = self.predicates.iter().map(|predicate| predicate.cost(schema)).collect();
         let planes = self.selections.iter().filter(|selection| selection.plane_bit(schema).is_some()).count();
-        let squares = self.selections.iter().filter(|selection| selection.total_count() > 1).count();
+        let squares = self.selections.iter().filter(|selection| selection.release().total_count > 1).count();
         let gates: usize = costs.iter().map(|cost| cost.gates as usize).sum();
         EvaluationCost {
             rounds: costs.iter().map(|cost| cost.rounds).max().unwrap_or(0)
@@ -234,11 +234,6 @@ impl Filter {
 /// The name of a selection, from its canonical bytes (SPEC clause 19).
 pub fn selection_digest(bytes: &[u8]) -> Digest32 {
     sha3_256(DST_SELECTION, &[bytes])
-}
-
-/// [`Selection::total_count`] of the selection with these canonical bytes, for who does not have the schema.
-pub fn total_count(selection: &[u8]) -> u32 {
-    if matches!(selection, [2, _, _, 0, ..]) { 2 } else { 1 }
 }
 
 /// The name of a filter, from those of its selections and how they are evaluated.
@@ -259,7 +254,8 @@ mod tests {
         "attributes": [
             {"kind": "category", "name": "sex", "values": ["M", "F"]},
             {"kind": "flag", "name": "smoker"},
-            {"kind": "quantity", "name": "bmi", "origin": "10", "step": "0.5", "bits": 4}
+            {"kind": "quantity", "name": "bmi", "origin": "10", "step": "0.5", "bits": 4},
+            {"kind": "quantity", "name": "ldl", "origin": "0", "step": "1", "bits": 3, "squares": true}
         ]
     }"#;
 
@@ -281,9 +277,9 @@ mod tests {
         let filter = Filter::try_new(selections.clone(), &schema).expect("a filter");
         assert_eq!((filter.predicates().len(), filter.predicate_of()), (2, &[0, 1, 1, 1, 1, 1][..]));
         assert_eq!(filter.cost(&schema), EvaluationCost { rounds: 3, person_bytes: (1 + 4 + 1) * 8 });
-        assert_eq!(filter.total_counts(), [1, 1, 2, 1, 1, 1]);
-        let counts: Vec<u32> = filter.to_bytes().iter().map(|bytes| total_count(bytes)).collect();
-        assert_eq!(counts, filter.total_counts());
+        let counts: Vec<u32> = filter.releases().iter().map(|release| release.total_count).collect();
+        assert_eq!(counts, [1, 1, 2, 1, 1, 1]);
+        assert!(filter.releases().iter().all(|release| !release.missing_only));
         assert_eq!((filter.planes_of(3, &schema), filter.planes_of(0, &schema)), (vec![2, 3, 4, 5], vec![]));
         assert_eq!((filter.largest_of(3, &schema), filter.largest_of(0, &schema)), (15, 0));
         assert_eq!(filter.squared_quantities(&schema).collect::<Vec<_>>(), [15]);
@@ -291,6 +287,41 @@ mod tests {
         selections.swap(0, 1);
         let swapped = Filter::try_new(selections, &schema).expect("a filter");
         assert_ne!(swapped.digest(), filter.digest());
+    }
+
+    #[test]
+    fn bits_of_squares_come_with_those_of_the_quantity_and_count_only_people_without_a_call() {
+        let schema = schema();
+        let women = people("sex = 'F'", &schema);
+        let ldl = schema.find_named("ldl").expect("an attribute");
+        let planes = Selection::trait_planes(women.people(), ldl, &schema);
+        let squares = Selection::square_planes(women.people(), ldl, &schema);
+        assert_eq!((planes.len(), squares.len()), (3, 6));
+        let all = [vec![women.clone()], planes.clone(), squares.clone()].concat();
+        let filter = Filter::try_new(all, &schema).expect("a filter");
+        let (number, square) = schema.squared_bits_of(ldl).expect("squares");
+        let bits: Vec<usize> = filter.selections().iter().filter_map(|plane| plane.plane_bit(&schema)).collect();
+        assert_eq!(bits, number.chain(square).collect::<Vec<_>>());
+        assert_eq!(bits.last(), Some(&(schema.bit_count() - 1)));
+        assert_eq!(filter.planes_of(1, &schema), [1, 2, 3]);
+        assert_eq!((filter.planes_of(5, &schema), filter.largest_of(1, &schema)), (vec![], 7));
+        let missing_only: Vec<bool> = filter.releases().iter().map(|release| release.missing_only).collect();
+        assert_eq!(missing_only, [vec![false; 4], vec![true; 6]].concat());
+        // One round more for the sum of squares, as without the bits.
+        assert_eq!(filter.cost(&schema), EvaluationCost { rounds: 2, person_bytes: (3 + 6 + 1) * 8 });
+        assert_eq!(Filter::from_bytes(&filter.to_bytes(), false, &schema), Ok(filter));
+
+        let without = |left_out: &Selection| {
+            let all = [vec![women.clone()], planes.clone(), squares.clone()].concat();
+            Filter::try_new(all.into_iter().filter(|selection| selection != left_out).collect(), &schema)
+        };
+        assert_eq!(without(&planes[1]), Err(FilterError::PlaneAlone(1)));
+        assert_eq!(without(&squares[5]), Err(FilterError::PlaneAlone(4)));
+        assert_eq!(without(&women), Err(FilterError::PlaneOfUncounted(0)));
+        let bmi = schema.find_named("bmi").expect("an attribute");
+        assert_eq!(Selection::square_planes(women.people(), bmi, &schema), []);
+        let none = Selection::SquarePlane { people: women.people().clone(), quantity: bmi, plane: 0 };
+        assert_eq!(Filter::try_new(vec![women, none], &schema), Err(FilterError::NoPlane(1)));
     }
 
     #[test]
@@ -318,8 +349,8 @@ mod tests {
         let women = people("sex = 'F'", &schema);
         assert_eq!(Filter::try_new(Vec::new(), &schema), Err(FilterError::Count(0)));
         assert_eq!(Filter::try_new(vec![women.clone(), women.clone()], &schema), Err(FilterError::Same(0, 1)));
-        assert_eq!(Filter::from_bytes(&[[0u8; 3]; 33], false, &schema), Err(FilterError::Count(33)));
-        assert_eq!(Filter::from_bytes(&[[3u8; 40]], true, &schema), Err(FilterError::Bytes(0)));
+        assert_eq!(Filter::from_bytes(&[[0u8; 3]; 65], false, &schema), Err(FilterError::Count(65)));
+        assert_eq!(Filter::from_bytes(&[[4u8; 40]], true, &schema), Err(FilterError::Bytes(0)));
         let other = AttributeSchema::parse_json(&SCHEMA.replace("\"1\"", "\"2\"")).expect("a schema");
         let bmi = schema.find_named("bmi").expect("an attribute");
         let planes = Selection::trait_planes(women.people(), bmi, &schema);

@@ -16,9 +16,7 @@ pub use curie::Curie;
 pub use decimal::Decimal;
 pub use error::{PhenotypeError, SchemaError};
 pub use evaluate::{AttributeTable, Evaluation};
-pub use filter::{
-    EvaluationCost, FILTER_SELECTIONS_MAX, Filter, FilterError, filter_digest, selection_digest, total_count,
-};
+pub use filter::{EvaluationCost, FILTER_SELECTIONS_MAX, Filter, FilterError, filter_digest, selection_digest};
 pub use ontology::Ontology;
 pub use person::PersonAttributes;
 pub use predicate::{
@@ -29,4 +27,4 @@ pub use schema::{
     Attribute, AttributeIndex, AttributeKey, AttributeKind, AttributeSchema, Edge, SCHEMA_BITS_MAX, SchemaDigest,
     UnitConversion,
 };
-pub use selection::Selection;
+pub use selection::{Selection, SelectionRelease};

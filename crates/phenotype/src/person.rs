@@ -149,11 +149,10 @@ impl PersonAttributes {
             let place = index.position();
             let start = schema.bits_of(index).start;
             bits[start + self.values[place]] = 1;
-            if let AttributeKind::Quantity { bits: planes, .. } = attribute.kind {
-                for plane in 0..usize::from(planes) {
-                    bits[start + 2 + plane] = u64::from(self.quantities[place] >> plane & 1);
-                }
-            }
+            let number = u64::from(self.quantities[place]);
+            let numbers = [(number, attribute.number_bits()), (number * number, attribute.square_bits())];
+            let planes = numbers.iter().flat_map(|(number, count)| (0..*count).map(move |plane| number >> plane & 1));
+            bits[start + attribute.value_count()..].iter_mut().zip(planes).for_each(|(bit, plane)| *bit = plane);
         }
         bits
     }

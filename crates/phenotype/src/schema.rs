@@ -10,6 +10,7 @@ use crate::{
     ontology::Ontology,
 };
 use locus_commitment::Digest32;
+use locus_sharing::BitRules;
 use std::{collections::BTreeMap, fmt, ops::Range};
 
 /// Most bits of a schema.
@@ -109,6 +110,8 @@ pub enum AttributeKind {
         step: Decimal,
         /// Bits of u.
         bits: u8,
+        /// Whether the bits of u^2 are kept as well, for regressions whose errors are exact where calls are missing.
+        has_squares: bool,
         /// Its unit, empty for a bare number.
         unit: String,
         /// Other units.
@@ -136,11 +139,24 @@ impl Attribute {
         }
     }
 
-    /// Bits of the attribute: one a value, then the planes of a quantity.
+    /// Bits of the attribute: one a value, then those of a quantity and of its square.
     pub fn width(&self) -> usize {
+        self.value_count() + self.number_bits() + self.square_bits()
+    }
+
+    /// Bits of u; none for what is no quantity.
+    pub fn number_bits(&self) -> usize {
         match &self.kind {
-            AttributeKind::Quantity { bits, .. } => 2 + usize::from(*bits),
-            _ => self.value_count(),
+            AttributeKind::Quantity { bits, .. } => usize::from(*bits),
+            _ => 0,
+        }
+    }
+
+    /// Bits of u^2; none where they are not kept.
+    pub fn square_bits(&self) -> usize {
+        match &self.kind {
+            AttributeKind::Quantity { has_squares: true, .. } => 2 * self.number_bits(),
+            _ => 0,
         }
     }
 
@@ -303,6 +319,22 @@ impl AttributeSchema {
         let bits = self.bits_of(index);
         let count = self.attribute(index).map_or(0, Attribute::value_count);
         bits.start..bits.start + count
+    }
+
+    /// The bits of a quantity and those of its square; `None` where squares are not kept.
+    pub fn squared_bits_of(&self, index: AttributeIndex) -> Option<(Range<usize>, Range<usize>)> {
+        let attribute = self.attribute(index).filter(|attribute| attribute.square_bits() > 0)?;
+        let number = self.bits_of(index).start + attribute.value_count();
+        let square = number + attribute.number_bits();
+        Some((number..square, square..square + attribute.square_bits()))
+    }
+
+    /// What holds of everybody's bits, beside that they are bits.
+    pub fn bit_rules(&self) -> BitRules {
+        BitRules {
+            one_hot: self.attributes().map(|(index, _)| self.one_hot_bits_of(index)).collect(),
+            squares: self.attributes().filter_map(|(index, _)| self.squared_bits_of(index)).collect(),
+        }
     }
 
     /// Attributes of terms that `term` covers: its own, or, when the schema has none of its own,

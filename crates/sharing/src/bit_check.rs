@@ -1,7 +1,8 @@
 //! Checks that shared attribute bits are bits, and one-hot where they have to be, without opening
 //! any.
 //!
-//! For bits f the values f^2 - f, and for each one-hot group the sum of its bits less one, are zero.
+//! For bits f the values f^2 - f, for each one-hot group the sum of its bits less one, and for a number and
+//! its square u^2 less the square, are zero.
 //! 64 random subsets of all these values are summed and the sums opened. A wrong value survives one
 //! subset with probability at most 1/2, also modulo 2^64 where it may be divisible by a high power
 //! of two; all of them with probability 2^-64.
@@ -18,6 +19,15 @@ use std::ops::Range;
 
 /// Sums opened by one check.
 pub const BIT_CHECK_WORDS: usize = 64;
+
+/// What must hold of a person's bits, beside that they are bits.
+#[derive(Debug, Clone, Default)]
+pub struct BitRules {
+    /// Exactly one bit of each range is set.
+    pub one_hot: Vec<Range<usize>>,
+    /// The bits of a number, and those of its square, lowest first.
+    pub squares: Vec<(Range<usize>, Range<usize>)>,
+}
 
 /// What one keyholder contributes to the coin that chooses the subsets. It is to be sent to the one
 /// keyholder that lacks it, [`CoinPart::recipient`], when all shares under check are in place.
@@ -71,8 +81,8 @@ impl BitCheck {
         Ok((Self { keyholder: prss.keyholder(), parts }, parts[0]))
     }
 
-    /// This keyholder's masked part of the 64 sums over `people`, whose bits in each range of
-    /// `one_hot` must add up to one. `received` is the coin part that this keyholder lacked.
+    /// This keyholder's masked part of the 64 sums over `people`, of whose bits `rules` must hold. `received` is
+    /// the coin part that this keyholder lacked.
     ///
     /// # Errors
     /// [`SharingError::GateReused`], [`SharingError::VectorLength`],
@@ -81,12 +91,12 @@ impl BitCheck {
         &self,
         received: CoinPart,
         people: &[&SharedVector<u64>],
-        one_hot: &[Range<usize>],
+        rules: &BitRules,
         prss: &mut Prss,
         gate: u32,
     ) -> Result<[u64; BIT_CHECK_WORDS], SharingError> {
         let bits = people.first().map_or(0, |person| person.len());
-        let mut sums = self.sums(received, bits, one_hot.to_vec(), prss, gate)?;
+        let mut sums = self.sums(received, bits, rules.clone(), prss, gate)?;
         people.iter().try_for_each(|person| sums.add(person))?;
         Ok(sums.finish())
     }
@@ -99,7 +109,7 @@ impl BitCheck {
         &self,
         received: CoinPart,
         bits: usize,
-        one_hot: Vec<Range<usize>>,
+        rules: BitRules,
         prss: &mut Prss,
         gate: u32,
     ) -> Result<BitSums, SharingError> {
@@ -107,7 +117,7 @@ impl BitCheck {
         let mut sums = [0u64; BIT_CHECK_WORDS];
         sums.iter_mut().zip(zeros.iter()).for_each(|(sum, zero)| *sum = *zero);
         let subsets = Subsets::new(&self.coin(received));
-        Ok(BitSums { keyholder: self.keyholder, bits, one_hot, subsets, sums })
+        Ok(BitSums { keyholder: self.keyholder, bits, rules, subsets, sums })
     }
 
     /// The coin of all three parts, in the order of the shares.
@@ -128,7 +138,7 @@ impl BitCheck {
 pub struct BitSums {
     keyholder: KeyholderIndex,
     bits: usize,
-    one_hot: Vec<Range<usize>>,
+    rules: BitRules,
     subsets: Subsets,
     sums: [u64; BIT_CHECK_WORDS],
 }
@@ -146,18 +156,26 @@ impl BitSums {
             return Err(SharingError::VectorLength { expected: self.bits, got: person.len() });
         }
         let one = u64::from(self.keyholder.released_share().get() == 1);
-        let choices = self.subsets.next(self.bits + self.one_hot.len());
+        let BitRules { one_hot, squares } = &self.rules;
+        let choices = self.subsets.next(self.bits + one_hot.len() + squares.len());
+        let (of_bits, of_rules) = choices.split_at(self.bits);
+        let (of_groups, of_squares) = of_rules.split_at(one_hot.len());
         let (released, other) = (person.released(), person.other());
-        for ((x, y), choice) in released.iter().zip(other).zip(&choices) {
-            // This keyholder's terms of x^2, less its share of x.
-            let square = x.wrapping_mul(x.wrapping_add(2u64.wrapping_mul(*y)));
-            add_chosen(&mut self.sums, square.wrapping_sub(*x), *choice);
+        for ((x, y), choice) in released.iter().zip(other).zip(of_bits) {
+            add_chosen(&mut self.sums, own_square(*x, *y).wrapping_sub(*x), *choice);
         }
-        for (group, choice) in self.one_hot.iter().zip(&choices[self.bits..]) {
-            let missing = SharingError::VectorLength { expected: group.end, got: self.bits };
-            let members = released.get(group.clone()).ok_or(missing)?;
-            let sum = members.iter().fold(0u64, |sum, bit| sum.wrapping_add(*bit));
+        let part = |shares: &'_ [u64], range: &Range<usize>| {
+            let missing = SharingError::VectorLength { expected: range.end, got: shares.len() };
+            shares.get(range.clone()).map(<[u64]>::to_vec).ok_or(missing)
+        };
+        for (group, choice) in one_hot.iter().zip(of_groups) {
+            let sum = part(released, group)?.iter().fold(0u64, |sum, bit| sum.wrapping_add(*bit));
             add_chosen(&mut self.sums, sum.wrapping_sub(one), *choice);
+        }
+        for ((number, square), choice) in squares.iter().zip(of_squares) {
+            let [x, y, square] =
+                [part(released, number)?, part(other, number)?, part(released, square)?].map(|bits| number_of(&bits));
+            add_chosen(&mut self.sums, own_square(x, y).wrapping_sub(square), *choice);
         }
         Ok(())
     }
@@ -166,6 +184,16 @@ impl BitSums {
     pub fn finish(self) -> [u64; BIT_CHECK_WORDS] {
         self.sums
     }
+}
+
+/// A keyholder's terms of the square of a value of which it has the released share x and the other share y.
+fn own_square(x: u64, y: u64) -> u64 {
+    x.wrapping_mul(x.wrapping_add(2u64.wrapping_mul(y)))
+}
+
+/// The number of these bits, lowest first.
+fn number_of(bits: &[u64]) -> u64 {
+    bits.iter().rev().fold(0, |number, bit| number.wrapping_mul(2).wrapping_add(*bit))
 }
 
 /// Whether the opened sums are zero: whether all bits are valid, but for probability 2^-64.

@@ -20,7 +20,7 @@ pub use attributes::{
     ATTRIBUTE_BITS_MAX, AttributeCommitment, AttributeCommitmentsDigest, AttributeEntry, AttributePackage,
     AttributePackageHeader, AttributeShareDigests, AttributeShares, attribute_share_digest,
 };
-pub use bit_check::{BIT_CHECK_WORDS, BitCheck, BitSums, CoinPart, verify_bits};
+pub use bit_check::{BIT_CHECK_WORDS, BitCheck, BitRules, BitSums, CoinPart, verify_bits};
 pub use error::SharingError;
 pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, release_plan, shares_of};
 pub use mac::{AuthenticatedPart, AuthenticatedVector, MacCheck, MacKey, Opening};

@@ -217,7 +217,7 @@ fn attack_reusing_an_attempt_reveals_the_difference_of_two_shares() {
     assert_ne!(difference([1, 2]), true_difference);
 }
 
-fn check_bits(people: &[[SharedVector<u64>; 3]], one_hot: &[std::ops::Range<usize>]) -> Result<(), SharingError> {
+fn check_bits(people: &[[SharedVector<u64>; 3]], rules: &BitRules) -> Result<(), SharingError> {
     let mut sources = prss(1);
     let begun = sources.each_mut().map(|source| BitCheck::begin(source, 0).expect("fresh"));
     let parts = KeyholderIndex::ALL.map(|keyholder| {
@@ -226,7 +226,7 @@ fn check_bits(people: &[[SharedVector<u64>; 3]], one_hot: &[std::ops::Range<usiz
         let received = begun[sender.expect("somebody").position()].1;
         let received = CoinPart::from_bytes(&received.to_bytes());
         let rows: Vec<&SharedVector<u64>> = people.iter().map(|person| &person[place]).collect();
-        begun[place].0.part(received, &rows, one_hot, &mut sources[place], 1)
+        begun[place].0.part(received, &rows, rules, &mut sources[place], 1)
     });
     let [first, second, third] = parts;
     verify_bits([&first?, &second?, &third?])
@@ -235,7 +235,8 @@ fn check_bits(people: &[[SharedVector<u64>; 3]], one_hot: &[std::ops::Range<usiz
 #[test]
 fn valid_bits_pass_and_every_invalid_value_is_found() {
     let valid = [deal(&[1u64, 0, 0, 1, 1], 1), deal(&[0u64, 0, 1, 0, 1], 2), deal(&[0u64, 1, 0, 0, 0], 3)];
-    assert_eq!(check_bits(&valid, std::slice::from_ref(&(0..3))), Ok(()));
+    let one_hot = |group: std::ops::Range<usize>| BitRules { one_hot: vec![group], ..Default::default() };
+    assert_eq!(check_bits(&valid, &one_hot(0..3)), Ok(()));
     let invalid: [[u64; 5]; 7] = [
         [2, 0, 0, 0, 0],
         [1, 0, 0, 0, 1_000],
@@ -248,12 +249,28 @@ fn valid_bits_pass_and_every_invalid_value_is_found() {
     for (seed, bits) in (10..).zip(invalid) {
         let mut people = valid.to_vec();
         people.insert(1, deal(&bits, seed));
-        assert_eq!(check_bits(&people, std::slice::from_ref(&(0..3))), Err(SharingError::InvalidBits), "{bits:?}");
+        assert_eq!(check_bits(&people, &one_hot(0..3)), Err(SharingError::InvalidBits), "{bits:?}");
     }
-    assert_eq!(
-        check_bits(&valid, std::slice::from_ref(&(3..9))),
-        Err(SharingError::VectorLength { expected: 9, got: 5 })
-    );
+    assert_eq!(check_bits(&valid, &one_hot(3..9)), Err(SharingError::VectorLength { expected: 9, got: 5 }));
+}
+
+#[test]
+fn a_square_that_is_not_the_numbers_is_found() {
+    let bits = |number: u64, square: u64| -> Vec<u64> {
+        (0..3).map(|place| number >> place & 1).chain((0..6).map(|place| square >> place & 1)).collect()
+    };
+    let rules = BitRules { one_hot: Vec::new(), squares: vec![(0..3, 3..9)] };
+    let valid: Vec<_> = (0..8).map(|number| deal(&bits(number, number * number), number)).collect();
+    assert_eq!(check_bits(&valid, &rules), Ok(()));
+    for (number, square) in [(0, 1), (5, 24), (7, 48), (3, 0), (6, 63)] {
+        let mut people = valid.clone();
+        people.push(deal(&bits(number, square), 20));
+        // Control: they are bits, so only the rule tells.
+        assert_eq!(check_bits(&people, &BitRules::default()), Ok(()));
+        assert_eq!(check_bits(&people, &rules), Err(SharingError::InvalidBits), "{number}: {square}");
+    }
+    let beyond = BitRules { squares: vec![(0..3, 3..10)], ..Default::default() };
+    assert_eq!(check_bits(&valid, &beyond), Err(SharingError::VectorLength { expected: 10, got: 9 }));
 }
 
 #[test]

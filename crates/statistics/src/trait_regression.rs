@@ -155,10 +155,21 @@ impl TraitScale {
         if planes.len() != as_length(self.bits) {
             return Err(StatisticsError::PlaneCount { expected: self.bits, got: planes.len() });
         }
-        Ok(planes.iter().rev().fold(0, |sum, count| 2 * sum + count))
+        Ok(number_of_planes(planes))
     }
 
-    /// Variance of that sum when every plane count carries noise of this variance:
+    /// Sum of u^2 over a class from how many of it have each bit of u^2 set, lowest first.
+    ///
+    /// # Errors
+    /// [`StatisticsError::PlaneCount`] unless there are two counts a bit of u.
+    pub fn square_sum_of_planes(&self, planes: &[i64]) -> Result<i64, StatisticsError> {
+        if planes.len() != as_length(2 * self.bits) {
+            return Err(StatisticsError::PlaneCount { expected: 2 * self.bits, got: planes.len() });
+        }
+        Ok(number_of_planes(planes))
+    }
+
+    /// Variance of a sum of u when every plane count carries noise of this variance:
     /// (4^bits - 1) / 3 times as much.
     pub fn plane_noise(&self, variance: f64) -> f64 {
         variance * as_f64((1u64 << (2 * self.bits)) - 1) / 3.0
@@ -168,6 +179,10 @@ impl TraitScale {
     pub fn scale_fit(&self, fit: LinearFit) -> LinearFit {
         LinearFit { beta: fit.beta * self.step, standard_error: fit.standard_error * self.step, ..fit }
     }
+}
+
+fn number_of_planes(planes: &[i64]) -> i64 {
+    planes.iter().rev().fold(0, |sum, count| 2 * sum + count)
 }
 
 fn as_length(bits: u32) -> usize {

@@ -13,7 +13,7 @@ use locus_cohort::{
 use locus_commitment::{Address, Digest32};
 use locus_genomics::VariantSelection;
 use locus_ledger::{ChainView, OrderId, OrderRecord, OrderState, QueryClass, RequestTerms, answer_request_hash};
-use locus_phenotype::{FILTER_SELECTIONS_MAX, filter_digest, selection_digest, total_count};
+use locus_phenotype::{FILTER_SELECTIONS_MAX, SelectionRelease, filter_digest, selection_digest};
 use locus_service::SignedRequest;
 use locus_sharing::seal::SealingPublicKey;
 use locus_wire::{
@@ -101,8 +101,10 @@ pub(crate) fn filter_of(
     if !fits {
         return Err(AggregatorError::QueryClass);
     }
-    let shape =
-        |bytes: &bytes::Bytes| SelectionShape { digest: selection_digest(bytes), total_count: total_count(bytes) };
+    let shape = |bytes: &bytes::Bytes| {
+        let SelectionRelease { total_count, missing_only } = SelectionRelease::of_bytes(bytes);
+        SelectionShape { digest: selection_digest(bytes), total_count, missing_only }
+    };
     Ok(filter.map(|filter| filter.selections.iter().map(shape).collect()))
 }
 

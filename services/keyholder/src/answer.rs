@@ -21,6 +21,7 @@ use crate::{
 use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, SelectionShape, attributes_digest};
 use locus_commitment::{Digest32, PersonTag, sha3_256};
 use locus_ledger::{OrderId, OrderState};
+use locus_phenotype::SelectionRelease;
 use locus_privacy::{ChargeName, ChargeRequest, Rho, RhoCost, Tier};
 use locus_sharing::KeyholderIndex;
 use locus_wire::{pb::keyholder as pb, relay};
@@ -200,9 +201,13 @@ impl Keyholder {
         let commitments = commitments.into_iter().map(|commitment| commitment.map(|commitment| commitment.0));
         let commitments: Option<Vec<Digest32>> = commitments.collect();
         let attributes = attributes_digest(cohort, commitments.ok_or(KeyholderError::UnknownSchema)?);
-        let selections = filter.selection_digests().into_iter().zip(filter.total_counts());
-        let selections = selections.map(|(digest, total_count)| SelectionShape { digest, total_count });
-        Ok(Some(FilterShape { selections: selections.collect(), attributes }))
+        let selections = filter.selection_digests().into_iter().zip(filter.releases());
+        let shape = |(digest, SelectionRelease { total_count, missing_only })| SelectionShape {
+            digest,
+            total_count,
+            missing_only,
+        };
+        Ok(Some(FilterShape { selections: selections.map(shape).collect(), attributes }))
     }
 
     /// Members of the eligible set whose attributes are not known here.

@@ -32,7 +32,6 @@ use locus_wire::{
     pb::keyholder as pb,
     relay,
 };
-use std::ops::Range;
 
 /// Gate of the coin.
 const COIN_GATE: u32 = 0;
@@ -258,9 +257,8 @@ impl Keyholder {
     fn sum_attributes(&self, batch: &AttributeBatch, received: CoinPart) -> Result<pb::AttributeSums, KeyholderError> {
         let mut prss = self.attribute_prss(batch)?;
         let (check, _) = BitCheck::begin(&mut prss, COIN_GATE)?;
-        let groups: Vec<Range<usize>> =
-            batch.schema.attributes().map(|(index, _)| batch.schema.one_hot_bits_of(index)).collect();
-        let mut sums = check.sums(received, batch.schema.bit_count(), groups, &mut prss, SUMS_GATE)?;
+        let mut sums =
+            check.sums(received, batch.schema.bit_count(), batch.schema.bit_rules(), &mut prss, SUMS_GATE)?;
         self.for_each_pending(batch, |_, shares| Ok(sums.add(shares)?))?;
         let bytes: Vec<u8> = sums.finish().iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut message = pb::AttributeSums {

@@ -2,7 +2,7 @@
 //!
 //! The order of the selections says what the study is, so that an answer can be read again from its record:
 //! cases, controls; or cases and controls of one stratum after the other; or the people with a known trait, then
-//! the bits of the trait among them, lowest first.
+//! the bits of the trait among them, lowest first, and where they are asked for those of its square.
 
 use crate::research::{AskedFilter, OpenedAnswer, SelectionCounts, VariantCounts};
 use locus_genomics::{Panel, VariantIndex};
@@ -64,8 +64,13 @@ pub enum StudyKind {
     CaseControl,
     /// Cases and controls of one stratum after the other.
     Stratified,
-    /// People with a known trait, then its bits.
-    Trait(AttributeIndex),
+    /// People with a known trait, then its bits, and perhaps those of its square.
+    Trait {
+        /// The quantity.
+        quantity: AttributeIndex,
+        /// Its bits.
+        bits: usize,
+    },
 }
 
 impl StudyKind {
@@ -73,8 +78,12 @@ impl StudyKind {
     pub fn of(asked: &AskedFilter) -> Option<Self> {
         let selections = asked.filter().selections();
         if let [Selection::People(people), Selection::TraitPlane { quantity, .. }, ..] = selections {
-            let planes = Selection::trait_planes(people, *quantity, asked.schema());
-            return (selections[1..] == planes[..]).then_some(Self::Trait(*quantity));
+            let mut planes = Selection::trait_planes(people, *quantity, asked.schema());
+            let bits = planes.len();
+            if selections.len() > 1 + bits {
+                planes.extend(Selection::square_planes(people, *quantity, asked.schema()));
+            }
+            return (selections[1..] == planes[..]).then_some(Self::Trait { quantity: *quantity, bits });
         }
         let are_groups = selections.iter().all(|selection| matches!(selection, Selection::People(_)));
         match selections.len() {
@@ -84,14 +93,23 @@ impl StudyKind {
         }
     }
 
+    /// How many of the first selections are people with something in common; `None` for all.
+    pub fn group_count(self) -> Option<usize> {
+        match self {
+            Self::Trait { bits, .. } => Some(1 + bits),
+            Self::CaseControl | Self::Stratified => None,
+        }
+    }
+
     /// What a selection is called in this study.
     pub fn name_of(self, place: usize) -> String {
         let group = ["cases", "controls"][place % 2];
         match self {
             Self::CaseControl => group.to_owned(),
             Self::Stratified => format!("{group}, stratum {}", place / 2 + 1),
-            Self::Trait(_) if place == 0 => "people".to_owned(),
-            Self::Trait(_) => format!("bit {} of the trait", place - 1),
+            Self::Trait { .. } if place == 0 => "people".to_owned(),
+            Self::Trait { bits, .. } if place <= bits => format!("bit {} of the trait", place - 1),
+            Self::Trait { bits, .. } => format!("bit {} of the trait's square", place - 1 - bits),
         }
     }
 }
@@ -130,7 +148,9 @@ pub fn case_control_filter(
     Ok(AskedFilter::try_new(selections, schema)?)
 }
 
-/// The filter that regresses a quantity on genotypes among the people of a predicate, or everybody.
+/// The filter that regresses a quantity on genotypes among the people of a predicate, or everybody. With
+/// `missing_calls`, also of the bits of the quantity's square where the schema keeps them, so that standard errors
+/// are exact where calls are missing: for exact counts on a panel that has missing calls.
 ///
 /// # Errors
 /// [`AssociationError`] when the attribute is no quantity, or the people cannot be expressed.
@@ -138,6 +158,7 @@ pub fn trait_filter(
     quantity: AttributeIndex,
     people: Option<&Predicate>,
     schema: Arc<AttributeSchema>,
+    missing_calls: bool,
 ) -> Result<AskedFilter, AssociationError> {
     let attribute = attribute_at(quantity, &schema)?;
     let known = format!("{} IS NOT UNKNOWN", attribute.key);
@@ -150,8 +171,10 @@ pub fn trait_filter(
     if planes.is_empty() {
         return Err(AssociationError::NoTrait(attribute.key.to_string()));
     }
+    let squares = if missing_calls { Selection::square_planes(&people, quantity, &schema) } else { Vec::new() };
     let mut selections = vec![Selection::People(people)];
     selections.extend(planes);
+    selections.extend(squares);
     Ok(AskedFilter::try_new(selections, schema)?)
 }
 
@@ -203,8 +226,8 @@ pub fn association_table(
     method: Method,
 ) -> Result<AssociationTable, AssociationError> {
     let kind = StudyKind::of(asked).ok_or(AssociationError::NoStudy)?;
-    if let StudyKind::Trait(quantity) = kind {
-        return trait_association(opened, asked, panel, quantity);
+    if let StudyKind::Trait { quantity, bits } = kind {
+        return trait_association(opened, asked, panel, (quantity, bits));
     }
     let noise = NoiseOfCounts::of(opened, panel)?;
     let variants = variants_of(opened.selections())?;
@@ -230,12 +253,13 @@ fn trait_association(
     opened: &OpenedAnswer,
     asked: &AskedFilter,
     panel: &Panel,
-    quantity: AttributeIndex,
+    (quantity, bits): (AttributeIndex, usize),
 ) -> Result<AssociationTable, AssociationError> {
     let scale = scale_of(attribute_at(quantity, asked.schema())?)?;
     let noise = NoiseOfCounts::of(opened, panel)?;
     let variants = variants_of(opened.selections())?;
     let [people, planes @ ..] = opened.selections() else { return Err(AssociationError::NoStudy) };
+    let (planes, squares) = planes.split_at_checked(bits).ok_or(AssociationError::NoStudy)?;
     let square_sum = planes.first().and_then(|plane| plane.square_sum).ok_or(AssociationError::NoStudy)?;
     let sums_at = |place: usize| -> Result<TraitSums, AssociationError> {
         let of_planes = |count: &dyn Fn(&SelectionCounts, &VariantCounts) -> i64| {
@@ -249,8 +273,13 @@ fn trait_association(
             square_sum: square_sum as f64,
         };
         let sum = of_planes(&|plane, row| plane.matched - row.missing)?;
+        let uncalled: Vec<i64> = squares.iter().map(|plane| plane.rows[place].missing).collect();
+        let square_sum = match uncalled.as_slice() {
+            [] => of_everybody.squares_of_called(classes.called(), sum),
+            uncalled => of_everybody.square_sum - scale.square_sum_of_planes(uncalled)? as f64,
+        };
         Ok(TraitSums {
-            square_sum: of_everybody.squares_of_called(classes.called(), sum),
+            square_sum,
             classes,
             sum,
             het_sum: of_planes(&|_, row| row.het)?,

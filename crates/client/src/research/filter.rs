@@ -4,7 +4,7 @@ use crate::error::ClientError;
 use locus_cohort::{FilterShape, Requirements, SelectionShape};
 use locus_commitment::Digest32;
 use locus_ledger::QueryClass;
-use locus_phenotype::{AttributeSchema, Filter, FilterError, Selection};
+use locus_phenotype::{AttributeIndex, AttributeSchema, Filter, FilterError, Selection, SelectionRelease};
 use locus_wire::{
     convert::{FieldError, field},
     pb::{genomics, query as pb},
@@ -70,11 +70,16 @@ impl AskedFilter {
     /// A selection in words: its predicate in canonical form, and the bit of a quantity.
     pub fn describe(&self, selection: &Selection) -> String {
         let people = selection.people().to_text(&self.schema);
+        let name_of = |quantity: &AttributeIndex| {
+            self.schema.attribute(*quantity).map(|attribute| attribute.key.to_string()).unwrap_or_default()
+        };
         match selection {
             Selection::People(_) => people,
             Selection::TraitPlane { quantity, plane, .. } => {
-                let name = self.schema.attribute(*quantity).map(|attribute| attribute.key.to_string());
-                format!("bit {plane} of {} where {people}", name.unwrap_or_default())
+                format!("bit {plane} of {} where {people}", name_of(quantity))
+            }
+            Selection::SquarePlane { quantity, plane, .. } => {
+                format!("bit {plane} of the square of {} where {people} without a call", name_of(quantity))
             }
         }
     }
@@ -101,15 +106,19 @@ impl AskedFilter {
     /// What is released of a person, in variants: for every selection those asked for, and its totals
     /// (cohort, clause 13).
     pub(crate) fn released_count(&self, variants: u32) -> u32 {
-        let of_selection = |totals: u32| variants.saturating_add(totals);
-        self.filter.total_counts().into_iter().map(of_selection).fold(0, u32::saturating_add)
+        let of_selection = |release: SelectionRelease| variants.saturating_add(release.total_count);
+        self.filter.releases().into_iter().map(of_selection).fold(0, u32::saturating_add)
     }
 
     /// The filter as the names of questions have it, over people with these attributes.
     pub(crate) fn shape(&self, attributes: Digest32) -> FilterShape {
-        let selections = self.filter.selection_digests().into_iter().zip(self.filter.total_counts());
-        let selections = selections.map(|(digest, total_count)| SelectionShape { digest, total_count });
-        FilterShape { selections: selections.collect(), attributes }
+        let selections = self.filter.selection_digests().into_iter().zip(self.filter.releases());
+        let shape = |(digest, SelectionRelease { total_count, missing_only })| SelectionShape {
+            digest,
+            total_count,
+            missing_only,
+        };
+        FilterShape { selections: selections.map(shape).collect(), attributes }
     }
 
     /// The filter as a message.

@@ -397,24 +397,31 @@ fn variant_rows(
     individuals: i64,
     range: CounterRange,
 ) -> Result<Vec<VariantCounts>, ClientError> {
-    let mut calls = Vec::new();
-    let mut missing: Option<Vec<i64>> = None;
+    let (mut calls, mut missing) = (None, None);
     for (plane, combined) in planes {
         match plane {
-            Plane::Calls => calls = combined.decode_calls(range)?,
+            Plane::Calls => calls = Some(combined.decode_calls(range)?),
             Plane::Missing => missing = Some(combined.decode_missing(range)?),
         }
     }
-    let row = |(place, (slot, counts)): (usize, (Slot, SignedCounts))| {
-        Ok(VariantCounts {
-            index: VariantIndex::at(block.block, slot).ok_or(AnswerError::Parts { block: block.block.0 })?,
-            individuals,
-            het: counts.het,
-            hom_alt: counts.hom_alt,
-            missing: missing.as_ref().and_then(|counts| counts.get(place).copied()).unwrap_or(0),
-        })
+    let row = |(place, slot): (usize, Slot)| {
+        // Where a plane is not asked for, nobody is counted by it.
+        let of_calls = |count: fn(&SignedCounts) -> i64| {
+            calls.as_ref().map_or(Some(0), |calls: &Vec<SignedCounts>| calls.get(place).map(count))
+        };
+        let of_missing = missing.as_ref().map_or(Some(0), |missing: &Vec<i64>| missing.get(place).copied());
+        let counts = || {
+            Some(VariantCounts {
+                index: VariantIndex::at(block.block, slot)?,
+                individuals,
+                het: of_calls(|counts| counts.het)?,
+                hom_alt: of_calls(|counts| counts.hom_alt)?,
+                missing: of_missing?,
+            })
+        };
+        counts().ok_or_else(|| AnswerError::Parts { block: block.block.0 }.into())
     };
-    block.slots.slots().zip(calls).enumerate().map(row).collect()
+    block.slots.slots().enumerate().map(row).collect()
 }
 
 /// Compares every share with what its other holder has computed for it.

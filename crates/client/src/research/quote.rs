@@ -206,7 +206,7 @@ mod tests {
             );
             let schema = Arc::new(AttributeSchema::parse_json(&schema).expect("a schema"));
             let quantity = schema.find_named("ldl").expect("an attribute");
-            let filter = Some(trait_filter(quantity, None, schema).expect("a filter"));
+            let filter = Some(trait_filter(quantity, None, schema, false).expect("a filter"));
             let indices = (0..variants).map(VariantIndex);
             let question = Question {
                 selection: VariantSelection::from_indices(&panel, indices).expect("variants"),

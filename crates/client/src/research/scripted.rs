@@ -9,7 +9,7 @@ use locus_cohort::{AnswerPlan, BlockPlan, DST_SEALED_SHARE, NamedCohort, PanelSh
 use locus_commitment::Digest32;
 use locus_genomics::{Declarations, Genotype, Panel, Plane, Purpose, PurposeCode, VariantIndex, VariantSelection};
 use locus_ledger::{Amount, Order, OrderId, QueryClass, Settlement, order_id};
-use locus_phenotype::{AttributeSchema, PersonAttributes, Predicate, Selection};
+use locus_phenotype::{Attribute, AttributeSchema, PersonAttributes, Predicate, Selection};
 use locus_privacy::{CohortDigest, Rho, Tau, Tier};
 use locus_rlwe::{HET_SHIFT, HOM_ALT_SHIFT, MISSING_SHIFT};
 use locus_sharing::{
@@ -118,7 +118,8 @@ impl Scene {
     /// The sum of u^2 of the quantity of a plane over its people.
     fn square_sum(&self, selection: &Selection) -> i64 {
         let Selection::TraitPlane { people, quantity, .. } = selection else { return 0 };
-        let planes = self.schema.bits_of(*quantity).skip(2);
+        let bits = self.schema.attribute(*quantity).map_or(0, Attribute::number_bits);
+        let planes = self.schema.bits_of(*quantity).skip(2).take(bits);
         let value = |number: &u32| -> i64 {
             let bits = person(*number, &self.schema).to_bits(&self.schema);
             planes.clone().enumerate().map(|(plane, bit)| i64::try_from(bits[bit]).expect("a bit") << plane).sum()
@@ -147,7 +148,7 @@ impl Scene {
             payout_sequence: 1,
             payout_root: Digest32([62; 32]),
         };
-        let blocks = plan.blocks().iter().map(|block| self.block(asked, &plan, block, id, error)).collect();
+        let blocks = plan.blocks().iter().map(|block| self.block(asked, block, id, error)).collect();
         let record = pb::AnswerRecord {
             network: Some((&network).into()),
             order_id: id.0.0.to_vec().into(),
@@ -163,18 +164,11 @@ impl Scene {
         ScriptedAnswer { scene: self, record, plan, order: id }
     }
 
-    fn block(
-        &self,
-        asked: &AskedFilter,
-        plan: &AnswerPlan,
-        block: &BlockPlan,
-        order: OrderId,
-        error: i64,
-    ) -> pb::BlockAnswer {
+    fn block(&self, asked: &AskedFilter, block: &BlockPlan, order: OrderId, error: i64) -> pb::BlockAnswer {
         let selection = &asked.filter().selections()[usize::try_from(block.selection).expect("small")];
         let people = self.selected(selection);
         let mut payloads = [const { Vec::new() }; 3];
-        for plane in plan.planes() {
+        for plane in block.planes {
             for (place, slot) in (0u64..).zip(block.released_slots()) {
                 let total = match VariantIndex::at(block.block, slot) {
                     Some(index) => packed(*plane, self.counts(index.0, &people), error),

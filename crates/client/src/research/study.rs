@@ -48,6 +48,8 @@ pub fn study_of(
     let selections: Vec<(String, String)> = opened
         .selections()
         .iter()
+        // How many people have a bit of a square tells nobody anything.
+        .take(kind.group_count().unwrap_or(usize::MAX))
         .enumerate()
         .map(|(place, counts)| (kind.name_of(place), format!("{} ({} people)", counts.text, counts.matched)))
         .collect();
@@ -59,7 +61,7 @@ pub fn study_of(
             let counts = CohortCounts::CaseControl { cases: matched_of(0), controls: matched_of(1) };
             (counts, format!("{} versus {}", texts(0), texts(1)))
         }
-        StudyKind::Trait(quantity) => {
+        StudyKind::Trait { quantity, .. } => {
             let people = opened.selections().first().map_or(0, |counts| counts.matched);
             let name = asked.schema().attribute(quantity).map(|attribute| attribute.key.to_string());
             (CohortCounts::Quantitative { people }, name.unwrap_or_default())

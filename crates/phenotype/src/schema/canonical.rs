@@ -46,8 +46,8 @@ fn bytes_of(attribute: &Attribute) -> [u8; 32] {
             }
             push_units(&mut fields, unit, conversions);
         }
-        AttributeKind::Quantity { origin, step, bits, unit, conversions } => {
-            fields.push(vec![3, *bits]);
+        AttributeKind::Quantity { origin, step, bits, has_squares, unit, conversions } => {
+            fields.push(vec![if *has_squares { 4 } else { 3 }, *bits]);
             fields.extend([origin, step].map(|number| number.nanos().to_le_bytes().to_vec()));
             push_units(&mut fields, unit, conversions);
         }

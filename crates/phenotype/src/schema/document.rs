@@ -53,6 +53,8 @@ enum Entry {
         origin: String,
         step: String,
         bits: u8,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        squares: bool,
         #[serde(default)]
         unit: String,
         #[serde(default)]
@@ -90,10 +92,11 @@ fn attribute(entry: Entry) -> Result<Attribute, SchemaError> {
             let conversions = conversions(convert)?;
             (AttributeKey::Named(name), AttributeKind::Bands { edges, is_whole: whole, unit, conversions })
         }
-        Entry::Quantity { name, origin, step, bits, unit, convert } => {
+        Entry::Quantity { name, origin, step, bits, squares, unit, convert } => {
             let (origin, step) = (origin.parse()?, step.parse()?);
             let conversions = conversions(convert)?;
-            (AttributeKey::Named(name), AttributeKind::Quantity { origin, step, bits, unit, conversions })
+            let kind = AttributeKind::Quantity { origin, step, bits, has_squares: squares, unit, conversions };
+            (AttributeKey::Named(name), kind)
         }
     };
     Ok(Attribute { key, kind })
@@ -144,11 +147,12 @@ fn entry(attribute: &Attribute) -> Entry {
             unit: unit.clone(),
             convert: entries(conversions),
         },
-        AttributeKind::Quantity { origin, step, bits, unit, conversions } => Entry::Quantity {
+        AttributeKind::Quantity { origin, step, bits, has_squares, unit, conversions } => Entry::Quantity {
             name,
             origin: origin.to_string(),
             step: step.to_string(),
             bits: *bits,
+            squares: *has_squares,
             unit: unit.clone(),
             convert: entries(conversions),
         },

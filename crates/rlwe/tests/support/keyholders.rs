@@ -84,7 +84,7 @@ impl Keyholders {
 
     /// Checks that everybody's shares are valid bits.
     pub(crate) fn check_bits(&mut self, rows: &[Shared], schema: &AttributeSchema) -> Result<(), SharingError> {
-        let one_hot: Vec<_> = schema.attributes().map(|(index, _)| schema.one_hot_bits_of(index)).collect();
+        let rules = schema.bit_rules();
         let gate = self.next_gate;
         self.next_gate += 2;
         let begun = self.prss.each_mut().map(|prss| BitCheck::begin(prss, gate).expect("fresh"));
@@ -93,7 +93,7 @@ impl Keyholders {
             let received = begun[sender.expect("somebody").position()].1;
             let people: Vec<_> = rows.iter().map(|row| &row[keyholder.position()]).collect();
             let prss = &mut self.prss[keyholder.position()];
-            begun[keyholder.position()].0.part(received, &people, &one_hot, prss, gate + 1)
+            begun[keyholder.position()].0.part(received, &people, &rules, prss, gate + 1)
         });
         let [first, second, third] = parts;
         verify_bits([&first?, &second?, &third?])

@@ -159,7 +159,7 @@ pub struct CohortFilter {
     /// 32 bytes: the market's attributes, as the phenotype specification digests them.
     #[prost(bytes = "bytes", tag = "1")]
     pub schema_digest: ::prost::bytes::Bytes,
-    /// Canonical bytes of 1 to 32 selections, all different (see the phenotype specification). Their digest, with how
+    /// Canonical bytes of 1 to 64 selections, all different (see the phenotype specification). Their digest, with how
     /// they are evaluated, is in the order's predicate digest.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub selections: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,

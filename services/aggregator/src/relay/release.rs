@@ -271,7 +271,7 @@ fn missing_shares(plan: &AnswerPlan, shares: &BTreeSet<ShareIndex>) -> BTreeMap<
     for block in plan.blocks() {
         let totals = block.total_count as usize * TOTAL_BYTES;
         let rest = if plan.is_filtered() { totals } else { SHARE_DIGEST_BYTES };
-        let payload_bytes = 8 * block.released_slots().count() * plan.planes().len() + rest;
+        let payload_bytes = 8 * block.released_slots().count() * block.planes.len() + rest;
         for share in shares {
             let place = (block.selection, block.block.0, u32::from(share.get()));
             missing.insert(place, ENCAPSULATION_BYTES + TAG_BYTES + payload_bytes);

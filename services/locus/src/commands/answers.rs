@@ -78,7 +78,7 @@ async fn counts(args: CountsArgs, context: &Context) -> Result<(), CommandError>
 async fn cohort(args: CohortArgs, context: &Context) -> Result<(), CommandError> {
     check_out(&args.purchase.out)?;
     let market = Market::open(&args.question.panel, context).await?;
-    let filter = Asked::People(&args.people).filter(&args.schema, &market.services).await?;
+    let filter = Asked::People(&args.people).filter(&args.schema, &market.services, false).await?;
     let asked = question::parse(&args.question, &market.panel, filter)?;
     let placed = place(&market, &asked, args.purchase.max_price, context).await?;
     finish(&market, &placed, &args.purchase.out, context).await
@@ -292,7 +292,7 @@ pub(super) fn words(verified: &VerifiedAnswer, opened: Option<&OpenedAnswer>) ->
         text += &format!("disclosed  {claim}\n");
     }
     // The bits of a trait are no groups of people to anybody.
-    let is_trait = verified.filter().is_some_and(|asked| matches!(StudyKind::of(asked), Some(StudyKind::Trait(_))));
+    let is_trait = verified.filter().is_some_and(|asked| matches!(StudyKind::of(asked), Some(StudyKind::Trait { .. })));
     let shown = if is_trait { 1 } else { usize::MAX };
     for Selected { name, text: predicate, matched } in selected(verified, opened).into_iter().take(shown) {
         let name = name.unwrap_or_else(|| "selected".to_owned());

@@ -270,8 +270,10 @@ fn values_of(attribute: &Attribute) -> String {
             let edges: Vec<String> = edges.iter().map(ToString::to_string).collect();
             format!("bands from {}{}", edges.join(", "), in_unit(unit))
         }
-        AttributeKind::Quantity { origin, step, bits, unit, .. } => {
-            format!("number from {origin}{} in {} steps of {step}, for --trait", in_unit(unit), (1u32 << bits) - 1)
+        AttributeKind::Quantity { origin, step, bits, has_squares, unit, .. } => {
+            let squares = if *has_squares { ", with squares" } else { "" };
+            let steps = (1u32 << bits) - 1;
+            format!("number from {origin}{} in {steps} steps of {step}, for --trait{squares}", in_unit(unit))
         }
     }
 }

@@ -38,17 +38,18 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The filter, its schema fetched where there is one.
+    /// The filter, its schema fetched where there is one. `missing_calls`: of exact counts on a panel that has them.
     pub(super) async fn filter(
         self,
         schema: &SchemaArgs,
         services: &Services,
+        missing_calls: bool,
     ) -> Result<Option<AskedFilter>, CommandError> {
         self.check(schema)?;
         if matches!(self, Self::Everybody) {
             return Ok(None);
         }
-        let filter = self.in_schema(Arc::new(schema_of(schema, services).await?))?;
+        let filter = self.in_schema(Arc::new(schema_of(schema, services).await?), missing_calls)?;
         Ok(filter.map(|filter| filter.authenticated(schema.authenticated)))
     }
 
@@ -61,7 +62,7 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    fn in_schema(self, schema: Arc<AttributeSchema>) -> Result<Option<AskedFilter>, CommandError> {
+    fn in_schema(self, schema: Arc<AttributeSchema>, missing_calls: bool) -> Result<Option<AskedFilter>, CommandError> {
         Ok(match self {
             Self::Everybody => None,
             Self::People(text) => {
@@ -71,7 +72,8 @@ impl<'a> Asked<'a> {
             }
             Self::Trait { quantity, people } => {
                 let people = people.map(|text| predicate("--where", text, &schema)).transpose()?;
-                let filter = trait_filter(attribute("--trait", quantity, &schema)?, people.as_ref(), schema);
+                let quantity = attribute("--trait", quantity, &schema)?;
+                let filter = trait_filter(quantity, people.as_ref(), schema, missing_calls);
                 Some(filter.map_err(|error| CommandError::Usage(error.to_string()))?)
             }
             Self::Groups { cases, controls, strata } => {
@@ -132,13 +134,14 @@ mod tests {
         "attributes": [
             {"kind": "category", "name": "sex", "values": ["M", "F"]},
             {"kind": "bands", "name": "bmi", "edges": ["18.5", "30"], "unit": "kg/m2"},
-            {"kind": "term", "term": "HP:0000819"}
+            {"kind": "term", "term": "HP:0000819"},
+            {"kind": "quantity", "name": "ldl", "origin": "0", "step": "1", "bits": 4, "squares": true}
         ]
     }"#;
 
     fn filter(asked: Asked<'_>) -> Result<Option<AskedFilter>, String> {
         let schema = Arc::new(AttributeSchema::parse_json(SCHEMA).expect("a schema"));
-        asked.in_schema(schema).map_err(|error| {
+        asked.in_schema(schema, true).map_err(|error| {
             assert_eq!(error.exit_code(), 2);
             error.to_string()
         })
@@ -153,6 +156,7 @@ mod tests {
         assert_eq!(count(groups(None)), 2);
         assert_eq!(count(groups(Some("sex"))), 4);
         assert_eq!(count(groups(Some("bmi"))), 6);
+        assert_eq!(count(Asked::Trait { quantity: "ldl", people: None }), 1 + 4 + 8);
     }
 
     #[test]
@@ -172,7 +176,7 @@ mod tests {
         let error = filter(Asked::Groups { cases: "sex = 'X'", controls: "sex = 'F'", strata: None });
         assert!(error.is_err_and(|error| error.starts_with("--cases: sex has no value") && error.contains('^')));
         let error = filter(Asked::Groups { cases: "sex = 'M'", controls: "sex = 'F'", strata: Some("age") });
-        assert!(error.is_err_and(|error| error.contains("it has sex, bmi, HP:0000819")));
+        assert!(error.is_err_and(|error| error.contains("it has sex, bmi, HP:0000819, ldl")));
         let error = filter(Asked::Groups { cases: "sex = 'F'", controls: "bmi >= 30", strata: None });
         assert!(error.is_err_and(|error| error.contains("a case and a control")));
     }

@@ -50,6 +50,11 @@ pub(super) fn parse(args: &QuestionArgs, panel: &Panel, filter: Option<AskedFilt
     })
 }
 
+/// Whether exact counts are asked for, of people of whom calls are missing.
+pub(super) fn counts_missing_exactly(args: &QuestionArgs, panel: &Panel) -> bool {
+    Tier::from(args.tier) == Tier::Exact && !panel.complete_calls()
+}
+
 /// Variants by `all`, by ids, or by a file of ids.
 fn selection(text: &str, panel: &Panel) -> Result<VariantSelection, CommandError> {
     let path = Path::new(text);
@@ -69,7 +74,8 @@ pub(super) async fn quote(args: &QuoteArgs, context: &Context) -> Result<(), Com
     let services = context.services()?;
     let network = context.network(&services).await?;
     let panel = context.panel(&args.question.panel, &services).await?;
-    let filter = Asked::of(&args.filter).filter(&args.filter.schema, &services).await?;
+    let missing_calls = counts_missing_exactly(&args.question, &panel);
+    let filter = Asked::of(&args.filter).filter(&args.filter.schema, &services, missing_calls).await?;
     let question = parse(&args.question, &panel, filter)?;
     let researcher = context.keystore()?.address();
     let quote = ask_for_quote(&services, &network, &panel, researcher, &question).await?;

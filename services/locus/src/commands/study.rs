@@ -34,7 +34,8 @@ pub(super) async fn association(args: &AssociationArgs, context: &Context) -> Re
         (None, Some(cases), Some(controls)) => Asked::Groups { cases, controls, strata: args.strata.as_deref() },
         _ => return Err(CommandError::Usage("name --cases and --controls, or a --trait".to_owned())),
     };
-    let filter = asked.filter(&args.schema, &market.services).await?;
+    let missing_calls = question::counts_missing_exactly(&args.question, &market.panel);
+    let filter = asked.filter(&args.schema, &market.services, missing_calls).await?;
     let asked = question::parse(&args.question, &market.panel, filter)?;
     let placed = place(&market, &asked, args.max_price, context).await?;
     finish(&market, &placed, &args.study, &args.out, context).await

@@ -38,7 +38,7 @@ pub(super) fn open_selections(
                     return Err(AnswerError::Matched { selection: place }.into());
                 }
             }
-            rows.extend(add_parts(verified, block, &parts, range)?);
+            rows.extend(add_parts(block, &parts, range)?);
         }
         let totals: Vec<i64> = stated.unwrap_or_default();
         let matched = *totals.first().ok_or(AnswerError::Matched { selection: place })?;
@@ -82,25 +82,24 @@ fn open_part(
     key: &SealingPrivateKey,
 ) -> Result<KeyholderPart, ClientError> {
     let plane_bytes = 8 * released_count(&block.slots);
-    let counts_bytes = plane_bytes * verified.plan.planes().len();
+    let counts_bytes = plane_bytes * block.planes.len();
     let expected = counts_bytes + TOTAL_BYTES * block.total_count as usize;
     let payload: Zeroizing<Vec<u8>> = open_sealed(verified, block, keyholder.get(), message, key, expected)?;
     let (planes, totals) = payload.split_at_checked(counts_bytes).ok_or(AnswerError::Parts { block: block.block.0 })?;
     let totals = totals.as_chunks::<TOTAL_BYTES>().0.iter().map(|total| i64::from_le_bytes(*total)).collect();
-    let planes = verified.plan.planes().iter().zip(planes.chunks(plane_bytes));
+    let planes = block.planes.iter().zip(planes.chunks(plane_bytes));
     let planes = planes.map(|(plane, bytes)| FilteredPart::parse(keyholder, *plane, &block.slots, bytes));
     Ok(KeyholderPart { planes: planes.collect::<Result<_, _>>()?, totals })
 }
 
 /// The counts of one block. The check slots prove that the parts are of one evaluation.
 fn add_parts(
-    verified: &VerifiedAnswer,
     block: &BlockPlan,
     parts: &[KeyholderPart; 3],
     range: CounterRange,
 ) -> Result<Vec<super::VariantCounts>, ClientError> {
-    let mut combined = Vec::with_capacity(verified.plan.planes().len());
-    for (place, plane) in verified.plan.planes().iter().enumerate() {
+    let mut combined = Vec::with_capacity(block.planes.len());
+    for (place, plane) in block.planes.iter().enumerate() {
         let of_plane = parts.each_ref().map(|part| &part.planes[place]);
         combined.push((*plane, combine_filtered(*plane, &block.slots, of_plane)?));
     }

@@ -139,7 +139,7 @@ impl Script {
         let mut shares = Vec::new();
         for assignment in release_plan(down).into_iter().filter(|part| part.releaser == self.index) {
             for block in self.answering.plan.blocks() {
-                let values = 8 * block.released_slots().count() * self.answering.plan.planes().len();
+                let values = 8 * block.released_slots().count() * block.planes.len();
                 let payload = values + SHARE_DIGEST_BYTES;
                 let sealed = vec![assignment.share.get(); ENCAPSULATION_BYTES + TAG_BYTES + payload];
                 let share = u32::from(assignment.share.get());

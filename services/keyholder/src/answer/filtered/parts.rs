@@ -6,7 +6,7 @@ use crate::{
     keyholder::Keyholder,
     store::{DatasetKey, seeds_of_secret},
 };
-use locus_cohort::{AnswerPlan, Cohort, Member};
+use locus_cohort::{AnswerPlan, BlockPlan, Cohort, Member};
 use locus_commitment::DatasetBodyDigest;
 use locus_engine::{RowVisitor, visit_rows};
 use locus_genomics::{PanelBlockIndex, Plane};
@@ -76,9 +76,13 @@ impl Keyholder {
                 let (panel, manifest, selection, registered) =
                     (panel.clone(), manifest.clone(), selection.clone(), registered.clone());
                 let (people, finishing) = (people.clone(), finishing.clone());
+                let counts = |number: &usize| {
+                    plan.blocks().get(number * per_selection + place).is_some_and(|block| block.planes.contains(&plane))
+                };
+                let counted = (0..selections).filter(counts).collect();
                 running.spawn(async move {
                     let column = Column { block, plane };
-                    let pass = Pass::new(people, block, plane, selections);
+                    let pass = Pass::new(people, block, plane, counted);
                     let pass = visit_rows(&panel, &manifest, column, &selection, &*registered, pass).await?;
                     blocking(move || finishing.parts(pass, place, per_selection)).await
                 });
@@ -87,8 +91,10 @@ impl Keyholder {
             let ended = ended.map_err(|_| KeyholderError::Engine(locus_engine::EngineError::Interrupted))??;
             parts.extend(ended);
         }
-        let of_block = |place: usize| planes.iter().map(|plane| parts.remove(&(place, plane.code()))).collect();
-        let all: Option<Vec<Vec<FilteredPart>>> = (0..plan.blocks().len()).map(of_block).collect();
+        let of_block = |(place, block): (usize, &BlockPlan)| {
+            block.planes.iter().map(|plane| parts.remove(&(place, plane.code()))).collect()
+        };
+        let all: Option<Vec<Vec<FilteredPart>>> = plan.blocks().iter().enumerate().map(of_block).collect();
         all.ok_or(KeyholderError::StepMissing("a column"))
     }
 
@@ -121,17 +127,18 @@ fn engine_error(error: ObjectError) -> KeyholderError {
     KeyholderError::Engine(error.into())
 }
 
-/// The sums of every selection over one column.
+/// The sums over one column of every selection that counts it.
 struct Pass {
     people: Arc<People>,
     block: PanelBlockIndex,
     plane: Plane,
-    sums: Vec<FilteredSum>,
+    /// By the selection's number.
+    sums: Vec<(usize, FilteredSum)>,
 }
 
 impl Pass {
-    fn new(people: Arc<People>, block: PanelBlockIndex, plane: Plane, selections: usize) -> Self {
-        let sums = (0..selections).map(|_| FilteredSum::new(people.keyholder)).collect();
+    fn new(people: Arc<People>, block: PanelBlockIndex, plane: Plane, counted: Vec<usize>) -> Self {
+        let sums = counted.into_iter().map(|number| (number, FilteredSum::new(people.keyholder))).collect();
         Self { people, block, plane, sums }
     }
 }
@@ -141,7 +148,8 @@ impl RowVisitor for Pass {
         let place = self.people.slots.binary_search(&slot).map_err(|_| ObjectError::Interrupted)?;
         let body = Body::parse(body).map_err(|_| ObjectError::Interrupted)?;
         let [released, other] = self.people.keys[place].each_ref().map(|keys| keys.expand(self.block, self.plane));
-        for (sum, weights) in self.sums.iter_mut().zip(&self.people.weights) {
+        for (number, sum) in &mut self.sums {
+            let weights = &self.people.weights[*number];
             let weight = WeightShares { released: weights.released()[place], other: weights.other()[place] };
             // Cohorts have a size that was checked before.
             sum.add(weight, &body, &released, &other).map_err(|_| ObjectError::Interrupted)?;
@@ -168,7 +176,7 @@ impl Finishing {
     ) -> Result<Vec<((usize, u8), FilteredPart)>, KeyholderError> {
         let Pass { plane, sums, .. } = pass;
         let mut parts = Vec::with_capacity(sums.len());
-        for (number, sum) in sums.into_iter().enumerate() {
+        for (number, sum) in sums {
             let place = number * per_selection + place;
             let block = self.plan.blocks().get(place).ok_or(KeyholderError::StepMissing("a block"))?;
             let noise = NoiseInput { noise_key: &self.noise_key, tau: &block.tau, dp_share: self.plan.dp_share() };

@@ -151,7 +151,7 @@ impl Selecting {
         let AskedFilter { filter, schema } = &self.filter;
         let (mut places, mut own) = (Vec::new(), Vec::new());
         for ((gate, place), selection) in (SQUARES_GATE..).zip(0..).zip(filter.selections()) {
-            if selection.total_count() == 1 {
+            if selection.release().total_count == 1 {
                 continue;
             }
             let mut weighted = V::zeros(self.keyholder, table.people());

@@ -29,7 +29,8 @@ fn check_counts(answer: &ScriptedAnswer<'_>, error: i64) {
         for row in &counts.rows {
             let [het, hom_alt, missing] = answer.scene.counts(row.index.0, &people);
             let missing_error = if answer.scene.panel.complete_calls() { 0 } else { error };
-            let expected = [counts.matched, het + error, hom_alt + error, missing + missing_error];
+            let calls = if counts.selection.release().missing_only { [0, 0] } else { [het + error, hom_alt + error] };
+            let expected = [counts.matched, calls[0], calls[1], missing + missing_error];
             assert_eq!([row.individuals, row.het, row.hom_alt, row.missing], expected, "{}", counts.text);
         }
     }
@@ -57,15 +58,24 @@ fn noisy_counts_are_opened_as_they_are_negative_ones_too() {
 
 #[test]
 fn bits_of_a_quantity_are_selections_of_their_own() {
-    let scene = Scene::new(300, 4090, true);
-    let known = scene.predicate("bmi is not unknown");
-    let bmi = scene.schema.find_named("bmi").expect("an attribute");
-    let mut selections = vec![Selection::People(known.clone())];
-    selections.extend(Selection::trait_planes(&known, bmi, &scene.schema));
-    let asked = crate::research::AskedFilter::try_new(selections, scene.schema.clone()).expect("a filter");
-    let answer = scene.answer(&asked, &ASKED, Rho::ZERO, 0);
-    check_counts(&answer, 0);
-    assert_eq!(answer.opened().selections()[3].text, "bit 2 of bmi where bmi IS NOT UNKNOWN");
+    for complete_calls in [true, false] {
+        let scene = Scene::new(300, 4090, complete_calls);
+        let known = scene.predicate("bmi is not unknown");
+        let bmi = scene.schema.find_named("bmi").expect("an attribute");
+        let mut selections = vec![Selection::People(known.clone())];
+        selections.extend(Selection::trait_planes(&known, bmi, &scene.schema));
+        if !complete_calls {
+            selections.extend(Selection::square_planes(&known, bmi, &scene.schema));
+        }
+        let asked = crate::research::AskedFilter::try_new(selections, scene.schema.clone()).expect("a filter");
+        let answer = scene.answer(&asked, &ASKED, Rho::ZERO, 0);
+        check_counts(&answer, 0);
+        let opened = answer.opened();
+        assert_eq!(opened.selections()[3].text, "bit 2 of bmi where bmi IS NOT UNKNOWN");
+        let last = opened.selections().last().map(|counts| counts.text.as_str());
+        let square = "bit 5 of the square of bmi where bmi IS NOT UNKNOWN without a call";
+        assert_eq!(last == Some(square), !complete_calls, "{last:?}");
+    }
 }
 
 #[test]

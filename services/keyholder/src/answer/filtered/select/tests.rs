@@ -147,12 +147,18 @@ struct Scene {
 
 impl Scene {
     fn new(is_authenticated: bool) -> Self {
-        let schema = AttributeSchema::parse_json(SCHEMA).expect("a schema");
+        Self::of(SCHEMA, is_authenticated)
+    }
+
+    /// With the bits of squares where the schema keeps them.
+    fn of(schema: &str, is_authenticated: bool) -> Self {
+        let schema = AttributeSchema::parse_json(schema).expect("a schema");
         let predicate = |text: &str| Predicate::parse(text, &schema).expect("a predicate");
         let bmi = schema.find_named("bmi").expect("an attribute");
         let mut selections = vec![Selection::People(predicate(PREDICATE))];
         selections.extend(Selection::trait_planes(&predicate(PREDICATE), bmi, &schema));
         selections.push(Selection::People(predicate("smoker and not (sex = 'M')")));
+        selections.extend(Selection::square_planes(&predicate(PREDICATE), bmi, &schema));
         let filter = Filter::try_new(selections, &schema).expect("a filter").authenticated(is_authenticated);
         let mut rows = [Vec::new(), Vec::new(), Vec::new()];
         let mut state = 1u64;
@@ -229,7 +235,7 @@ impl Scene {
             if selection.plane_bit(schema).is_some() {
                 gates.push(first_gate + place);
             }
-            if selection.total_count() > 1 {
+            if selection.release().total_count > 1 {
                 gates.push(SQUARES_GATE + place);
             }
         }
@@ -285,6 +291,24 @@ fn authenticated_evaluation_selects_the_same_people_with_the_same_totals() {
         // Combinations, key, difference; shares of six totals.
         let constant = 3 * (2 * 6 * 8) + if scene.filter.filter.is_authenticated() { 3 * 96 } else { 0 };
         assert_eq!(bytes, of_people + constant);
+    }
+}
+
+#[test]
+fn bits_of_squares_are_weights_as_those_of_the_quantity_are() {
+    let schema = SCHEMA.replace("\"bits\": 3", "\"bits\": 3, \"squares\": true");
+    for is_authenticated in [false, true] {
+        let (weights, totals) = result_of(&Scene::of(&schema, is_authenticated), None);
+        let squares = weights[5..].iter().rev().fold([0; PEOPLE], |numbers, plane| {
+            let mut next = numbers.map(|number| 2 * number);
+            next.iter_mut().zip(plane).for_each(|(number, bit)| *number += bit);
+            next
+        });
+        assert_eq!((weights.len(), squares), (5 + 6, [9, 16, 25, 36, 0, 0]));
+        // Only the lowest bit of the quantity has a sum besides, which those of the square add up to.
+        let matched = totals[5..].iter().rev().fold(0, |sum, totals| 2 * sum + totals[0]);
+        assert_eq!((totals[1].len(), matched), (2, totals[1][1]));
+        assert!(totals[5..].iter().all(|totals| totals.len() == 1));
     }
 }
 
