@@ -22,7 +22,7 @@ use std::{
 use tokio::task::JoinSet;
 
 /// Gates of the answer's masks, above those of the matched numbers.
-const ANSWER_GATE: u32 = 1 << 21;
+pub(super) const ANSWER_GATE: u32 = 1 << 21;
 /// Members whose seeds are read at a time.
 const MEMBERS_PER_CHUNK: usize = 1024;
 

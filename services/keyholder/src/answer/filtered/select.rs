@@ -6,13 +6,16 @@ mod tests;
 
 use crate::{
     answer::{
+        filtered::parts::ANSWER_GATE,
         question::AskedFilter,
         rounds::{ROUND_BYTES_MAX, Rounds},
     },
     error::KeyholderError,
 };
 use locus_commitment::{Digest32, sha3_256};
-use locus_phenotype::{AttributeTable, Evaluation, EvaluationPlan, Selection};
+use locus_phenotype::{
+    AttributeTable, Evaluation, EvaluationPlan, FILTER_SELECTIONS_MAX, PREDICATE_NODES_MAX, Selection,
+};
 use locus_privacy::{MatchFloor, SigmaSquared, Tau};
 use locus_rlwe::{NoiseInput, derive_matched_noise, derive_squares_noise};
 use locus_sharing::{
@@ -21,10 +24,15 @@ use locus_sharing::{
 use zeroize::Zeroizing;
 
 const DST_MATCHED: &str = "locus/keyholder/matched-part/v1";
-/// Gates of squares, above those of any plan: 32 predicates of 512 gates, and 32 planes.
+/// Gates of squares, above those of all predicates and planes.
 const SQUARES_GATE: u32 = 1 << 19;
 /// Gates of totals, two for each selection.
 const MATCHED_GATE: u32 = 1 << 20;
+
+// Gates of predicates and planes, of squares, and of totals, below those of the answer's masks.
+const _: () = assert!(FILTER_SELECTIONS_MAX * (PREDICATE_NODES_MAX + 1) <= SQUARES_GATE as usize);
+const _: () = assert!(SQUARES_GATE as usize + FILTER_SELECTIONS_MAX <= MATCHED_GATE as usize);
+const _: () = assert!(MATCHED_GATE as usize + 2 * FILTER_SELECTIONS_MAX <= ANSWER_GATE as usize);
 
 /// A keyholder's shares of who is counted, and how many that is.
 pub(super) struct Selected {
