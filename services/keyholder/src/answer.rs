@@ -113,8 +113,16 @@ impl Keyholder {
         self.note_cohort(&mut answer, &asked, &cohort);
         let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let agreement = Agreement { preparations, participants: &participants, excluded: &excluded };
-        self.charge(&asked, &cohort, &plan, &agreement, Outcome::Answer(&answer))?;
+        let prepared = self.own_preparation(preparations)?;
+        self.charge(&asked, &cohort, &plan, &agreement, Outcome::Answer { answer: &answer, prepared })?;
         Ok(commitment)
+    }
+
+    /// Which of an answer's preparations this keyholder has signed.
+    fn own_preparation<'a>(&self, preparations: &'a [pb::Preparation]) -> Result<&'a pb::Preparation, KeyholderError> {
+        let own = u32::from(self.index().get());
+        let prepared = preparations.iter().find(|prepared| prepared.keyholder == own);
+        prepared.ok_or(KeyholderError::StepMissing("preparation"))
     }
 
     /// Notes in an answer what its settlement is held against, in a market that settles on proven cohorts.

@@ -208,7 +208,8 @@ impl ServiceError for KeyholderError {
                 StoreError::ExactHistoryMoved
                 | StoreError::AttemptUsed { .. }
                 | StoreError::AttemptGone(_)
-                | StoreError::EvaluationUsed(_),
+                | StoreError::EvaluationUsed(_)
+                | StoreError::PreparedAnew,
             ) => ErrorCode::Conflict,
             Self::CutOff(_) => ErrorCode::Unavailable,
             Self::Engine(error) if error.is_stale() => ErrorCode::Unavailable,
@@ -245,7 +246,9 @@ impl ServiceError for KeyholderError {
             Self::Unproven => "UNPROVEN",
             Self::NoProofKey => "NO_PROOF_KEY",
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",
-            Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved) => "KEYHOLDERS_DISAGREE",
+            Self::Disagreement(_) | Self::Store(StoreError::ExactHistoryMoved | StoreError::PreparedAnew) => {
+                "KEYHOLDERS_DISAGREE"
+            }
             Self::Rollback { .. } => "LEDGER_ROLLBACK",
             Self::PayoutsMissing { .. } => "PAYOUTS_MISSING",
             Self::PayoutRoot(_) => "PAYOUT_ROOT",

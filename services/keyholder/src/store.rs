@@ -88,6 +88,9 @@ pub(crate) enum StoreError {
     /// The attempt at a filter was made before.
     #[error("attempt {0} at this filter was made already: prepare again")]
     EvaluationUsed(u64),
+    /// An answer to a preparation that another one has replaced.
+    #[error("the order was prepared anew meanwhile: prepare it again")]
+    PreparedAnew,
     /// A privacy rule refuses.
     #[error(transparent)]
     Privacy(#[from] locus_privacy::PrivacyError),

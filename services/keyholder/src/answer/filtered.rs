@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::KeyholderError,
     keyholder::{Keyholder, system_rng},
-    store::{Outcome, StoredAnswer},
+    store::{Outcome, StoreError, StoredAnswer},
 };
 use locus_cohort::{AnswerPlan, Cohort, DST_SEALED_SHARE, attributes_digest, sealed_share_associated_data};
 use locus_commitment::{Digest32, sha3_256};
@@ -87,10 +87,9 @@ impl Keyholder {
         let Selected { weights, totals } = selected;
         let parts = self.filtered_parts(&asked, &cohort, &plan, weights, prss).await?;
         let answer = self.filtered_answer(&named, &totals, &parts)?;
-        let prepared = start.preparations.iter().find(|prepared| prepared.keyholder == u32::from(self.index().get()));
-        let prepared = prepared.ok_or(KeyholderError::StepMissing("preparation"))?;
+        let prepared = self.own_preparation(&start.preparations)?;
         if !self.store().put_filtered_answer(&asked.order_id.0, prepared, &answer)? {
-            return Err(KeyholderError::Disagreement("the order was prepared anew".into()));
+            return Err(StoreError::PreparedAnew.into());
         }
         answer.commitment.ok_or(KeyholderError::StepMissing("the computation"))
     }

@@ -27,7 +27,10 @@ fn charge(keyholder: &Keyholder, number: u8) {
         question: Digest32([number; 32]),
         budget_exclusions: BTreeSet::new(),
         use_record: UseRecord::default(),
-        outcome: Outcome::Answer(&StoredAnswer::default()),
+        outcome: Outcome::Answer {
+            answer: &StoredAnswer::default(),
+            prepared: &keyholder.store().prepared(&order(number).0).expect("it prepares"),
+        },
     };
     keyholder.store().commit_answer(&record, &NetworkParameters::standard()).expect("it commits");
 }
@@ -154,7 +157,10 @@ fn commit_exactly(
         question: Digest32([number; 32]),
         budget_exclusions: BTreeSet::new(),
         use_record: UseRecord::default(),
-        outcome: Outcome::Answer(&StoredAnswer::default()),
+        outcome: Outcome::Answer {
+            answer: &StoredAnswer::default(),
+            prepared: &keyholder.store().prepared(&order(number).0).expect("it prepares"),
+        },
     };
     Ok(keyholder.store().commit_answer(&record, &NetworkParameters::standard())?)
 }

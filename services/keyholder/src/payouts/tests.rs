@@ -79,7 +79,10 @@ fn answer(keyholder: &Keyholder, order: OrderId, earner: Address) {
         question: Digest32([1; 32]),
         budget_exclusions: BTreeSet::new(),
         use_record: Default::default(),
-        outcome: Outcome::Answer(&StoredAnswer { payees: vec![payee], price: PRICE.to_string(), ..Default::default() }),
+        outcome: Outcome::Answer {
+            answer: &StoredAnswer { payees: vec![payee], price: PRICE.to_string(), ..Default::default() },
+            prepared: &keyholder.store().prepared(&order.0).expect("it prepares"),
+        },
     };
     keyholder.store().commit_answer(&record, &NetworkParameters::standard()).expect("it commits");
 }

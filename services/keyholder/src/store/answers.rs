@@ -4,7 +4,7 @@ use super::{Store, StoreError, charges::Outcome};
 use locus_commitment::Digest32;
 use locus_wire::pb::keyholder::{AnswerCommitment, Preparation, ReleasedShare};
 use prost::Message as _;
-use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::collections::BTreeMap;
 
 /// Order id to an encoded [`StoredAnswer`].
@@ -74,19 +74,15 @@ impl Store {
         StoredAnswer::decode(bytes.value()).map(Some).map_err(|_| StoreError::Damaged("answer"))
     }
 
-    /// Stores what a charge is for inside the transaction that makes it. The first answer stays; an attempt
-    /// that was made is refused.
+    /// Stores what a charge is for inside the transaction that makes it. An attempt that was made is refused.
     pub(super) fn put_outcome(
         transaction: &WriteTransaction,
         order: &Digest32,
         outcome: Outcome<'_>,
     ) -> Result<(), StoreError> {
         match outcome {
-            Outcome::Answer(answer) => {
-                let mut table = transaction.open_table(ANSWERS)?;
-                if table.get(&order.0)?.is_none() {
-                    table.insert(&order.0, answer.encode_to_vec().as_slice())?;
-                }
+            Outcome::Answer { answer, .. } => {
+                transaction.open_table(ANSWERS)?.insert(&order.0, answer.encode_to_vec().as_slice())?;
             }
             Outcome::Attempt(attempt) => {
                 let mut table = transaction.open_table(ATTEMPTS)?;
@@ -113,17 +109,29 @@ impl Store {
         answer: &StoredAnswer,
     ) -> Result<bool, StoreError> {
         let transaction = self.database.begin_write()?;
-        {
-            let preparations = transaction.open_table(PREPARATIONS)?;
-            let is_last = preparations.get(&order.0)?.is_some_and(|last| last.value() == prepared.encode_to_vec());
-            let mut table = transaction.open_table(ANSWERS)?;
-            if !is_last || table.get(&order.0)?.is_some() {
-                return Ok(false);
-            }
-            table.insert(&order.0, answer.encode_to_vec().as_slice())?;
+        if !Self::is_last_in(&transaction, order, prepared)? || Self::is_answered_in(&transaction, order)? {
+            return Ok(false);
         }
+        transaction.open_table(ANSWERS)?.insert(&order.0, answer.encode_to_vec().as_slice())?;
         transaction.commit()?;
         Ok(true)
+    }
+
+    /// Whether this is what was prepared last.
+    pub(super) fn is_last_in(
+        transaction: &WriteTransaction,
+        order: &Digest32,
+        prepared: &Preparation,
+    ) -> Result<bool, StoreError> {
+        let preparations = transaction.open_table(PREPARATIONS)?;
+        let last = preparations.get(&order.0)?;
+        Ok(last.is_some_and(|last| last.value() == prepared.encode_to_vec()))
+    }
+
+    pub(super) fn is_answered_in(transaction: &WriteTransaction, order: &Digest32) -> Result<bool, StoreError> {
+        let answers = transaction.open_table(ANSWERS)?;
+        let answer = answers.get(&order.0)?;
+        Ok(answer.is_some())
     }
 
     /// Notes that something of this very answer may leave; false when it is not there any more.
@@ -177,9 +185,10 @@ impl Store {
     /// Where no answer is forgotten, a crash may undo this. Then the commitment that needs the preparation is refused, and
     /// another is asked for. An answer that came back would instead be repeated, to preparations that nobody else knows.
     pub(crate) fn put_preparation(&self, order: &Digest32, preparation: &Preparation) -> Result<bool, StoreError> {
-        let forgets = self.answer(order)?.is_some();
-        let transaction = if forgets { self.database.begin_write()? } else { self.begin_repeatable_write()? };
-        if !Self::forget_in(&transaction, order)? {
+        let mut transaction = self.database.begin_write()?;
+        if !Self::is_answered_in(&transaction, order)? {
+            transaction.set_durability(Durability::None)?;
+        } else if !Self::forget_in(&transaction, order)? {
             return Ok(false);
         }
         transaction.open_table(PREPARATIONS)?.insert(&order.0, preparation.encode_to_vec().as_slice())?;
@@ -213,6 +222,19 @@ impl Store {
             sequences.insert(peer.value(), sequence.value());
         }
         Ok(sequences)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// What was prepared for an order, or something that is prepared for it now.
+    pub(crate) fn prepared(&self, order: &Digest32) -> Result<Preparation, StoreError> {
+        if let Some(prepared) = self.preparation(order)? {
+            return Ok(prepared);
+        }
+        let prepared = Preparation { order_id: order.0.to_vec().into(), ..Default::default() };
+        self.put_preparation(order, &prepared)?;
+        Ok(prepared)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{META, Store, StoreError, answers::StoredAnswer, exact, exact::ExactAnswer};
 use locus_commitment::{Digest32, PersonTag};
 use locus_privacy::{ChargeName, ChargeOutcome, ChargeRequest, NetworkParameters, PersonBudget};
+use locus_wire::pb::keyholder::Preparation;
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::collections::BTreeSet;
@@ -77,8 +78,13 @@ pub(crate) struct AnswerRecord<'a> {
 /// What a charge is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Outcome<'a> {
-    /// An answer that was computed.
-    Answer(&'a StoredAnswer),
+    /// An answer that was computed from what this keyholder prepared.
+    Answer {
+        /// The answer.
+        answer: &'a StoredAnswer,
+        /// This keyholder's own preparation.
+        prepared: &'a Preparation,
+    },
     /// An attempt to compute one with the other keyholders.
     Attempt(u64),
 }
@@ -87,6 +93,9 @@ impl Store {
     /// Charges everyone and stores the answer, all or nothing, durable when this returns. An order
     /// that was answered before is left as it is.
     ///
+    /// An answer to a preparation that was replaced while it was computed is refused: it would be repeated, to
+    /// preparations that nobody else has any more.
+    ///
     /// In filtered answers the charge comes first, with the attempt it is for; a later attempt at the same
     /// question charges nothing more. The answer then follows by [`put_filtered_answer`](Self::put_filtered_answer).
     pub(crate) fn commit_answer(
@@ -94,11 +103,16 @@ impl Store {
         record: &AnswerRecord<'_>,
         parameters: &NetworkParameters,
     ) -> Result<(), StoreError> {
-        if matches!(record.outcome, Outcome::Answer(_)) && self.answer(&record.order)?.is_some() {
-            return Ok(());
-        }
         let is_charged = self.uses(&record.charge.name)?.iter().any(|made| made.order == record.use_record.order);
         let transaction = self.database.begin_write()?;
+        if let Outcome::Answer { prepared, .. } = record.outcome {
+            if !Self::is_last_in(&transaction, &record.order, prepared)? {
+                return Err(StoreError::PreparedAnew);
+            }
+            if Self::is_answered_in(&transaction, &record.order)? {
+                return Ok(());
+            }
+        }
         if is_charged {
             Self::put_outcome(&transaction, &record.order, record.outcome)?;
             transaction.commit()?;

@@ -6,9 +6,9 @@ use locus_commitment::{
     DatasetBodyDigest, DatasetCommitments, DatasetId, Digest32, GenotypeCommitment, PersonTag, ShareSetCommitment,
 };
 use locus_ledger::RegistrationId;
-use locus_privacy::{ChargeName, ChargeRequest, NetworkParameters, Rho, RhoCost, Tier};
+use locus_privacy::{ChargeName, ChargeRequest, NetworkParameters, PersonBudget, Rho, RhoCost, Tier};
 use locus_sharing::{KeyholderIndex, shares_of};
-use locus_wire::pb::keyholder::AnswerCommitment;
+use locus_wire::pb::keyholder::{AnswerCommitment, Preparation};
 use redb::{Builder, StorageBackend};
 use std::{
     collections::BTreeSet,
@@ -69,7 +69,7 @@ fn commit(store: &Store, order: u8, members: &[MemberCharge], charge: ChargeRequ
             question: Digest32([0x77; 32]),
             budget_exclusions: BTreeSet::from([9]),
             use_record: UseRecord { order: vec![order; 32].into(), ..UseRecord::default() },
-            outcome: Outcome::Answer(&answer),
+            outcome: Outcome::Answer { answer: &answer, prepared: &store.prepared(&Digest32([order; 32]))? },
         },
         &NetworkParameters::standard(),
     )
@@ -269,10 +269,51 @@ fn commit_exact(store: &Store, order: u8, batch: u64, people: impl IntoIterator<
             question: Digest32([1; 32]),
             budget_exclusions: BTreeSet::new(),
             use_record: UseRecord::default(),
-            outcome: Outcome::Answer(&StoredAnswer::default()),
+            outcome: Outcome::Answer {
+                answer: &StoredAnswer::default(),
+                prepared: &store.prepared(&Digest32([order; 32]))?,
+            },
         },
         &NetworkParameters::standard(),
     )
+}
+
+#[test]
+fn an_answer_to_a_preparation_that_was_replaced_meanwhile_is_refused_and_charges_nobody() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path()).expect("it opens");
+    let order = Digest32([1; 32]);
+    let prepared = |attempt| Preparation { attempt, ..Default::default() };
+    let answered = |attempt: u64| {
+        let answer = StoredAnswer { participants: vec![u32::try_from(attempt).expect("small")], ..Default::default() };
+        let record = AnswerRecord {
+            order,
+            charge: charge(1_000_000, u8::try_from(attempt).expect("small")),
+            surcharge: None,
+            members: &members(&[1]),
+            exact: ExactAnswer::default(),
+            question: Digest32([0x77; 32]),
+            budget_exclusions: BTreeSet::new(),
+            use_record: UseRecord { order: order.0.to_vec().into(), ..UseRecord::default() },
+            outcome: Outcome::Answer { answer: &answer, prepared: &prepared(attempt) },
+        };
+        store.commit_answer(&record, &NetworkParameters::standard())
+    };
+    // The answer to the first preparation is still computed when the order is prepared anew.
+    assert!(store.put_preparation(&order, &prepared(1)).expect("it writes"));
+    assert!(store.put_preparation(&order, &prepared(2)).expect("it writes"));
+    assert!(matches!(answered(1), Err(StoreError::PreparedAnew)));
+    assert!(store.answer(&order).expect("it reads").is_none());
+    assert_eq!(store.charge_sequence().expect("it reads"), 0);
+    assert_eq!(store.budget(&PersonTag([1; 32])).expect("it reads"), PersonBudget::new());
+
+    answered(2).expect("it is the last one");
+    let kept = |store: &Store| store.answer(&order).expect("it reads").map(|answer| answer.participants);
+    assert_eq!((kept(&store), store.charge_sequence().expect("it reads")), (Some(vec![2]), 1));
+    // Late, it changes nothing either.
+    assert!(matches!(answered(1), Err(StoreError::PreparedAnew)));
+    answered(2).expect("the same again");
+    assert_eq!((kept(&store), store.charge_sequence().expect("it reads")), (Some(vec![2]), 1));
 }
 
 #[test]
