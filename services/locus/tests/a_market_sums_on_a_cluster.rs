@@ -109,6 +109,7 @@ fn a_market_is_served_by_a_cluster_whose_processes_are_killed() {
     scene.buy(|_| {});
     scene.buy_while_held(|_| {});
     scene.buy_while_held(|scene| scene.kill("executor-1"));
+    scene.start("executor-1");
     scene.buy_while_held(|scene| {
         scene.kill("scheduler");
         scene.start("scheduler");
