@@ -16,7 +16,9 @@ mod tests;
 use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
-    store::{AnswerRecord, DatasetKey, ExactAnswer, ExactPerson, MemberCharge, Outcome, StoredAnswer, UseRecord},
+    store::{
+        AnswerRecord, DatasetKey, ExactAnswer, ExactPerson, MemberCharge, Outcome, StoreError, StoredAnswer, UseRecord,
+    },
 };
 use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, SelectionShape, attributes_digest};
 use locus_commitment::{Digest32, PersonTag, sha3_256};
@@ -97,6 +99,8 @@ impl Keyholder {
         preparations: &[pb::Preparation],
     ) -> Result<pb::AnswerCommitment, KeyholderError> {
         let asked = self.ask(question).await?;
+        // Before anything is read that a new preparation changes.
+        let times_prepared = self.store().times_prepared(&asked.order_id.0)?;
         if let Some(commitment) = self.store().answer(&asked.order_id.0)?.and_then(|answer| answer.commitment) {
             return Ok(commitment);
         }
@@ -111,18 +115,11 @@ impl Keyholder {
         self.check_nobody_revoked(&asked, &cohort)?;
         let mut answer = self.compute(&asked, &cohort, &plan, &participants).await?;
         self.note_cohort(&mut answer, &asked, &cohort);
-        let commitment = answer.commitment.clone().ok_or(KeyholderError::StepMissing("the computation"))?;
         let agreement = Agreement { preparations, participants: &participants, excluded: &excluded };
-        let prepared = self.own_preparation(preparations)?;
-        self.charge(&asked, &cohort, &plan, &agreement, Outcome::Answer { answer: &answer, prepared })?;
-        Ok(commitment)
-    }
-
-    /// Which of an answer's preparations this keyholder has signed.
-    fn own_preparation<'a>(&self, preparations: &'a [pb::Preparation]) -> Result<&'a pb::Preparation, KeyholderError> {
-        let own = u32::from(self.index().get());
-        let prepared = preparations.iter().find(|prepared| prepared.keyholder == own);
-        prepared.ok_or(KeyholderError::StepMissing("preparation"))
+        self.charge(&asked, &cohort, &plan, &agreement, Outcome::Answer { answer: &answer, times_prepared })?;
+        // Another call may have stored its answer first; what is stored is what will be released.
+        let stored = self.store().answer(&asked.order_id.0)?.and_then(|answer| answer.commitment);
+        stored.ok_or_else(|| StoreError::PreparedAnew.into())
     }
 
     /// Notes in an answer what its settlement is held against, in a market that settles on proven cohorts.

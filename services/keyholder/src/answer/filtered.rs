@@ -87,7 +87,8 @@ impl Keyholder {
         let Selected { weights, totals } = selected;
         let parts = self.filtered_parts(&asked, &cohort, &plan, weights, prss).await?;
         let answer = self.filtered_answer(&named, &totals, &parts)?;
-        let prepared = self.own_preparation(&start.preparations)?;
+        let prepared = start.preparations.iter().find(|prepared| prepared.keyholder == u32::from(self.index().get()));
+        let prepared = prepared.ok_or(KeyholderError::StepMissing("preparation"))?;
         if !self.store().put_filtered_answer(&asked.order_id.0, prepared, &answer)? {
             return Err(StoreError::PreparedAnew.into());
         }

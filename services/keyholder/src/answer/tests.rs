@@ -29,7 +29,7 @@ fn charge(keyholder: &Keyholder, number: u8) {
         use_record: UseRecord::default(),
         outcome: Outcome::Answer {
             answer: &StoredAnswer::default(),
-            prepared: &keyholder.store().prepared(&order(number).0).expect("it prepares"),
+            times_prepared: keyholder.store().times_prepared(&order(number).0).expect("it reads"),
         },
     };
     keyholder.store().commit_answer(&record, &NetworkParameters::standard()).expect("it commits");
@@ -159,7 +159,7 @@ fn commit_exactly(
         use_record: UseRecord::default(),
         outcome: Outcome::Answer {
             answer: &StoredAnswer::default(),
-            prepared: &keyholder.store().prepared(&order(number).0).expect("it prepares"),
+            times_prepared: keyholder.store().times_prepared(&order(number).0).expect("it reads"),
         },
     };
     Ok(keyholder.store().commit_answer(&record, &NetworkParameters::standard())?)

@@ -81,7 +81,7 @@ fn answer(keyholder: &Keyholder, order: OrderId, earner: Address) {
         use_record: Default::default(),
         outcome: Outcome::Answer {
             answer: &StoredAnswer { payees: vec![payee], price: PRICE.to_string(), ..Default::default() },
-            prepared: &keyholder.store().prepared(&order.0).expect("it prepares"),
+            times_prepared: 0,
         },
     };
     keyholder.store().commit_answer(&record, &NetworkParameters::standard()).expect("it commits");

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const ANSWERS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("answers");
 /// Order id to the encoded preparation that was signed for it.
 const PREPARATIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("preparations");
+/// Order id to how often it was prepared: a preparation may be signed again as it was, beside others of its peers.
+const PREPARED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("prepared");
 /// Order id to the first attempt at evaluating its filter that was not made.
 const ATTEMPTS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("attempts");
 /// Attempts are counted from 1.
@@ -21,6 +23,7 @@ const PEER_SEQUENCES: TableDefinition<u32, u64> = TableDefinition::new("peer_seq
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(ANSWERS)?;
     transaction.open_table(PREPARATIONS)?;
+    transaction.open_table(PREPARED)?;
     transaction.open_table(ATTEMPTS)?;
     transaction.open_table(PEER_SEQUENCES)?;
     Ok(())
@@ -118,7 +121,7 @@ impl Store {
     }
 
     /// Whether this is what was prepared last.
-    pub(super) fn is_last_in(
+    fn is_last_in(
         transaction: &WriteTransaction,
         order: &Digest32,
         prepared: &Preparation,
@@ -132,6 +135,18 @@ impl Store {
         let answers = transaction.open_table(ANSWERS)?;
         let answer = answers.get(&order.0)?;
         Ok(answer.is_some())
+    }
+
+    /// How often the order was prepared.
+    pub(crate) fn times_prepared(&self, order: &Digest32) -> Result<u64, StoreError> {
+        let table = self.database.begin_read()?.open_table(PREPARED)?;
+        Ok(table.get(&order.0)?.map_or(0, |times| times.value()))
+    }
+
+    pub(super) fn times_prepared_in(transaction: &WriteTransaction, order: &Digest32) -> Result<u64, StoreError> {
+        let table = transaction.open_table(PREPARED)?;
+        let times = table.get(&order.0)?;
+        Ok(times.map_or(0, |times| times.value()))
     }
 
     /// Notes that something of this very answer may leave; false when it is not there any more.
@@ -192,6 +207,8 @@ impl Store {
             return Ok(false);
         }
         transaction.open_table(PREPARATIONS)?.insert(&order.0, preparation.encode_to_vec().as_slice())?;
+        let times = Self::times_prepared_in(&transaction, order)?.saturating_add(1);
+        transaction.open_table(PREPARED)?.insert(&order.0, times)?;
         transaction.commit()?;
         Ok(true)
     }
@@ -222,19 +239,6 @@ impl Store {
             sequences.insert(peer.value(), sequence.value());
         }
         Ok(sequences)
-    }
-}
-
-#[cfg(test)]
-impl Store {
-    /// What was prepared for an order, or something that is prepared for it now.
-    pub(crate) fn prepared(&self, order: &Digest32) -> Result<Preparation, StoreError> {
-        if let Some(prepared) = self.preparation(order)? {
-            return Ok(prepared);
-        }
-        let prepared = Preparation { order_id: order.0.to_vec().into(), ..Default::default() };
-        self.put_preparation(order, &prepared)?;
-        Ok(prepared)
     }
 }
 

@@ -3,7 +3,6 @@
 use super::{META, Store, StoreError, answers::StoredAnswer, exact, exact::ExactAnswer};
 use locus_commitment::{Digest32, PersonTag};
 use locus_privacy::{ChargeName, ChargeOutcome, ChargeRequest, NetworkParameters, PersonBudget};
-use locus_wire::pb::keyholder::Preparation;
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use std::collections::BTreeSet;
@@ -78,12 +77,12 @@ pub(crate) struct AnswerRecord<'a> {
 /// What a charge is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Outcome<'a> {
-    /// An answer that was computed from what this keyholder prepared.
+    /// An answer that was computed.
     Answer {
         /// The answer.
         answer: &'a StoredAnswer,
-        /// This keyholder's own preparation.
-        prepared: &'a Preparation,
+        /// How often the order had been prepared when its computation began.
+        times_prepared: u64,
     },
     /// An attempt to compute one with the other keyholders.
     Attempt(u64),
@@ -105,8 +104,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let is_charged = self.uses(&record.charge.name)?.iter().any(|made| made.order == record.use_record.order);
         let transaction = self.database.begin_write()?;
-        if let Outcome::Answer { prepared, .. } = record.outcome {
-            if !Self::is_last_in(&transaction, &record.order, prepared)? {
+        if let Outcome::Answer { times_prepared, .. } = record.outcome {
+            if Self::times_prepared_in(&transaction, &record.order)? != times_prepared {
                 return Err(StoreError::PreparedAnew);
             }
             if Self::is_answered_in(&transaction, &record.order)? {

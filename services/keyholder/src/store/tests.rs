@@ -69,7 +69,7 @@ fn commit(store: &Store, order: u8, members: &[MemberCharge], charge: ChargeRequ
             question: Digest32([0x77; 32]),
             budget_exclusions: BTreeSet::from([9]),
             use_record: UseRecord { order: vec![order; 32].into(), ..UseRecord::default() },
-            outcome: Outcome::Answer { answer: &answer, prepared: &store.prepared(&Digest32([order; 32]))? },
+            outcome: Outcome::Answer { answer: &answer, times_prepared: 0 },
         },
         &NetworkParameters::standard(),
     )
@@ -269,10 +269,7 @@ fn commit_exact(store: &Store, order: u8, batch: u64, people: impl IntoIterator<
             question: Digest32([1; 32]),
             budget_exclusions: BTreeSet::new(),
             use_record: UseRecord::default(),
-            outcome: Outcome::Answer {
-                answer: &StoredAnswer::default(),
-                prepared: &store.prepared(&Digest32([order; 32]))?,
-            },
+            outcome: Outcome::Answer { answer: &StoredAnswer::default(), times_prepared: 0 },
         },
         &NetworkParameters::standard(),
     )
@@ -283,25 +280,28 @@ fn an_answer_to_a_preparation_that_was_replaced_meanwhile_is_refused_and_charges
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path()).expect("it opens");
     let order = Digest32([1; 32]);
-    let prepared = |attempt| Preparation { attempt, ..Default::default() };
-    let answered = |attempt: u64| {
-        let answer = StoredAnswer { participants: vec![u32::try_from(attempt).expect("small")], ..Default::default() };
+    let answered = |times_prepared: u64| {
+        let number = u8::try_from(times_prepared).expect("small");
+        let answer = StoredAnswer { participants: vec![number.into()], ..Default::default() };
         let record = AnswerRecord {
             order,
-            charge: charge(1_000_000, u8::try_from(attempt).expect("small")),
+            charge: charge(1_000_000, number),
             surcharge: None,
             members: &members(&[1]),
             exact: ExactAnswer::default(),
             question: Digest32([0x77; 32]),
             budget_exclusions: BTreeSet::new(),
             use_record: UseRecord { order: order.0.to_vec().into(), ..UseRecord::default() },
-            outcome: Outcome::Answer { answer: &answer, prepared: &prepared(attempt) },
+            outcome: Outcome::Answer { answer: &answer, times_prepared },
         };
         store.commit_answer(&record, &NetworkParameters::standard())
     };
-    // The answer to the first preparation is still computed when the order is prepared anew.
-    assert!(store.put_preparation(&order, &prepared(1)).expect("it writes"));
-    assert!(store.put_preparation(&order, &prepared(2)).expect("it writes"));
+    // The answer to the first preparation is still computed when the order is prepared anew: by this keyholder as it was
+    // before, by others differently.
+    for times in 1..=2 {
+        assert!(store.put_preparation(&order, &Preparation::default()).expect("it writes"));
+        assert_eq!(store.times_prepared(&order).expect("it reads"), times);
+    }
     assert!(matches!(answered(1), Err(StoreError::PreparedAnew)));
     assert!(store.answer(&order).expect("it reads").is_none());
     assert_eq!(store.charge_sequence().expect("it reads"), 0);
