@@ -164,17 +164,13 @@ impl BitSums {
         for ((x, y), choice) in released.iter().zip(other).zip(of_bits) {
             add_chosen(&mut self.sums, own_square(*x, *y).wrapping_sub(*x), *choice);
         }
-        let part = |shares: &'_ [u64], range: &Range<usize>| {
-            let missing = SharingError::VectorLength { expected: range.end, got: shares.len() };
-            shares.get(range.clone()).map(<[u64]>::to_vec).ok_or(missing)
-        };
         for (group, choice) in one_hot.iter().zip(of_groups) {
-            let sum = part(released, group)?.iter().fold(0u64, |sum, bit| sum.wrapping_add(*bit));
+            let sum = part_of(released, group)?.iter().fold(0u64, |sum, bit| sum.wrapping_add(*bit));
             add_chosen(&mut self.sums, sum.wrapping_sub(one), *choice);
         }
         for ((number, square), choice) in squares.iter().zip(of_squares) {
-            let [x, y, square] =
-                [part(released, number)?, part(other, number)?, part(released, square)?].map(|bits| number_of(&bits));
+            let (x, y) = (number_of(part_of(released, number)?), number_of(part_of(other, number)?));
+            let square = number_of(part_of(released, square)?);
             add_chosen(&mut self.sums, own_square(x, y).wrapping_sub(square), *choice);
         }
         Ok(())
@@ -184,6 +180,11 @@ impl BitSums {
     pub fn finish(self) -> [u64; BIT_CHECK_WORDS] {
         self.sums
     }
+}
+
+fn part_of<'a>(shares: &'a [u64], range: &Range<usize>) -> Result<&'a [u64], SharingError> {
+    let missing = SharingError::VectorLength { expected: range.end, got: shares.len() };
+    shares.get(range.clone()).ok_or(missing)
 }
 
 /// A keyholder's terms of the square of a value of which it has the released share x and the other share y.
