@@ -269,6 +269,40 @@ async fn a_member_who_was_revoked_since_the_commitment_is_not_counted_and_an_ord
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyholder_whose_cohort_the_others_gave_up_follows_them_until_it_has_released() -> Result<()> {
+    let scene = Scene::set(small_floors()).await?;
+    let market = &scene.market;
+    // Somebody leaves and the others prepare anew, while the third has not heard of it and repeats its list.
+    let leave = async |ordinal: u32, asked: &pb::Question, lists: &[Preparation]| -> Result<Vec<Preparation>> {
+        let Market { services, network, biobank, .. } = market;
+        revoke(services, network, &biobank.keys, scene.registration, &[ordinal], now_unix_s()).await?;
+        Ok(vec![market.prepare(ONE, asked).await?, market.prepare(TWO, asked).await?, lists[THREE.position()].clone()])
+    };
+
+    // Only the third commits; what the others were about to say is lost.
+    let (placed, asked) = scene.order(&scene.open(20)?).await?;
+    let lists = scene.prepare_all(&asked).await?;
+    assert_eq!(market.commit(THREE, &asked, &lists).await?.cohort_size, 24);
+    let lists = leave(4, &asked, &lists).await?;
+    let committed = scene.commit_all(&asked, &lists).await?;
+    assert!(committed.iter().all(|commitment| commitment.cohort_size == 23), "the others would not go back");
+    let (shares, _) = market.release(THREE, &asked, &committed, 1).await?;
+    assert!(!shares.is_empty());
+    let answer = market.collect(&market.researcher, &scene.panel, placed).await?;
+    assert_eq!(answer.opened.cohort_size(), 23);
+
+    // The same when the third has let its shares go: it stays with what it released.
+    let (_, asked) = scene.order(&scene.open(19)?).await?;
+    let lists = scene.prepare_all(&asked).await?;
+    let committed = scene.commit_all(&asked, &lists).await?;
+    market.release(THREE, &asked, &committed, 2).await?;
+    let lists = leave(5, &asked, &lists).await?;
+    assert_eq!(market.commit(ONE, &asked, &lists).await?.cohort_size, 22, "the control: nothing left here");
+    assert_eq!(market.commit(THREE, &asked, &lists).await?, committed[THREE.position()]);
+    Ok(())
+}
+
 /// Objects of the one batch whose name ends so.
 fn objects(scene: &Scene, suffix: &str) -> Result<Vec<PathBuf>> {
     let files = files_below(&scene.market.data_dir().join("objects"))?;

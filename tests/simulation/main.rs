@@ -116,7 +116,7 @@ fn markets_under_faults_keep_their_promises() -> Result<()> {
     let seeds = std::env::var(SEEDS_VARIABLE).map_or(Ok(SEEDS), |seeds| seeds.parse())?;
     let (ended, failed) = run_seeds(&template, seeds, None);
     if let Some((seed, error)) = failed {
-        let again = format!("{SEED_VARIABLE}={seed} cargo test --release --workspace --test simulation markets_under");
+        let again = format!("{SEED_VARIABLE}={seed} cargo test --release --test simulation markets_under");
         return Err(error.context(again));
     }
     println!("{ended:#?}");

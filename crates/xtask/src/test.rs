@@ -1,12 +1,14 @@
 //! The test command: one call sets up a fresh machine and runs every test.
 
 use anyhow::{Context, Result, bail};
-use std::{path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 pub(crate) const CONTRACTS: &str = "crates/ledger/contracts";
 pub(crate) const ANVIL: &str = "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
 const INTEROP: &str = "crates/proofs/interop";
 const SNARKJS: &str = "node_modules/snarkjs/build/cli.cjs";
+/// How the names of variables begin in which cargo tells a program what package it is of.
+const OF_CARGO: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
 /// Checks formatting, lints, generated files and contracts, then runs all Rust tests.
 pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
@@ -49,10 +51,19 @@ pub(crate) fn fuzz(root: &Path, executions: u64) -> Result<()> {
     step(root, "cargo", &arguments, &[("LOCUS_FUZZ_EXECUTIONS", executions.to_string())])
 }
 
+/// Runs a program as the user would: without what cargo told this one about itself. Build scripts watch these variables,
+/// so with them every change between this and a plain call of cargo would build half of the dependencies again.
 pub(crate) fn step(dir: &Path, program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
     let line = format!("{program} {}", arguments.join(" "));
     eprintln!("xtask: {line}");
-    let status = Command::new(program)
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        let about_xtask = |name: &str| OF_CARGO.iter().any(|start| name.starts_with(start));
+        if name.to_str().is_some_and(about_xtask) {
+            command.env_remove(&name);
+        }
+    }
+    let status = command
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
         .current_dir(dir)

@@ -101,15 +101,25 @@ impl Keyholder {
         let asked = self.ask(question).await?;
         // Before anything is read that a new preparation changes.
         let times_prepared = self.store().times_prepared(&asked.order_id.0)?;
-        if let Some(commitment) = self.store().answer(&asked.order_id.0)?.and_then(|answer| answer.commitment) {
-            return Ok(commitment);
+        let kept = self.store().answer(&asked.order_id.0)?;
+        let is_final = kept.as_ref().is_some_and(|answer| answer.is_released) || asked.record.state != OrderState::Open;
+        let kept = kept.and_then(|answer| answer.commitment);
+        if let (true, Some(commitment)) = (is_final, &kept) {
+            return Ok(commitment.clone());
         }
         if asked.filter.is_some() {
             return Err(KeyholderError::OrderMismatch("way to ask: filtered questions are evaluated, and the call"));
         }
-        self.check_answerable(&asked)?;
         let (participants, excluded) = self.check_preparations(&asked.order_id, preparations).await?;
         let cohort = Cohort::try_new(&asked.eligible, &excluded)?;
+        if let Some(commitment) = kept.filter(|kept| kept.cohort_digest.as_ref() == cohort.digest().0.0) {
+            return Ok(commitment);
+        }
+        self.check_answerable(&asked)?;
+        // The others would not commit to the cohort of the answer that is kept any more.
+        if !self.store().forget_unreleased(&asked.order_id.0)? {
+            return Err(KeyholderError::AnswerFinal);
+        }
         let plan = self.plan(&asked, &cohort)?;
         cohort.check(&plan, self.parameters(), asked.record.order.max_price)?;
         self.check_nobody_revoked(&asked, &cohort)?;

@@ -2,6 +2,7 @@
 
 use super::{Store, StoreError, charges::Outcome};
 use locus_commitment::Digest32;
+use locus_sharing::KeyholderIndex;
 use locus_wire::pb::keyholder::{AnswerCommitment, Preparation, ReleasedShare};
 use prost::Message as _;
 use redb::{Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
@@ -67,6 +68,19 @@ pub(crate) struct StoredAnswer {
     /// Whether the order requires proven datasets, in the same markets.
     #[prost(bool, tag = "8")]
     pub(crate) proven_only: bool,
+}
+
+impl StoredAnswer {
+    /// Name of the charge, when it is released with the commitments of all three keyholders: each has charged before.
+    fn charged_by_all(&self) -> Result<Option<&[u8; 32]>, StoreError> {
+        let Some(commitment) =
+            self.commitment.as_ref().filter(|_| self.participants.len() == KeyholderIndex::ALL.len())
+        else {
+            return Ok(None);
+        };
+        let name = commitment.answer_digest.as_ref().try_into();
+        name.map(Some).map_err(|_| StoreError::Damaged("answer"))
+    }
 }
 
 impl Store {
@@ -149,7 +163,8 @@ impl Store {
         Ok(times.map_or(0, |times| times.value()))
     }
 
-    /// Notes that something of this very answer may leave; false when it is not there any more.
+    /// Notes that something of this very answer may leave, since the commitments of all who take part are there; false
+    /// when it is not there any more.
     pub(crate) fn mark_released(&self, order: &Digest32, released: &StoredAnswer) -> Result<bool, StoreError> {
         if released.is_released {
             return Ok(true);
@@ -163,6 +178,9 @@ impl Store {
             }
             let marked = StoredAnswer { is_released: true, ..released.clone() };
             table.insert(&order.0, marked.encode_to_vec().as_slice())?;
+        }
+        if let Some(name) = released.charged_by_all()? {
+            Self::note_charged_by_all(&transaction, name)?;
         }
         transaction.commit()?;
         Ok(true)

@@ -5,7 +5,7 @@ use locus_commitment::{Digest32, PersonTag};
 use locus_privacy::{ChargeName, ChargeOutcome, ChargeRequest, NetworkParameters, PersonBudget};
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter};
 
 /// Person to an encoded budget.
 const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets");
@@ -13,6 +13,8 @@ const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets
 const USES: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("uses");
 /// Question key to the slots left out for want of budget when it was last answered, 8 bytes each.
 const EXCLUSIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("exclusions");
+/// Names of charges that all three keyholders are known to have made.
+const CHARGED_BY_ALL: TableDefinition<&[u8; 32], ()> = TableDefinition::new("charged_by_all");
 /// Name of the number of answers charged so far in the meta table.
 const SEQUENCE: &str = "charge_sequence";
 
@@ -20,6 +22,7 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreE
     transaction.open_table(BUDGETS)?;
     transaction.open_table(USES)?;
     transaction.open_table(EXCLUSIONS)?;
+    transaction.open_table(CHARGED_BY_ALL)?;
     Ok(())
 }
 
@@ -58,7 +61,8 @@ pub(crate) struct AnswerRecord<'a> {
     pub(crate) order: Digest32,
     /// What every member is charged.
     pub(crate) charge: ChargeRequest,
-    /// What every member who is charged is charged beside it, when a keyholder takes no part.
+    /// What every member is charged beside it when a keyholder takes no part, unless all three are known to have
+    /// made the charge before.
     pub(crate) surcharge: Option<ChargeRequest>,
     /// The members.
     pub(crate) members: &'a [MemberCharge],
@@ -112,35 +116,24 @@ impl Store {
                 return Ok(());
             }
         }
-        if is_charged {
+        let is_waived = Self::is_charged_by_all_in(&transaction, &record.charge.name)?;
+        let surcharge = record.surcharge.as_ref().filter(|_| !is_waived);
+        if is_charged && surcharge.is_none() {
             Self::put_outcome(&transaction, &record.order, record.outcome)?;
             transaction.commit()?;
             return Ok(());
         }
-        let mut newly_charged = false;
-        {
-            let mut budgets = transaction.open_table(BUDGETS)?;
-            for member in record.members {
-                let mut budget = match budgets.get(&member.person.0)? {
-                    Some(bytes) => PersonBudget::parse(bytes.value())?,
-                    None => PersonBudget::new(),
-                };
-                if budget.charge(&record.charge, parameters)? == ChargeOutcome::Charged {
-                    newly_charged = true;
-                    if let Some(surcharge) = &record.surcharge {
-                        budget.charge(surcharge, parameters)?;
-                    }
-                    budgets.insert(&member.person.0, budget.to_bytes().as_slice())?;
-                }
-            }
-        }
+        let charges: Vec<&ChargeRequest> = iter::once(&record.charge).chain(surcharge).collect();
+        let newly_charged = Self::charge_members(&transaction, record.members, &charges, parameters)?;
         exact::record(&transaction, &record.exact, parameters)?;
         {
             let mut meta = transaction.open_table(META)?;
             let sequence = meta.get(SEQUENCE)?.map_or(0, |value| value.value());
             let next = sequence.saturating_add(1);
-            let mut uses = transaction.open_table(USES)?;
-            uses.insert((&record.charge.name.0, next), record.use_record.encode_to_vec().as_slice())?;
+            if !is_charged {
+                let mut uses = transaction.open_table(USES)?;
+                uses.insert((&record.charge.name.0, next), record.use_record.encode_to_vec().as_slice())?;
+            }
             meta.insert(SEQUENCE, next)?;
             let slots: Vec<u8> = record.budget_exclusions.iter().flat_map(|slot| slot.to_le_bytes()).collect();
             transaction.open_table(EXCLUSIONS)?.insert(&record.question.0, slots.as_slice())?;
@@ -149,6 +142,44 @@ impl Store {
         transaction.commit()?;
         tracing::info!(order = %record.order, members = record.members.len(), newly_charged, "answer committed");
         Ok(())
+    }
+
+    /// Makes all `charges` of every member; false when all were made before.
+    fn charge_members(
+        transaction: &WriteTransaction,
+        members: &[MemberCharge],
+        charges: &[&ChargeRequest],
+        parameters: &NetworkParameters,
+    ) -> Result<bool, StoreError> {
+        let mut newly_charged = false;
+        let mut budgets = transaction.open_table(BUDGETS)?;
+        for member in members {
+            let mut budget = match budgets.get(&member.person.0)? {
+                Some(bytes) => PersonBudget::parse(bytes.value())?,
+                None => PersonBudget::new(),
+            };
+            let mut is_changed = false;
+            for charge in charges {
+                is_changed |= budget.charge(charge, parameters)? == ChargeOutcome::Charged;
+            }
+            if is_changed {
+                newly_charged = true;
+                budgets.insert(&member.person.0, budget.to_bytes().as_slice())?;
+            }
+        }
+        Ok(newly_charged)
+    }
+
+    /// Notes that all three keyholders have charged under this name.
+    pub(super) fn note_charged_by_all(transaction: &WriteTransaction, name: &[u8; 32]) -> Result<(), StoreError> {
+        transaction.open_table(CHARGED_BY_ALL)?.insert(name, ())?;
+        Ok(())
+    }
+
+    fn is_charged_by_all_in(transaction: &WriteTransaction, name: &ChargeName) -> Result<bool, StoreError> {
+        let table = transaction.open_table(CHARGED_BY_ALL)?;
+        let noted = table.get(&name.0)?;
+        Ok(noted.is_some())
     }
 
     /// Slots of those who cannot pay `charge` any more.
@@ -213,5 +244,76 @@ impl Store {
     /// Number of answers charged so far; it never goes down.
     pub(crate) fn charge_sequence(&self) -> Result<u64, StoreError> {
         Ok(self.meta(SEQUENCE)?.unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use locus_privacy::{Rho, RhoCost, Tier};
+    use locus_wire::pb::keyholder::AnswerCommitment;
+
+    const PERSON: PersonTag = PersonTag([1; 32]);
+
+    fn charge(name: u8, rho_nano: u64) -> ChargeRequest {
+        let cost = RhoCost { dp: Rho::from_nano(rho_nano), flooding: Rho::ZERO };
+        ChargeRequest { name: ChargeName([name; 32]), tier: Tier::Open, cost, at_unix_s: 1_800_000_000 }
+    }
+
+    /// Commits to the answer of this name in an order with these keyholders. Tells what was spent since the beginning.
+    fn commit(store: &Store, order: u8, name: u8, participants: &[u32]) -> (StoredAnswer, Rho) {
+        let answer = StoredAnswer {
+            commitment: Some(AnswerCommitment { answer_digest: vec![name; 32].into(), ..Default::default() }),
+            participants: participants.to_vec(),
+            ..Default::default()
+        };
+        let record = AnswerRecord {
+            order: Digest32([order; 32]),
+            charge: charge(name, 1_000),
+            surcharge: (participants.len() < 3).then(|| charge(name + 0x80, 500)),
+            members: &[MemberCharge { slot: 1, person: PERSON }],
+            exact: ExactAnswer::default(),
+            question: Digest32([0x77; 32]),
+            budget_exclusions: BTreeSet::new(),
+            use_record: UseRecord { order: vec![order; 32].into(), ..UseRecord::default() },
+            outcome: Outcome::Answer { answer: &answer, times_prepared: 0 },
+        };
+        store.commit_answer(&record, &NetworkParameters::standard()).expect("it commits");
+        (answer, store.budget(&PERSON).expect("it reads").spent_in_lifetime())
+    }
+
+    #[test]
+    fn a_pair_pays_the_surcharge_unless_all_three_are_known_to_have_charged() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path()).expect("it opens");
+        // A relay that never asks the third to commit: its charge is not known, so the pair pays as a pair.
+        assert_eq!(commit(&store, 1, 1, &[1, 2, 3]).1, Rho::from_nano(1_000));
+        assert_eq!(commit(&store, 2, 1, &[1, 2]).1, Rho::from_nano(1_500));
+        assert_eq!(commit(&store, 3, 1, &[1, 2]).1, Rho::from_nano(1_500), "once");
+        // Control: what is released with the commitments of all three was charged by all.
+        let (answer, spent) = commit(&store, 4, 2, &[1, 2, 3]);
+        assert_eq!(spent, Rho::from_nano(2_500));
+        assert!(store.mark_released(&Digest32([4; 32]), &answer).expect("it writes"));
+        assert_eq!(commit(&store, 5, 2, &[1, 2]).1, Rho::from_nano(2_500));
+        // A release by a pair says nothing of the third.
+        let (answer, spent) = commit(&store, 6, 3, &[1, 3]);
+        assert_eq!(spent, Rho::from_nano(4_000));
+        assert!(store.mark_released(&Digest32([6; 32]), &answer).expect("it writes"));
+        assert_eq!(commit(&store, 7, 3, &[1, 2, 3]).1, Rho::from_nano(4_000));
+        for name in 1..=3 {
+            let expected = if name == 1 { 3 } else { 2 };
+            assert_eq!(store.uses(&ChargeName([name; 32])).expect("it reads").len(), expected);
+        }
+    }
+
+    #[test]
+    fn an_order_answered_anew_by_a_pair_pays_the_surcharge_and_is_one_use() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path()).expect("it opens");
+        commit(&store, 1, 1, &[1, 2, 3]);
+        assert!(store.forget_unreleased(&Digest32([1; 32])).expect("it writes"));
+        assert_eq!(commit(&store, 1, 1, &[1, 2]).1, Rho::from_nano(1_500));
+        assert_eq!(store.uses(&ChargeName([1; 32])).expect("it reads").len(), 1);
+        assert_eq!(store.charge_sequence().expect("it reads"), 2, "peers see that budgets changed");
     }
 }
