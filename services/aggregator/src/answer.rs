@@ -209,9 +209,12 @@ async fn settle(
     let mut pause = SETTLE_PAUSE;
     loop {
         let expected = expected_settlement(aggregator, &asked.order_id).await?;
-        let signed = committee.sign(&asked.order_id, agreed, answering, expected).await?;
+        let mut signed = committee.sign(&asked.order_id, agreed, answering, expected).await?;
         let page_after = |account| list_earnings(aggregator.exchange.clone(), account, patience);
-        committee.carry_payouts(page_after, &signed.behind).await;
+        if committee.carry_payouts(page_after, &signed.behind).await {
+            // Whoever has caught up can sign as well.
+            signed = committee.sign(&asked.order_id, agreed, answering, expected).await?;
+        }
         events.report("settling", 0, 1);
         let refusal = match (signed.settlement, expected) {
             (Some(settlement), Expected::OnChain(_)) => return Ok((settlement, signed)),

@@ -20,19 +20,24 @@ const PAGES_MAX: usize = 2;
 
 impl Committee {
     /// Carries the table of earnings, read page by page from the account given on, to keyholders
-    /// that do not know it. They check it against the chain, so this can fail but do no harm; a
-    /// failure is logged, and the next release tries again.
-    pub(crate) async fn carry_payouts<F>(&self, page_after: impl Fn(Bytes) -> F, behind: &[KeyholderIndex])
+    /// that do not know it; tells whether one took it. They check it against the chain, so this can
+    /// fail but do no harm; a failure is logged, and the next release tries again.
+    pub(crate) async fn carry_payouts<F>(&self, page_after: impl Fn(Bytes) -> F, behind: &[KeyholderIndex]) -> bool
     where
         F: Future<Output = Result<ListEarningsResponse, AggregatorError>>,
     {
+        let mut is_taken = false;
         for member in self.members.iter().filter(|member| behind.contains(&member.index)) {
             let keyholder = member.index.get();
             match self.carry_payouts_to(member, &page_after).await {
-                Ok(sequence) => tracing::info!(keyholder, sequence, "the keyholder has the table of earnings"),
+                Ok(sequence) => {
+                    is_taken = true;
+                    tracing::info!(keyholder, sequence, "the keyholder has the table of earnings");
+                }
                 Err(error) => tracing::warn!(keyholder, %error, "the keyholder took no table of earnings"),
             }
         }
+        is_taken
     }
 
     async fn carry_payouts_to<F>(
