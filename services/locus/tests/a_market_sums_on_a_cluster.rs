@@ -1,12 +1,15 @@
-//! A market of separate processes whose aggregator has sums computed on a cluster, processes of which are killed while
-//! a question needs them.
+//! A market of separate processes on an S3 server that asks for patience now and then, whose aggregator has sums computed
+//! on a cluster, processes of which are killed while a question needs them.
 //!
 //! `cargo xtask e2e` runs it: it needs the binary of a crate that is not built with the others.
 
+#[allow(dead_code, reason = "the tests of the store use the rest")]
+#[path = "../../../crates/store/tests/common/s3.rs"]
+mod s3;
 mod support;
 
 use serde_json::json;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::atomic::Ordering};
 use support::{
     Cohort, User, finished,
     hosts::{Hosts, Service},
@@ -25,6 +28,7 @@ const CLUSTER: [&str; 3] = ["scheduler", "executor-1", "executor-2"];
 
 struct Scene {
     hosts: Hosts,
+    objects: s3::S3Server,
     running: BTreeMap<&'static str, Service>,
     researcher: User,
     questions: usize,
@@ -37,6 +41,9 @@ impl Scene {
         let researcher = User::new(&dir.join("researcher"), &[]);
         let hosts = Hosts::prepare(&dir.join("hosts"), &biobank, &["--exact-batch-min", "200"])?;
         hosts.add_cluster();
+        let objects = s3::S3Server::empty();
+        objects.faults.slow_down_every.store(9, Ordering::SeqCst);
+        hosts.keep_ciphertexts_at(&format!("s3://{}/market", s3::BUCKET), &objects.options());
         let services = ["keyholder-1", "keyholder-2", "keyholder-3", "exchange", "archive", "aggregator"];
         let running = CLUSTER.into_iter().chain(services).map(|name| (name, hosts.start(name))).collect();
         let cohort = Cohort::write(&dir.join("genomes"), PEOPLE, VARIANTS);
@@ -47,7 +54,7 @@ impl Scene {
         biobank.does(&hosts, &[&enroll[..], &["--tier", "exact"]].concat());
         biobank.does(&hosts, &["revoke", "--registration", "1", "--sample", &format!("P{REVOKED}")]);
         researcher.does(&hosts, &["fund", "10000"]);
-        Some(Self { hosts, running, researcher, questions: 0 })
+        Some(Self { hosts, objects, running, researcher, questions: 0 })
     }
 
     fn start(&mut self, name: &'static str) {
@@ -114,6 +121,9 @@ fn a_market_is_served_by_a_cluster_whose_processes_are_killed() {
         scene.kill("scheduler");
         scene.start("scheduler");
     });
+    let refused = scene.objects.faults.refused();
+    assert!(refused > 5, "the control: {refused} requests to the S3 server were refused");
+    assert!(!Path::new(&scene.hosts.path("objects")).exists(), "nothing is kept elsewhere");
     let statement = scene.researcher.does(&scene.hosts, &["orders"]);
     assert_eq!(statement.as_array().map(Vec::len), Some(scene.questions), "{statement}");
     let answered = scene.hosts.observe("aggregator", "/metrics");

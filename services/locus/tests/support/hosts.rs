@@ -4,6 +4,7 @@
 use super::{PATIENCE, Reach, User, run, text};
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -372,6 +373,21 @@ impl Hosts {
         fs::write(file, config + &cluster).expect("written");
     }
 
+    /// Tells every service and process of a cluster that the market's ciphertexts are at `url`, when they start the
+    /// next time.
+    pub fn keep_ciphertexts_at(&self, url: &str, options: &BTreeMap<String, String>) {
+        let folder = format!("store_url = {:?}", self.path("objects"));
+        let options: String = options.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect();
+        for process in SERVICES.iter().chain(&["scheduler", "executor-1", "executor-2"]) {
+            let Ok(config) = fs::read_to_string(self.config(process)) else { continue };
+            let table = if config.contains("[storage]") { "storage.store_options" } else { "store_options" };
+            if config.contains(&folder) {
+                let moved = config.replace(&folder, &format!("store_url = {url:?}"));
+                fs::write(self.config(process), format!("{moved}[{table}]\n{options}")).expect("written");
+            }
+        }
+    }
+
     /// Makes a service reach the chain at another address when it starts the next time.
     pub fn reach_chain_at(&self, service: &str, url: &str) {
         let file = self.config(service);
@@ -392,6 +408,11 @@ impl Hosts {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("read");
         answer
+    }
+
+    /// Runs `locus-keyholder` with these words.
+    pub fn keyholder(&self, words: &[&str]) -> Output {
+        program("locus-keyholder").args(words).output().expect("it starts")
     }
 
     /// What `locus-keyholder audit verify` says about the record in `file`, and whether it contains `noted`.
