@@ -17,7 +17,8 @@ use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
     store::{
-        AnswerRecord, DatasetKey, ExactAnswer, ExactPerson, MemberCharge, Outcome, StoreError, StoredAnswer, UseRecord,
+        AnswerRecord, DatasetKey, ExactAnswer, ExactPerson, MemberCharge, Outcome, Store, StoreError, StoredAnswer,
+        UseRecord,
     },
 };
 use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, SelectionShape, attributes_digest};
@@ -25,13 +26,14 @@ use locus_commitment::{Digest32, PersonTag, sha3_256};
 use locus_ledger::{OrderId, OrderState};
 use locus_phenotype::SelectionRelease;
 use locus_privacy::{ChargeName, ChargeRequest, Rho, RhoCost, Tier};
-use locus_sharing::KeyholderIndex;
+use locus_sharing::{AttributeCommitment, KeyholderIndex};
 use locus_wire::{pb::keyholder as pb, relay};
 use question::{Asked, AskedFilter};
 pub(crate) use rounds::Courier;
 use std::collections::BTreeSet;
 
 const DST_SURCHARGE: &str = "locus/keyholder/surcharge/v1";
+const DST_RENEWAL: &str = "locus/keyholder/renewal/v1";
 
 impl Keyholder {
     /// First step: says which eligible slots this keyholder leaves out.
@@ -158,12 +160,15 @@ impl Keyholder {
         };
         let now = self.now_unix_s();
         let charge = charge_request(plan, now);
-        let is_degraded = agreement.participants.len() < KeyholderIndex::ALL.len();
-        let surcharge = is_degraded.then(|| surcharge_of(&charge));
+        let mut also = Vec::new();
+        also.extend(surcharge_owed(self.store(), &charge, agreement.participants.len())?);
+        if asked.filter.is_some() && self.store().is_charged_before_succession(&charge.name)? {
+            also.push(ChargeRequest { name: renewal_name(&charge.name), ..charge });
+        }
         let record = AnswerRecord {
             order: asked.order_id.0,
             charge,
-            surcharge,
+            also: &also,
             members: &charges,
             exact: ExactAnswer { people: &exact_people, history },
             question: asked.question_key,
@@ -225,13 +230,20 @@ impl Keyholder {
         Ok(Some(FilterShape { selections: selections.map(shape).collect(), attributes }))
     }
 
-    /// Members of the eligible set whose attributes are not known here.
+    /// Members of the eligible set whose attributes are not known here, or too little for an authenticated evaluation.
     fn without_attributes(&self, asked: &Asked) -> Result<BTreeSet<u64>, KeyholderError> {
         let Some(AskedFilter { filter, .. }) = &asked.filter else { return Ok(BTreeSet::new()) };
         let members = &asked.eligible.members;
         let keys: Vec<DatasetKey> = members.iter().map(key_of).collect();
         let commitments = self.store().attribute_commitments(&keys, &filter.schema())?;
-        let unknown = members.iter().zip(commitments).filter(|(_, commitment)| commitment.is_none());
+        let on_one_word = match filter.is_authenticated() {
+            true => self.store().handed_over(members.iter().map(|member| member.registration))?,
+            false => BTreeSet::new(),
+        };
+        let is_unknown = |member: &Member, commitment: Option<AttributeCommitment>| {
+            commitment.is_none() || on_one_word.contains(&member.registration)
+        };
+        let unknown = members.iter().zip(commitments).filter(|(member, commitment)| is_unknown(member, *commitment));
         Ok(unknown.map(|(member, _)| member.slot).collect())
     }
 
@@ -376,16 +388,29 @@ fn charge_request(plan: &AnswerPlan, at_unix_s: u64) -> ChargeRequest {
     ChargeRequest { name: ChargeName::from(plan.digest()), tier: plan.tier(), cost: plan.cost(), at_unix_s }
 }
 
-/// Clause 4: half as much again, under a name of its own, for an answer without one of the keyholders.
-fn surcharge_of(charge: &ChargeRequest) -> ChargeRequest {
+/// Clause 4: half as much again, under a name of its own, for an answer without one of the keyholders, unless all three
+/// are known to have made the charge before.
+pub(crate) fn surcharge_owed(
+    store: &Store,
+    charge: &ChargeRequest,
+    participants: usize,
+) -> Result<Option<ChargeRequest>, StoreError> {
+    if participants == KeyholderIndex::ALL.len() || store.is_charged_by_all(&charge.name)? {
+        return Ok(None);
+    }
     let half = |rho: Rho| Rho::from_nano(rho.as_nano().div_ceil(2));
     let cost = RhoCost { dp: half(charge.cost.dp), flooding: half(charge.cost.flooding) };
-    ChargeRequest { name: surcharge_name(&charge.name), cost, ..*charge }
+    Ok(Some(ChargeRequest { name: surcharge_name(&charge.name), cost, ..*charge }))
 }
 
 /// Name of what is charged beside the charge of this name.
 pub(crate) fn surcharge_name(charge: &ChargeName) -> ChargeName {
     ChargeName(sha3_256(DST_SURCHARGE, &[&charge.0]).0)
+}
+
+/// Name of what is charged beside the charge of this name when a successor draws its part of the noise anew (clause 32).
+pub(crate) fn renewal_name(charge: &ChargeName) -> ChargeName {
+    ChargeName(sha3_256(DST_RENEWAL, &[&charge.0]).0)
 }
 
 /// When not all keyholders take part in an exact answer: the history of exact answers that all who do

@@ -18,6 +18,7 @@ mod reply_grid;
 mod start;
 mod statement;
 mod store;
+mod succession;
 #[cfg(test)]
 mod testing;
 
@@ -27,3 +28,4 @@ pub use identity::{IdentityError, KeyholderIdentity};
 pub use init::{InitError, init};
 pub use kek::{KeyEncryptionKey, KeyFileError, rewrap};
 pub use start::{KeyholderDeps, KeyholderHandle, KeyholderKeys, PreparedKeyholder, StartError, prepare, start};
+pub use succession::{SuccessionError, hand_over, take_over};

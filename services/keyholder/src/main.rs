@@ -1,11 +1,13 @@
 //! The keyholder's own process.
 
 use clap::{Args, Parser, Subcommand};
-use locus_keyholder::{KeyEncryptionKey, KeyFileError, init, rewrap};
-use locus_service::{AuditHead, ServiceArgs, run_service, verify_audit_log};
+use locus_keyholder::{KeyEncryptionKey, KeyFileError, KeyholderConfig, hand_over, init, rewrap, take_over};
+use locus_service::{
+    AuditHead, ConfigError, ServiceArgs, ServiceConfig as _, protect_memory, read_config, run_service, verify_audit_log,
+};
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -31,6 +33,10 @@ enum Command {
     Init(InitArgs),
     /// Wrap the keys under another key-encryption key, while the keyholder is stopped
     Rewrap(RewrapArgs),
+    /// Write what the successor of another keyholder needs of this one, while this one is stopped
+    HandOver(HandOverArgs),
+    /// Take over from the other two what the keyholder before this one had, before the first start
+    TakeOver(TakeOverArgs),
     /// The record of what this keyholder did
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -53,6 +59,29 @@ struct RewrapArgs {
     /// The one from now on
     #[arg(long, value_name = "FILE")]
     new_kek_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct HandOverArgs {
+    /// This keyholder's configuration
+    #[arg(value_name = "CONFIG")]
+    config: PathBuf,
+    /// The successor's public file, from its operator: `init` wrote it
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Where to write what is handed over
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct TakeOverArgs {
+    /// The successor's configuration
+    #[arg(value_name = "CONFIG")]
+    config: PathBuf,
+    /// A file of one of the other keyholders; give it twice, once for each
+    #[arg(long = "from", value_name = "FILE", required = true)]
+    from: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +110,9 @@ struct InitArgs {
     public: PathBuf,
 }
 
+/// Any error: it is told, not handled.
+type CommandError = Box<dyn std::error::Error>;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match (cli.command, cli.service) {
@@ -88,6 +120,17 @@ fn main() -> ExitCode {
             report(init(args.index, &args.data_dir, args.kek_file.as_deref(), &args.public))
         }
         (Some(Command::Rewrap(args)), _) => report(rewrap_keys(&args)),
+        (Some(Command::HandOver(args)), _) => report(run(async {
+            let config = configuration(&args.config)?;
+            Ok(hand_over(&config, &args.to, &args.out).await?)
+        })),
+        (Some(Command::TakeOver(args)), _) => report(run(async {
+            let [first, second] = &args.from[..] else {
+                return Err("give --from twice, a file of each of the others".into());
+            };
+            let config = configuration(&args.config)?;
+            Ok(take_over(&config, [first, second]).await?)
+        })),
         (Some(Command::Audit(AuditCommand::Verify(args))), _) => {
             report(verify_audit_log(&args.file, args.contains).map(|head| head.to_string()))
         }
@@ -103,7 +146,17 @@ fn rewrap_keys(args: &RewrapArgs) -> Result<String, KeyFileError> {
     Ok(format!("{changed} keys are wrapped under {}: set kek_file to it", args.new_kek_file.display()))
 }
 
-fn report<E: std::error::Error>(result: Result<String, E>) -> ExitCode {
+/// Runs a command with key seeds in its memory.
+fn run(command: impl Future<Output = Result<String, CommandError>>) -> Result<String, CommandError> {
+    protect_memory()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+fn configuration(path: &Path) -> Result<KeyholderConfig, ConfigError> {
+    read_config(KeyholderConfig::SERVICE, path, KeyholderConfig::LISTS)
+}
+
+fn report<E: std::fmt::Display>(result: Result<String, E>) -> ExitCode {
     // Nothing can be done about closed standard streams.
     match result {
         Ok(text) => {

@@ -1,7 +1,7 @@
 //! What a contributor sees of the uses of a dataset, and the erasure of its seeds.
 
 use crate::{
-    answer::surcharge_name,
+    answer::{renewal_name, surcharge_name},
     error::KeyholderError,
     keyholder::Keyholder,
     store::{DatasetKey, StoreError, UseRecord},
@@ -44,8 +44,11 @@ impl Keyholder {
         let charges: BTreeMap<ChargeName, Charge> = budget.charges().collect();
         let mut uses = Vec::new();
         for (name, charge) in &charges {
-            let surcharge = charges.get(&surcharge_name(name)).map_or(Rho::ZERO, |charge| charge.rho);
-            let mut rho = charge.rho.checked_add(surcharge).map_err(StoreError::Privacy)?;
+            let mut rho = charge.rho;
+            for beside in [surcharge_name(name), renewal_name(name)] {
+                let also = charges.get(&beside).map_or(Rho::ZERO, |charge| charge.rho);
+                rho = rho.checked_add(also).map_err(StoreError::Privacy)?;
+            }
             let mut records = self.store().uses(name)?;
             // Keyholders may answer orders of the same time in different order; the chain has one order.
             records.sort_by_cached_key(|record| self.place_of(record));

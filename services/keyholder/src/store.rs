@@ -10,6 +10,7 @@ mod charges;
 mod datasets;
 mod exact;
 mod payouts;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod vault;
@@ -20,6 +21,7 @@ pub(crate) use charges::{AnswerRecord, MemberCharge, Outcome, UseRecord};
 pub(crate) use datasets::{DatasetKey, PendingDataset, seeds_of_secret};
 pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
+pub(crate) use succession::{Given, Listed, Merged, Taken};
 
 use crate::kek::{KeyEncryptionKey, KeyFileError};
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};

@@ -12,7 +12,8 @@ pub(crate) use contributor::{
     TermsArgs,
 };
 pub(crate) use operator::{
-    DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand, TlsCommand, TlsInitArgs, TlsIssueArgs,
+    CommitteeCommand, CommitteeReplaceArgs, DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand, TlsCommand,
+    TlsInitArgs, TlsIssueArgs,
 };
 pub(crate) use research::{
     AssociationArgs, CohortArgs, CountsArgs, FetchArgs, FilterArgs, QueryCommand, QuestionArgs, QuoteArgs, SchemaArgs,
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Deploy the contracts of a market on any EVM chain, for services that run apart
     Deploy(Box<DeployArgs>),
+    /// The keyholders of a market, as its chain names them
+    #[command(subcommand)]
+    Committee(CommitteeCommand),
     /// Certificates for services that run apart
     #[command(subcommand)]
     Tls(TlsCommand),

@@ -2,6 +2,7 @@
 
 mod answers;
 mod attributes;
+mod committee;
 mod deploy;
 mod disclosure;
 mod enroll;
@@ -37,6 +38,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Comma
         Command::Demo(args) => demo::run(&args, context.output).await,
         Command::Up(args) => up::run(&args, context).await,
         Command::Deploy(args) => deploy::run(&args, context).await,
+        Command::Committee(command) => committee::run(&command, context).await,
         Command::Tls(command) => tls::run(&command, context),
         Command::Proofs(command) => proofs::run(command, context).await,
         Command::Roots(command) => roots::run(&command, context).await,

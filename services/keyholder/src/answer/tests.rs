@@ -21,7 +21,7 @@ fn charge(keyholder: &Keyholder, number: u8) {
     let record = AnswerRecord {
         order: order(number).0,
         charge,
-        surcharge: None,
+        also: &[],
         members: &[],
         exact: ExactAnswer::default(),
         question: Digest32([number; 32]),
@@ -151,7 +151,7 @@ fn commit_exactly(
     let record = AnswerRecord {
         order: order(number).0,
         charge,
-        surcharge: None,
+        also: &[],
         members: &[],
         exact: ExactAnswer { people: &people, history },
         question: Digest32([number; 32]),

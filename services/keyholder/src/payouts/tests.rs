@@ -73,7 +73,7 @@ fn answer(keyholder: &Keyholder, order: OrderId, earner: Address) {
     let record = AnswerRecord {
         order: order.0,
         charge,
-        surcharge: None,
+        also: &[],
         members: &[],
         exact: Default::default(),
         question: Digest32([1; 32]),

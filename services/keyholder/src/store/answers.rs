@@ -1,6 +1,6 @@
 //! Answers: computed once, stored before anything leaves, replayed for ever.
 
-use super::{Store, StoreError, charges::Outcome};
+use super::{META, Store, StoreError, charges::Outcome};
 use locus_commitment::Digest32;
 use locus_sharing::KeyholderIndex;
 use locus_wire::pb::keyholder::{AnswerCommitment, Preparation, ReleasedShare};
@@ -16,10 +16,12 @@ const PREPARATIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("pr
 const PREPARED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("prepared");
 /// Order id to the first attempt at evaluating its filter that was not made.
 const ATTEMPTS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("attempts");
-/// Attempts are counted from 1.
+/// Attempts are counted from 1, those of a successor from what its storage says.
 const FIRST_ATTEMPT: u64 = 1;
+/// Name of a successor's first attempt in the meta table.
+pub(super) const FIRST_ATTEMPT_NAME: &str = "first_attempt";
 /// Keyholder to the longest charge log it has shown.
-const PEER_SEQUENCES: TableDefinition<u32, u64> = TableDefinition::new("peer_sequences");
+pub(super) const PEER_SEQUENCES: TableDefinition<u32, u64> = TableDefinition::new("peer_sequences");
 
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(ANSWERS)?;
@@ -103,7 +105,8 @@ impl Store {
             }
             Outcome::Attempt(attempt) => {
                 let mut table = transaction.open_table(ATTEMPTS)?;
-                let next = table.get(&order.0)?.map_or(FIRST_ATTEMPT, |next| next.value());
+                let first = transaction.open_table(META)?.get(FIRST_ATTEMPT_NAME)?.map(|first| first.value());
+                let next = table.get(&order.0)?.map(|next| next.value()).or(first).unwrap_or(FIRST_ATTEMPT);
                 let after = attempt.checked_add(1).filter(|_| attempt >= next);
                 table.insert(&order.0, after.ok_or(StoreError::EvaluationUsed(attempt))?)?;
             }
@@ -114,7 +117,8 @@ impl Store {
     /// The first attempt at an order that was not made here.
     pub(crate) fn next_attempt(&self, order: &Digest32) -> Result<u64, StoreError> {
         let table = self.database.begin_read()?.open_table(ATTEMPTS)?;
-        Ok(table.get(&order.0)?.map_or(FIRST_ATTEMPT, |next| next.value()))
+        let made = table.get(&order.0)?.map(|next| next.value());
+        Ok(made.or(self.meta(FIRST_ATTEMPT_NAME)?).unwrap_or(FIRST_ATTEMPT))
     }
 
     /// Stores this keyholder's part of a filtered answer that was computed from `prepared`; false when something else

@@ -17,13 +17,13 @@ use std::{collections::BTreeSet, ops::Range};
 use zeroize::Zeroizing;
 
 /// Registration to an encoded [`AttributeState`].
-const STATES: TableDefinition<u64, &[u8]> = TableDefinition::new("attribute_states");
+pub(super) const STATES: TableDefinition<u64, &[u8]> = TableDefinition::new("attribute_states");
 /// (registration, ordinal) to a dataset (36) and its record: what arrived in the present attempt.
 const PENDING: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("attributes_pending");
 /// Dataset to its record: what may be asked about.
-const LIVE: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("attributes");
+pub(super) const LIVE: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("attributes");
 /// Digest to the document of a schema that pending or live attributes have.
-const SCHEMAS: TableDefinition<&[u8; 32], &str> = TableDefinition::new("attribute_schemas");
+pub(super) const SCHEMAS: TableDefinition<&[u8; 32], &str> = TableDefinition::new("attribute_schemas");
 
 /// A record: schema digest (32), commitment (32), wrapped share 3 or nothing.
 const RECORD_FIXED_BYTES: usize = 64;
@@ -98,14 +98,17 @@ impl PendingAttributes {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct AttributeState {
+pub(super) struct AttributeState {
     /// The largest attempt that any randomness was taken for.
     #[prost(uint64, tag = "1")]
-    last_attempt: u64,
+    pub(super) last_attempt: u64,
     #[prost(message, optional, tag = "2")]
-    pending: Option<PendingAttributes>,
+    pub(super) pending: Option<PendingAttributes>,
     #[prost(message, optional, tag = "3")]
-    live: Option<KeptStatement>,
+    pub(super) live: Option<KeptStatement>,
+    /// Whether share 3 of the live attributes is one keyholder's word.
+    #[prost(bool, tag = "4")]
+    pub(super) is_handed_over: bool,
 }
 
 /// One attempt at one statement.
@@ -223,6 +226,22 @@ impl Store {
         pending.sums.ok_or(StoreError::Damaged("attribute state"))
     }
 
+    /// Those of these registrations whose live attributes came in part from one keyholder alone.
+    pub(crate) fn handed_over(
+        &self,
+        registrations: impl Iterator<Item = RegistrationId>,
+    ) -> Result<BTreeSet<RegistrationId>, StoreError> {
+        let states = self.database.begin_read()?.open_table(STATES)?;
+        let mut handed_over = BTreeSet::new();
+        let mut last = None;
+        for registration in registrations {
+            if last.replace(registration) != Some(registration) && read_state(&states, registration)?.is_handed_over {
+                handed_over.insert(registration);
+            }
+        }
+        Ok(handed_over)
+    }
+
     /// Whether this statement's attributes are live.
     pub(crate) fn is_live(&self, statement: &AttributeStatement) -> Result<bool, StoreError> {
         let states = self.database.begin_read()?.open_table(STATES)?;
@@ -256,6 +275,7 @@ impl Store {
             let mut state = read_state(&states, registration)?;
             state.live = Some(KeptStatement::of(&attempt.statement));
             state.pending = None;
+            state.is_handed_over = false;
             states.insert(registration.0, state.encode_to_vec().as_slice())?;
             drop_unused_schemas(&transaction, &states)?;
         }
@@ -336,7 +356,7 @@ fn is_superseded(kept: &KeptStatement, live: &KeptStatement) -> bool {
     kept.revision < live.revision || (kept.revision == live.revision && kept != live)
 }
 
-fn read_state(
+pub(super) fn read_state(
     states: &impl redb::ReadableTable<u64, &'static [u8]>,
     registration: RegistrationId,
 ) -> Result<AttributeState, StoreError> {
@@ -461,7 +481,7 @@ fn rewrap_record(
     encode_record(next, key, &schema, &entry)
 }
 
-fn encode_record(
+pub(super) fn encode_record(
     wrapping_key: &WrappingKey,
     key: &[u8; KEY_BYTES],
     schema: &Digest32,
@@ -477,7 +497,7 @@ fn encode_record(
     Ok(record)
 }
 
-fn decode_record(
+pub(super) fn decode_record(
     wrapping_key: &WrappingKey,
     key: &[u8; KEY_BYTES],
     record: &[u8],

@@ -8,15 +8,15 @@ use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTran
 use std::{collections::BTreeSet, iter};
 
 /// Person to an encoded budget.
-const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets");
+pub(super) const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets");
 /// (charge name, use number) to an encoded [`UseRecord`].
-const USES: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("uses");
+pub(super) const USES: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("uses");
 /// Question key to the slots left out for want of budget when it was last answered, 8 bytes each.
-const EXCLUSIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("exclusions");
+pub(super) const EXCLUSIONS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("exclusions");
 /// Names of charges that all three keyholders are known to have made.
-const CHARGED_BY_ALL: TableDefinition<&[u8; 32], ()> = TableDefinition::new("charged_by_all");
+pub(super) const CHARGED_BY_ALL: TableDefinition<&[u8; 32], ()> = TableDefinition::new("charged_by_all");
 /// Name of the number of answers charged so far in the meta table.
-const SEQUENCE: &str = "charge_sequence";
+pub(super) const SEQUENCE: &str = "charge_sequence";
 
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(BUDGETS)?;
@@ -61,9 +61,8 @@ pub(crate) struct AnswerRecord<'a> {
     pub(crate) order: Digest32,
     /// What every member is charged.
     pub(crate) charge: ChargeRequest,
-    /// What every member is charged beside it when a keyholder takes no part, unless all three are known to have
-    /// made the charge before.
-    pub(crate) surcharge: Option<ChargeRequest>,
+    /// What every member is charged beside it.
+    pub(crate) also: &'a [ChargeRequest],
     /// The members.
     pub(crate) members: &'a [MemberCharge],
     /// In the exact tier: what it adds to the history of exact answers.
@@ -116,14 +115,12 @@ impl Store {
                 return Ok(());
             }
         }
-        let is_waived = Self::is_charged_by_all_in(&transaction, &record.charge.name)?;
-        let surcharge = record.surcharge.as_ref().filter(|_| !is_waived);
-        if is_charged && surcharge.is_none() {
+        if is_charged && record.also.is_empty() {
             Self::put_outcome(&transaction, &record.order, record.outcome)?;
             transaction.commit()?;
             return Ok(());
         }
-        let charges: Vec<&ChargeRequest> = iter::once(&record.charge).chain(surcharge).collect();
+        let charges: Vec<&ChargeRequest> = iter::once(&record.charge).chain(record.also).collect();
         let newly_charged = Self::charge_members(&transaction, record.members, &charges, parameters)?;
         exact::record(&transaction, &record.exact, parameters)?;
         {
@@ -176,8 +173,9 @@ impl Store {
         Ok(())
     }
 
-    fn is_charged_by_all_in(transaction: &WriteTransaction, name: &ChargeName) -> Result<bool, StoreError> {
-        let table = transaction.open_table(CHARGED_BY_ALL)?;
+    /// Whether all three keyholders are known to have charged under this name.
+    pub(crate) fn is_charged_by_all(&self, name: &ChargeName) -> Result<bool, StoreError> {
+        let table = self.database.begin_read()?.open_table(CHARGED_BY_ALL)?;
         let noted = table.get(&name.0)?;
         Ok(noted.is_some())
     }
@@ -250,6 +248,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::surcharge_owed;
     use locus_privacy::{Rho, RhoCost, Tier};
     use locus_wire::pb::keyholder::AnswerCommitment;
 
@@ -267,10 +266,14 @@ mod tests {
             participants: participants.to_vec(),
             ..Default::default()
         };
+        let charge = charge(name, 1_000);
         let record = AnswerRecord {
             order: Digest32([order; 32]),
-            charge: charge(name, 1_000),
-            surcharge: (participants.len() < 3).then(|| charge(name + 0x80, 500)),
+            charge,
+            also: &surcharge_owed(store, &charge, participants.len())
+                .expect("it reads")
+                .into_iter()
+                .collect::<Vec<_>>(),
             members: &[MemberCharge { slot: 1, person: PERSON }],
             exact: ExactAnswer::default(),
             question: Digest32([0x77; 32]),

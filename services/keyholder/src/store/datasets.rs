@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 const SEED_BYTES: usize = 32;
 
 /// Wrapped seeds of attested datasets.
-const SEEDS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("seeds");
+pub(super) const SEEDS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("seeds");
 /// Pending datasets: (registration digest, ordinal) to an encoded [`PendingDataset`].
 const PENDING: TableDefinition<(&[u8; 32], u32), &[u8]> = TableDefinition::new("pending");
 /// (kind, commitment) to the dataset that uses it; never removed.
-const COMMITMENTS: TableDefinition<&[u8; 33], &[u8; 36]> = TableDefinition::new("commitments");
+pub(super) const COMMITMENTS: TableDefinition<&[u8; 33], &[u8; 36]> = TableDefinition::new("commitments");
 /// Wrapped noise keys by share; 0 for the one that is no other keyholder's.
-const NOISE_KEYS: TableDefinition<u8, &[u8]> = TableDefinition::new("noise_keys");
+pub(super) const NOISE_KEYS: TableDefinition<u8, &[u8]> = TableDefinition::new("noise_keys");
 
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(SEEDS)?;
@@ -300,7 +300,7 @@ fn rewrap_noise_keys(
     Ok(())
 }
 
-fn unique_commitments(commitments: &DatasetCommitments) -> [(u8, &'static str, Digest32); 3] {
+pub(super) fn unique_commitments(commitments: &DatasetCommitments) -> [(u8, &'static str, Digest32); 3] {
     [
         (0, "ciphertext", commitments.bodies.0),
         (1, "key share commitment", commitments.shares.0),
@@ -308,7 +308,7 @@ fn unique_commitments(commitments: &DatasetCommitments) -> [(u8, &'static str, D
     ]
 }
 
-fn commitment_name(kind: u8, digest: &Digest32) -> [u8; 33] {
+pub(super) fn commitment_name(kind: u8, digest: &Digest32) -> [u8; 33] {
     let mut name = [kind; 33];
     name[1..].copy_from_slice(&digest.0);
     name

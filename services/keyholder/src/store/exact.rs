@@ -8,12 +8,12 @@ use redb::{ReadableDatabase as _, ReadableTable, TableDefinition, WriteTransacti
 use std::collections::BTreeMap;
 
 /// Person to the encoded group, for everybody who was ever answered exactly.
-const GROUPS: TableDefinition<&[u8; 32], &[u8; ExactGroup::BYTES]> = TableDefinition::new("exact_groups");
+pub(super) const GROUPS: TableDefinition<&[u8; 32], &[u8; ExactGroup::BYTES]> = TableDefinition::new("exact_groups");
 /// (batch, number) of a group to the number of people in it.
-const SIZES: TableDefinition<(u64, u16), u32> = TableDefinition::new("exact_group_sizes");
+pub(super) const SIZES: TableDefinition<(u64, u16), u32> = TableDefinition::new("exact_group_sizes");
 
 /// Digests of the sets of people that were ever answered exactly.
-const ANSWERED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("exact_answered");
+pub(super) const ANSWERED: TableDefinition<&[u8; 32], ()> = TableDefinition::new("exact_answered");
 
 const DST_SET: &str = "locus/keyholder/exact-set/v1";
 const DST_HISTORY: &str = "locus/keyholder/exact-history/v1";

@@ -63,7 +63,7 @@ fn commit(store: &Store, order: u8, members: &[MemberCharge], charge: ChargeRequ
         &AnswerRecord {
             order: Digest32([order; 32]),
             charge,
-            surcharge: None,
+            also: &[],
             members,
             exact: ExactAnswer::default(),
             question: Digest32([0x77; 32]),
@@ -263,7 +263,7 @@ fn commit_exact(store: &Store, order: u8, batch: u64, people: impl IntoIterator<
         &AnswerRecord {
             order: Digest32([order; 32]),
             charge: ChargeRequest { tier: Tier::Exact, ..charge(0, order) },
-            surcharge: None,
+            also: &[],
             members: &[],
             exact: ExactAnswer { people: &people.collect::<Vec<_>>(), history: None },
             question: Digest32([1; 32]),
@@ -286,7 +286,7 @@ fn an_answer_to_a_preparation_that_was_replaced_meanwhile_is_refused_and_charges
         let record = AnswerRecord {
             order,
             charge: charge(1_000_000, number),
-            surcharge: None,
+            also: &[],
             members: &members(&[1]),
             exact: ExactAnswer::default(),
             question: Digest32([0x77; 32]),
@@ -495,7 +495,7 @@ fn attempt(store: &Store, order: u8, attempt: u64) -> Result<(), StoreError> {
         &AnswerRecord {
             order: Digest32([order; 32]),
             charge: charge(1_000_000, 5),
-            surcharge: None,
+            also: &[],
             members: &members(&[1, 2]),
             exact: ExactAnswer::default(),
             question: Digest32([0x77; 32]),

@@ -87,6 +87,30 @@ pub(crate) struct RootsAdvanceArgs {
     pub(crate) block: Option<u64>,
 }
 
+/// `locus committee`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CommitteeCommand {
+    /// Name a successor's keys for a keyholder that was lost; for the admin of the contracts
+    Replace(CommitteeReplaceArgs),
+}
+
+/// `locus committee replace`.
+#[derive(Debug, Args)]
+pub(crate) struct CommitteeReplaceArgs {
+    /// The successor's public file, as `locus-keyholder init` wrote it
+    #[arg(value_name = "FILE")]
+    pub(crate) public: PathBuf,
+    /// JSON-RPC address of a node of the chain
+    #[arg(long, value_name = "URL")]
+    pub(crate) rpc: String,
+    /// Description of the market, as `locus deploy` wrote it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) deployment: PathBuf,
+    /// Key of the admin: a file of 64 hexadecimal digits, mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_key: PathBuf,
+}
+
 /// `locus tls`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TlsCommand {

@@ -84,7 +84,8 @@ pub(super) async fn run(args: &DeployArgs, context: &Context) -> Result<(), Comm
     };
     let contracts = deployed.map_err(DeployError::from)?;
     write(&args.out, &contracts)?;
-    wait_until_final(chain, contracts, context).await?;
+    let ledger = Ledger::open(chain, contracts).await.map_err(DeployError::from)?;
+    wait_until_final(&ledger, context).await?;
     let file = DeploymentFile::from(&contracts);
     context.output.result(&file, || {
         format!(
@@ -115,8 +116,7 @@ async fn proofs(args: &DeployArgs, context: &Context) -> Result<Option<ProofDepl
 
 /// Services rely on final blocks only, so a market is ready when its deployment is final. The description
 /// is written before: the contracts are paid for, whatever happens while waiting.
-async fn wait_until_final(chain: Chain, contracts: Contracts, context: &Context) -> Result<(), DeployError> {
-    let ledger = Ledger::open(chain, contracts).await?;
+pub(super) async fn wait_until_final(ledger: &Ledger, context: &Context) -> Result<(), DeployError> {
     let last = ledger.head().await?.number;
     let first = ledger.finalized().await?.number;
     let bars = Bars::new(context.output);
@@ -141,13 +141,18 @@ fn parameters(args: &DeployArgs) -> Result<NetworkParameterValues, DeployError> 
     Ok(*NetworkParameters::try_new(values)?.values())
 }
 
+/// A keyholder's public file.
+pub(super) fn read_identity(path: &Path) -> Result<KeyholderIdentity, CommandError> {
+    let text = fs::read_to_string(path).map_err(CommandError::file(path))?;
+    let named = |source| DeployError::Identity { path: path.display().to_string(), source };
+    Ok(KeyholderIdentity::parse(&text).map_err(named)?)
+}
+
 /// The three keyholders in order, all with keys of their own.
 fn committee(files: &[std::path::PathBuf]) -> Result<[KeyholderIdentity; 3], CommandError> {
     let mut found = BTreeMap::new();
     for path in files {
-        let text = fs::read_to_string(path).map_err(CommandError::file(path))?;
-        let named = |source| DeployError::Identity { path: path.display().to_string(), source };
-        let identity = KeyholderIdentity::parse(&text).map_err(named)?;
+        let identity = read_identity(path)?;
         found.insert(identity.index, identity);
     }
     let names: Vec<String> = found.keys().map(|index| format!("keyholder {index}")).collect();
