@@ -5,7 +5,7 @@ use locus_commitment::{Digest32, PersonTag};
 use locus_privacy::{ChargeName, ChargeOutcome, ChargeRequest, NetworkParameters, PersonBudget};
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
-use std::{collections::BTreeSet, iter};
+use std::collections::BTreeSet;
 
 /// Person to an encoded budget.
 pub(super) const BUDGETS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("budgets");
@@ -105,7 +105,8 @@ impl Store {
         record: &AnswerRecord<'_>,
         parameters: &NetworkParameters,
     ) -> Result<(), StoreError> {
-        let is_charged = self.uses(&record.charge.name)?.iter().any(|made| made.order == record.use_record.order);
+        let uses = self.uses(&record.charge.name)?;
+        let is_charged = uses.iter().any(|made| made.order == record.use_record.order);
         let transaction = self.database.begin_write()?;
         if let Outcome::Answer { times_prepared, .. } = record.outcome {
             if Self::times_prepared_in(&transaction, &record.order)? != times_prepared {
@@ -120,8 +121,13 @@ impl Store {
             transaction.commit()?;
             return Ok(());
         }
-        let charges: Vec<&ChargeRequest> = iter::once(&record.charge).chain(record.also).collect();
-        let newly_charged = Self::charge_members(&transaction, record.members, &charges, parameters)?;
+        // The name covers the cohort, and its first use was kept in the transaction that charged everybody in it.
+        let charge = uses.is_empty().then_some(&record.charge);
+        let charges: Vec<&ChargeRequest> = charge.into_iter().chain(record.also).collect();
+        let newly_charged = match charges[..] {
+            [] => false,
+            _ => Self::charge_members(&transaction, record.members, &charges, parameters)?,
+        };
         exact::record(&transaction, &record.exact, parameters)?;
         {
             let mut meta = transaction.open_table(META)?;
