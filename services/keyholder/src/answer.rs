@@ -154,6 +154,11 @@ impl Keyholder {
         let order = asked.record.order;
         let charges: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
         let exact_people = if order.tier == Tier::Exact { exact_people(cohort) } else { Vec::new() };
+        let is_whole = agreement.participants.len() == KeyholderIndex::ALL.len();
+        if order.tier == Tier::Exact && !is_whole && self.store().is_exact_doubtful()? {
+            let text = "two keyholders told this one different histories of exact answers: wait for the third";
+            return Err(KeyholderError::Disagreement(text.to_owned()));
+        }
         let history = match order.tier {
             Tier::Exact => agreed_history(agreement.preparations)?,
             Tier::Open | Tier::Vetted => None,

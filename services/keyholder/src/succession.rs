@@ -71,7 +71,11 @@ pub enum SuccessionError {
     )]
     NotOnChain(u8),
     /// The storage is in use already.
-    #[error("{path} has the storage of a keyholder already: take over into an empty folder with fresh keys", path = path.display())]
+    #[error(
+        "{path} has the storage of a keyholder already: take over before the first start; if it was only started by mistake, \
+         remove keyholder.redb and wrapping-key.* there, and keep the keys",
+        path = path.display()
+    )]
     NotEmpty {
         /// The folder.
         path: PathBuf,

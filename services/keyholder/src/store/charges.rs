@@ -1,6 +1,6 @@
 //! Privacy budgets: one account a person, charged in the transaction that stores the answer.
 
-use super::{META, Store, StoreError, answers::StoredAnswer, exact, exact::ExactAnswer};
+use super::{META, Store, StoreError, answers::StoredAnswer, exact, exact::ExactAnswer, succession::TAKEN_SEQUENCE};
 use locus_commitment::{Digest32, PersonTag};
 use locus_privacy::{ChargeName, ChargeOutcome, ChargeRequest, NetworkParameters, PersonBudget};
 use prost::Message as _;
@@ -105,8 +105,11 @@ impl Store {
         record: &AnswerRecord<'_>,
         parameters: &NetworkParameters,
     ) -> Result<(), StoreError> {
-        let uses = self.uses(&record.charge.name)?;
-        let is_charged = uses.iter().any(|made| made.order == record.use_record.order);
+        let is_of_order = |made: &UseRecord| made.order == record.use_record.order;
+        let is_told = self.uses(&record.charge.name)?.iter().any(is_of_order);
+        // What another keyholder handed over is its word, and frees nobody of a charge.
+        let made_here = self.uses_after(&record.charge.name, self.meta(TAKEN_SEQUENCE)?.unwrap_or(0))?;
+        let is_charged = made_here.iter().any(is_of_order);
         let transaction = self.database.begin_write()?;
         if let Outcome::Answer { times_prepared, .. } = record.outcome {
             if Self::times_prepared_in(&transaction, &record.order)? != times_prepared {
@@ -122,7 +125,7 @@ impl Store {
             return Ok(());
         }
         // The name covers the cohort, and its first use was kept in the transaction that charged everybody in it.
-        let charge = uses.is_empty().then_some(&record.charge);
+        let charge = made_here.is_empty().then_some(&record.charge);
         let charges: Vec<&ChargeRequest> = charge.into_iter().chain(record.also).collect();
         let newly_charged = match charges[..] {
             [] => false,
@@ -133,7 +136,7 @@ impl Store {
             let mut meta = transaction.open_table(META)?;
             let sequence = meta.get(SEQUENCE)?.map_or(0, |value| value.value());
             let next = sequence.saturating_add(1);
-            if !is_charged {
+            if !is_told {
                 let mut uses = transaction.open_table(USES)?;
                 uses.insert((&record.charge.name.0, next), record.use_record.encode_to_vec().as_slice())?;
             }
@@ -218,9 +221,14 @@ impl Store {
 
     /// Uses charged under a name, oldest first.
     pub(crate) fn uses(&self, name: &ChargeName) -> Result<Vec<UseRecord>, StoreError> {
+        self.uses_after(name, 0)
+    }
+
+    /// The same, of those with larger numbers than `last`; they begin with 1.
+    fn uses_after(&self, name: &ChargeName, last: u64) -> Result<Vec<UseRecord>, StoreError> {
         let table = self.database.begin_read()?.open_table(USES)?;
         let mut uses = Vec::new();
-        for entry in table.range((&name.0, 0)..=(&name.0, u64::MAX))? {
+        for entry in table.range((&name.0, last.saturating_add(1))..=(&name.0, u64::MAX))? {
             let (_, bytes) = entry?;
             uses.push(UseRecord::decode(bytes.value()).map_err(|_| StoreError::Damaged("use"))?);
         }

@@ -16,7 +16,9 @@ const PART_BYTES: usize = 32;
 /// The share of attributes that is sent to its holders; the others expand from seeds (sharing, attributes).
 const SENT_SHARE: ShareIndex = ShareIndex::ALL[2];
 /// Name of the number of charges that were taken over, in the meta table.
-const TAKEN_SEQUENCE: &str = "taken_sequence";
+pub(super) const TAKEN_SEQUENCE: &str = "taken_sequence";
+/// Name of the mark, in the meta table, that two histories of exact answers did not agree.
+const EXACT_DOUBTFUL: &str = "exact_doubtful";
 
 /// A registered dataset as the chain has it.
 #[derive(Clone, Copy)]

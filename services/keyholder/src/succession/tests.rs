@@ -13,7 +13,7 @@ use locus_commitment::{Digest32, PersonTag};
 use locus_ledger::{AttributeStatement, OrderId};
 use locus_privacy::{ChargeName, ChargeRequest, NetworkParameters, Rho, RhoCost, Tier};
 use locus_sharing::{AttributeShares, MasterSecret, seal::SealingPrivateKey, shares_of};
-use locus_wire::pb::keyholder::{AttributeCheck, AttributeSums};
+use locus_wire::pb::keyholder::{AnswerCommitment, AttributeCheck, AttributeSums, Preparation};
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
@@ -194,6 +194,37 @@ async fn a_successor_has_what_the_lost_keyholder_had() {
 }
 
 #[tokio::test]
+async fn a_giver_cannot_free_anybody_of_a_charge_or_lame_the_other() {
+    let scene = Scene::set().await;
+    let whom = PersonTag(scene.people.contexts[0].dataset.0);
+    // Keyholder 1 has uses that nobody was charged for, says that all had charged, and that 2 had a longer log.
+    charge(scene.store(1), 5, &[], Tier::Open).expect("it invents");
+    let released = StoredAnswer {
+        commitment: Some(AnswerCommitment { answer_digest: vec![5; 32].into(), ..Default::default() }),
+        participants: vec![1, 2, 3],
+        ..Default::default()
+    };
+    let order = Digest32([50; 32]);
+    let prepared = Preparation::default();
+    assert!(scene.store(1).put_preparation(&order, &prepared).expect("it writes"));
+    assert!(scene.store(1).put_filtered_answer(&order, &prepared, &released).expect("it writes"));
+    assert!(scene.store(1).mark_released(&order, &released).expect("it writes"));
+    scene.store(1).note_peer_sequence(2, 1_000).expect("it writes");
+    let (_dir, store) = scene.successor();
+    scene.take(&store, [(1, &scene.given(1)), (2, &scene.given(2))]).expect("it takes over");
+    let spent = |store: &Store| store.budget(&whom).expect("it reads").spent_in_lifetime();
+    assert!(!store.is_charged_by_all(&ChargeName([5; 32])).expect("it reads"));
+    assert_eq!(store.peer_sequences().expect("it reads"), [(1, 1), (2, 0)].into());
+    charge(&store, 5, &[whom], Tier::Open).expect("it charges");
+    assert_eq!(spent(&store), Rho::from_nano(1_120));
+    assert_eq!(store.uses(&ChargeName([5; 32])).expect("it reads").len(), 1, "an order is told once");
+    // Control: who made the use itself charges nothing again, and believes its own eyes about the others.
+    assert!(scene.store(1).is_charged_by_all(&ChargeName([5; 32])).expect("it reads"));
+    charge(scene.store(1), 5, &[whom], Tier::Open).expect("it was charged");
+    assert_eq!(spent(scene.store(1)), Rho::ZERO);
+}
+
+#[tokio::test]
 async fn exact_answers_of_both_givers_bind_the_successor() {
     let scene = Scene::set().await;
     for (number, name, people) in [(1, 1, 0..1_200), (2, 1, 0..1_200), (1, 2, 0..1_100), (2, 3, 100..1_200)] {
@@ -208,6 +239,15 @@ async fn exact_answers_of_both_givers_bind_the_successor() {
     }
     charge(&store, 5, &crowd(100..1_100), Tier::Exact).expect("whole groups");
     assert_ne!(store.exact_history().expect("it reads"), scene.store(1).exact_history().expect("it reads"));
+    // Either of them may have invented what the other does not know, so a pair gives no exact answer any more.
+    assert!(store.is_exact_doubtful().expect("it reads"));
+    let scene = Scene::set().await;
+    for number in [1, 2] {
+        charge(scene.store(number), 1, &crowd(0..1_200), Tier::Exact).expect("it is admitted");
+    }
+    let (_dir, store) = scene.successor();
+    scene.take(&store, [(1, &scene.given(1)), (2, &scene.given(2))]).expect("it takes over");
+    assert!(!store.is_exact_doubtful().expect("it reads"), "the control: one history");
 }
 
 #[tokio::test]

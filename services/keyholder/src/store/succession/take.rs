@@ -7,11 +7,12 @@ use super::{
         attributes, charges, datasets, exact,
         vault::WrappingKey,
     },
-    Listed, Merged, PART_BYTES, SENT_SHARE, TAKEN_SEQUENCE, Taken, UseList,
+    EXACT_DOUBTFUL, Listed, Merged, PART_BYTES, SENT_SHARE, TAKEN_SEQUENCE, Taken, UseList,
     merge::Pair,
 };
 use crate::succession::{Kind, SuccessionError};
 use locus_commitment::{Blinding, Digest32, ShareCommitment, ShareSetCommitment};
+use locus_phenotype::AttributeSchema;
 use locus_privacy::{ChargeName, ExactGroup, PersonBudget};
 use locus_sharing::{AttributeCommitment, AttributeEntry, KeyholderIndex, ShareIndex, shares_of};
 use prost::Message as _;
@@ -55,6 +56,8 @@ impl Store {
             uses: 0,
             sequence: 0,
             groups: BTreeMap::new(),
+            is_exact_doubtful: false,
+            bit_counts: BTreeMap::new(),
         };
         taking.commitments(datasets.clone())?;
         let kept = datasets.filter(|dataset| !dataset.is_revoked);
@@ -70,6 +73,11 @@ impl Store {
         let taken = taking.taken;
         transaction.commit()?;
         Ok(taken)
+    }
+
+    /// Whether exact answers need all three keyholders, because two told different histories of them.
+    pub(crate) fn is_exact_doubtful(&self) -> Result<bool, StoreError> {
+        Ok(self.meta(EXACT_DOUBTFUL)?.is_some())
     }
 
     /// Whether a charge of this name was made before this keyholder took over: its own part of the noise is another now.
@@ -99,6 +107,10 @@ struct Taking<'a> {
     sequence: u64,
     /// People whom each giver puts into a group, and how many there are.
     groups: BTreeMap<[Option<ExactGroup>; 2], (ExactGroup, u32)>,
+    /// Whether the givers tell different histories of exact answers.
+    is_exact_doubtful: bool,
+    /// Bits of a dataset, by schema.
+    bit_counts: BTreeMap<Digest32, usize>,
 }
 
 fn damaged() -> StoreError {
@@ -176,9 +188,14 @@ impl Taking<'_> {
         // One giver at most has share 3 in common with this keyholder.
         let words = if left_words.is_empty() { right_words } else { left_words };
         let (words, []) = words.as_chunks::<{ size_of::<u64>() }>() else { return Err(damaged().into()) };
+        let schema = digest(schema)?;
+        let bits = *self.bit_counts.get(&schema).ok_or_else(damaged)?;
+        if words.len() != if self.own.holds(SENT_SHARE) { bits } else { 0 } {
+            return Err(damaged().into());
+        }
         let sent = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let entry = AttributeEntry::of_parts(AttributeCommitment(digest(commitment)?), sent);
-        let record = attributes::encode_record(self.wrapping_key, &name, &digest(schema)?, &entry)?;
+        let record = attributes::encode_record(self.wrapping_key, &name, &schema, &entry)?;
         self.transaction.open_table(attributes::LIVE)?.insert(&name, record.as_slice())?;
         self.taken.attributes += 1;
         Ok(())
@@ -192,6 +209,11 @@ impl Taking<'_> {
             Kind::Schema => {
                 let json = pair.given().next().ok_or_else(damaged)?;
                 let json = std::str::from_utf8(json).map_err(|_| damaged())?;
+                let schema = AttributeSchema::parse_json(json).map_err(|_| damaged())?;
+                if schema.digest().0.0 != pair.key::<32>()? {
+                    return Err(damaged().into());
+                }
+                self.bit_counts.insert(schema.digest().0, schema.bit_count());
                 transaction.open_table(attributes::SCHEMAS)?.insert(&pair.key()?, json)?;
             }
             Kind::Budget => {
@@ -204,13 +226,16 @@ impl Taking<'_> {
             }
             Kind::Uses => self.uses_of(pair)?,
             Kind::Exclusions => {
-                let slots = pair.given().next().ok_or_else(damaged)?;
+                let slots = pair.given().next().filter(|slots| slots.len().is_multiple_of(8)).ok_or_else(damaged)?;
                 transaction.open_table(charges::EXCLUSIONS)?.insert(&pair.key()?, slots)?;
             }
+            // Of two who say so, one is honest.
+            Kind::ChargedByAll if pair.values.iter().any(Option::is_none) => {}
             Kind::ChargedByAll => {
                 transaction.open_table(charges::CHARGED_BY_ALL)?.insert(&pair.key()?, ())?;
             }
             Kind::ExactSet => {
+                self.is_exact_doubtful |= pair.values.iter().any(Option::is_none);
                 transaction.open_table(exact::ANSWERED)?.insert(&pair.key()?, ())?;
             }
             Kind::ExactGroup => self.exact_group(pair)?,
@@ -292,16 +317,29 @@ impl Taking<'_> {
         Ok(())
     }
 
+    /// Whether both givers put the same people together.
+    fn is_one_partition(&self) -> bool {
+        let mut of_givers = [BTreeSet::new(), BTreeSet::new()];
+        self.groups.keys().all(|pair| {
+            pair.iter().zip(&mut of_givers).all(|(group, seen)| group.is_some_and(|group| seen.insert(group)))
+        })
+    }
+
     fn sequence(&mut self, pair: &Pair) -> Result<(), SuccessionError> {
         let keyholder = u32::from_be_bytes(pair.key()?);
-        let mut longest = 0;
-        for seen in pair.given() {
-            longest = longest.max(u64::from_le_bytes(seen.try_into().map_err(|_| damaged())?));
-        }
-        if keyholder == u32::from(self.own.get()) {
-            self.sequence = longest;
-        } else {
-            self.transaction.open_table(PEER_SEQUENCES)?.insert(keyholder, longest)?;
+        let length = |seen: &[u8]| seen.try_into().map(u64::from_le_bytes).map_err(|_| damaged());
+        // Of itself each giver knows best. What the other says of it could only make it refuse to go on.
+        match self.givers.iter().position(|giver| u32::from(giver.get()) == keyholder) {
+            Some(place) => {
+                let own_word = length(pair.values[place].as_ref().ok_or_else(damaged)?)?;
+                self.transaction.open_table(PEER_SEQUENCES)?.insert(keyholder, own_word)?;
+            }
+            None if keyholder == u32::from(self.own.get()) => {
+                for seen in pair.given() {
+                    self.sequence = self.sequence.max(length(seen)?);
+                }
+            }
+            None => return Err(damaged().into()),
         }
         Ok(())
     }
@@ -316,6 +354,9 @@ impl Taking<'_> {
             sizes.insert((group.batch, group.number), size)?;
         }
         let mut meta = self.transaction.open_table(META)?;
+        if self.is_exact_doubtful || !self.is_one_partition() {
+            meta.insert(EXACT_DOUBTFUL, 1)?;
+        }
         meta.insert(charges::SEQUENCE, self.sequence.max(self.uses))?;
         meta.insert(TAKEN_SEQUENCE, self.uses)?;
         meta.insert(FIRST_ATTEMPT_NAME, FIRST_ATTEMPT)?;
