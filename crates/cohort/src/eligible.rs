@@ -115,7 +115,7 @@ pub struct CohortQuestion<'a> {
 }
 
 impl Eligible {
-    /// Slots that are revoked or withdrawn as far as this view of the chain has seen.
+    /// Slots that are revoked, withdrawn or re-keyed as far as this view of the chain has seen.
     pub fn revoked_slots(&self, view: &ChainView, pinned_block: u64) -> BTreeSet<u64> {
         let is_out = |member: &&Member| self.is_out(view, member, pinned_block);
         self.members.iter().filter(is_out).map(|member| member.slot).collect()
@@ -131,14 +131,16 @@ impl Eligible {
         excluded
     }
 
-    /// Whether a dataset is revoked, or its offer withdrawn since `pinned_block`, as far as this view of the
-    /// chain has seen. On proven cohorts a newer offer counts like a withdrawal: the registry tree has
-    /// forgotten the older one.
+    /// Whether a dataset is revoked, or since `pinned_block` its offer withdrawn or its keys replaced, as far as this view of
+    /// the chain has seen: the keys of that block are destroyed. On proven cohorts a newer offer counts like a withdrawal:
+    /// the registry tree has forgotten the older one.
     pub fn is_out(&self, view: &ChainView, member: &Member, pinned_block: u64) -> bool {
         let registration = view.registration(member.registration);
         let changed = || registration.is_some_and(|registration| registration.is_offer_changed_since(pinned_block));
+        let rekeyed = registration.and_then(RegistrationRecord::rekeyed_in).is_some_and(|block| block > pinned_block);
         view.is_revoked(member.registration, member.ordinal)
             || view.is_withdrawn_since(member.registration, pinned_block)
+            || rekeyed
             || self.settles_on_cohorts && changed()
     }
 }
@@ -173,7 +175,7 @@ fn resolve(question: &Asked<'_>) -> Eligible {
         match question.admit(registration) {
             Ok(offer) => {
                 let price = offer.prices.of(order.query_class);
-                resolved.members.extend(Member::of_registration(registration, price));
+                resolved.members.extend(Member::of_registration(registration, price, question.pinned_block));
                 let offered = offer.disclosure().map(|digest| OfferedDisclosure {
                     registration: registration.id,
                     slot: registration.first_slot,

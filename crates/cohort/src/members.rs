@@ -17,7 +17,7 @@ pub struct Member {
     pub slot: u64,
     /// The dataset.
     pub dataset: DatasetId,
-    /// Its version.
+    /// The version of its keys: that of the registration plus the number of re-keyings.
     pub version: u32,
     /// Whose budget it charges.
     pub person: PersonTag,
@@ -30,17 +30,20 @@ pub struct Member {
 }
 
 impl Member {
+    /// The datasets of a registration, with the keys in force at the end of `block`.
     pub(crate) fn of_registration(
         registration: &RegistrationRecord,
         price: Amount,
+        block: u64,
     ) -> impl Iterator<Item = Member> + '_ {
         let slots = registration.first_slot..;
-        (0u32..).zip(slots).zip(registration.leaves.iter()).map(move |((ordinal, slot), leaf)| Member {
+        let version = registration.key_version_as_of(block);
+        (0u32..).zip(slots).zip(registration.leaves_as_of(block).iter()).map(move |((ordinal, slot), leaf)| Member {
             registration: registration.id,
             ordinal,
             slot,
             dataset: leaf.dataset,
-            version: registration.version,
+            version,
             person: leaf.person,
             bodies: leaf.commitments.bodies,
             registrant: registration.registrant,

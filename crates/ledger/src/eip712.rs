@@ -4,11 +4,14 @@ use crate::{
     amount::Amount,
     bindings,
     proven::{Ciphertexts, CohortId},
-    types::{Audience, DatasetLeaf, Offer, Order, OrderId, Registration, RegistrationId, Settlement, tier_code},
+    types::{
+        Audience, DatasetKeys, DatasetLeaf, Offer, Order, OrderId, Registration, RegistrationId, Rekeying, Settlement,
+        tier_code,
+    },
 };
 use alloy_primitives::{Address as EvmAddress, B256, U256, Uint, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, SolValue as _};
-use locus_commitment::{Address, Digest32, NetworkId, field::FieldBytes};
+use locus_commitment::{Address, DatasetBodyDigest, Digest32, NetworkId, ShareSetCommitment, field::FieldBytes};
 use serde::{Deserialize, Serialize};
 
 /// The signed messages, with the field order of the contracts' type strings.
@@ -20,6 +23,7 @@ mod messages {
         struct Attestation { bytes32 registrationDigest; uint64 committeeEpoch; }
         struct Revocation { uint64 registrationId; uint32[] ordinals; uint64 deadline; }
         struct Erasure { uint64 registrationId; uint32[] ordinals; uint8 keyholder; }
+        struct Rekeying { uint64 registrationId; uint8 generation; bytes32 keysHash; uint64 committeeEpoch; }
         struct Offer { uint64 registrationId; uint96 priceCounts; uint96 priceFilteredCounts; uint96 priceAssociation; uint32 dataUse; uint32 tiers; uint8 audience; address[] buyers; uint32 blockStart; uint32 blockEnd; bytes32 conditionDigest; uint32 demands; bytes32 disclosureDigest; uint64 expiry; uint64 nonce; }
         struct Withdrawal { uint64 registrationId; uint64 nonce; }
         struct Order { address researcher; bytes32 panelDigest; bytes32 selectionDigest; bytes32 predicateDigest; uint8 queryClass; uint32 purpose; bytes32 conditionDigest; uint8 tier; uint64 rhoNano; uint96 maxPrice; bytes32 hpkeKeyDigest; uint64 deadline; uint64 nonce; }
@@ -133,6 +137,30 @@ pub fn signed_leaves_hash(leaves: &[DatasetLeaf], ciphertexts: Option<&Ciphertex
 pub fn committed_leaves_hash(leaves: &[DatasetLeaf], ciphertexts: &Ciphertexts) -> Digest32 {
     let leaves: Vec<_> = leaves.iter().map(leaf_words).collect();
     Digest32(keccak256((leaves, ciphertext_words(ciphertexts)).abi_encode_params()).0)
+}
+
+/// keccak256 of the ABI encoding of what a re-keying gives the datasets of a registration, by ordinal, as the registry
+/// computes it. `None` leaves a revoked dataset as it is.
+pub fn keys_hash(keys: &[Option<DatasetKeys>]) -> Digest32 {
+    let keys: Vec<_> = keys.iter().map(key_words).collect();
+    Digest32(keccak256(keys.abi_encode()).0)
+}
+
+/// No keys are two words of zeros, which are no digest of anything.
+pub(crate) fn key_words(keys: &Option<DatasetKeys>) -> bindings::registry::IDatasetRegistry::DatasetKeys {
+    bindings::registry::IDatasetRegistry::DatasetKeys {
+        bodyDigest: keys.map_or(B256::ZERO, |keys| bytes32(&keys.bodies.0)),
+        shareCommitment: keys.map_or(B256::ZERO, |keys| bytes32(&keys.shares.0)),
+    }
+}
+
+/// What [`key_words`] wrote.
+pub(crate) fn keys_of(words: &bindings::registry::IDatasetRegistry::DatasetKeys) -> Option<DatasetKeys> {
+    let is_nothing = words.bodyDigest.is_zero() && words.shareCommitment.is_zero();
+    (!is_nothing).then_some(DatasetKeys {
+        bodies: DatasetBodyDigest(Digest32(words.bodyDigest.0)),
+        shares: ShareSetCommitment(Digest32(words.shareCommitment.0)),
+    })
 }
 
 pub(crate) fn ciphertext_words(ciphertexts: &Ciphertexts) -> bindings::registry::IDatasetRegistry::Ciphertexts {
@@ -253,6 +281,16 @@ impl Contracts {
         self.registry_hash(&message)
     }
 
+    /// What each keyholder signs to re-key the datasets of a registration.
+    pub fn rekeying_signing_hash(&self, rekeying: &Rekeying, committee_epoch: u64) -> Digest32 {
+        self.registry_hash(&messages::Rekeying {
+            registrationId: rekeying.registration.0,
+            generation: rekeying.generation,
+            keysHash: bytes32(&rekeying.keys_hash),
+            committeeEpoch: committee_epoch,
+        })
+    }
+
     /// What the registrant signs to post an offer.
     pub fn offer_signing_hash(&self, offer: &Offer) -> Digest32 {
         let (audience, buyers) = audience_words(&offer.audience);
@@ -350,5 +388,62 @@ fn registration_message(registration: &Registration) -> messages::Registration {
         accreditor: registration.accreditor.map_or(EvmAddress::ZERO, evm),
         deadline: registration.deadline_unix_s,
         leavesHash: bytes32(&registration.leaves_hash),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn contracts(network: NetworkId) -> Contracts {
+        let [token, offer_book, escrow, verifier] = [3, 4, 5, 6].map(|byte| Address([byte; 20]));
+        Contracts { network, token, offer_book, escrow, verifier }
+    }
+
+    fn keys(bodies: u8, shares: u8) -> DatasetKeys {
+        DatasetKeys {
+            bodies: DatasetBodyDigest(Digest32([bodies; 32])),
+            shares: ShareSetCommitment(Digest32([shares; 32])),
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_rekeying_is_signed() {
+        let network = NetworkId { chain_id: 1, registry: Address([2; 20]) };
+        let here = contracts(network);
+        let all = [Some(keys(1, 2)), None];
+        let rekeying = Rekeying { registration: RegistrationId(1), generation: 1, keys_hash: keys_hash(&all) };
+        let of = |keys: &[Option<DatasetKeys>]| {
+            here.rekeying_signing_hash(&Rekeying { keys_hash: keys_hash(keys), ..rekeying }, 3)
+        };
+        let hashes = [
+            here.rekeying_signing_hash(&rekeying, 3),
+            here.rekeying_signing_hash(&rekeying, 4),
+            here.rekeying_signing_hash(&Rekeying { registration: RegistrationId(2), ..rekeying }, 3),
+            here.rekeying_signing_hash(&Rekeying { generation: 2, ..rekeying }, 3),
+            contracts(NetworkId { chain_id: 2, ..network }).rekeying_signing_hash(&rekeying, 3),
+            contracts(NetworkId { registry: Address([3; 20]), ..network }).rekeying_signing_hash(&rekeying, 3),
+            of(&[]),
+            of(&all[..1]),
+            of(&[None, all[0]]),
+            of(&[Some(keys(2, 1)), None]),
+            of(&[Some(keys(1, 2)), Some(keys(3, 4))]),
+        ];
+        assert_eq!(hashes.iter().map(|hash| hash.0).collect::<BTreeSet<_>>().len(), hashes.len());
+    }
+
+    #[test]
+    fn keys_are_hashed_as_the_abi_encoding_of_pairs_of_words() {
+        // The place of the array, its length, and two words each; no keys are zeros.
+        let mut encoded = [0; 192];
+        encoded[31] = 32;
+        encoded[63] = 2;
+        encoded[128..160].fill(1);
+        encoded[160..].fill(2);
+        assert_eq!(keys_hash(&[None, Some(keys(1, 2))]).0, keccak256(encoded).0);
+        for keys in [None, Some(keys(1, 2))] {
+            assert_eq!(keys_of(&key_words(&keys)), keys);
+        }
     }
 }

@@ -20,7 +20,7 @@ pub use amount::{Amount, AmountError};
 pub use chain::{ChainConfig, ChainError, EmbeddedChain};
 pub use clock::{Clock, SystemClock};
 pub use eip712::{
-    Contracts, DeploymentFile, ParseAddressError, PermitTerms, committed_leaves_hash, leaves_hash, order_id,
+    Contracts, DeploymentFile, ParseAddressError, PermitTerms, committed_leaves_hash, keys_hash, leaves_hash, order_id,
     parse_address, signed_leaves_hash,
 };
 pub use key_file::{KeyFileError, read_key_file};
@@ -36,11 +36,12 @@ pub use proven::{
     cohort_id, next_slices,
 };
 pub use requests::{
-    AttributeStatement, RequestTerms, answer_request_hash, attribute_statement_hash, statement_request_hash,
+    AttributeStatement, RekeyRequest, RequestTerms, answer_request_hash, attribute_statement_hash, rekey_request_hash,
+    statement_request_hash,
 };
 pub use types::{
-    Audience, CommitteeMember, DatasetLeaf, Demands, Offer, OfferPrices, Order, OrderId, QueryClass, Registration,
-    RegistrationId, Settlement, TierSet, tier_code, tier_from_code,
+    Audience, CommitteeMember, DatasetKeys, DatasetLeaf, Demands, Offer, OfferPrices, Order, OrderId, QueryClass,
+    REKEYINGS_MAX, Registration, RegistrationId, Rekeying, Settlement, TierSet, tier_code, tier_from_code,
 };
 pub use view::{
     BlockRef, ChainView, EVENT_PAGE_BLOCKS, EventSource, LocatedEvent, MarketEvent, OrderRecord, OrderState,

@@ -13,6 +13,7 @@ mod messages {
     alloy_sol_types::sol! {
         struct StatementRequest { uint64 registrationId; uint32 ordinal; uint8 keyholder; uint64 deadline; bytes32 nonce; }
         struct AttributeStatement { uint64 registrationId; uint32 revision; bytes32 schemaDigest; bytes32 commitmentsDigest; }
+        struct RekeyRequest { uint64 registrationId; uint8 generation; uint64 deadline; }
         struct AnswerRequest { bytes32 orderId; uint64 deadline; bytes32 nonce; }
     }
 }
@@ -66,6 +67,28 @@ pub fn attribute_statement_hash(network: &NetworkId, statement: &AttributeStatem
         revision: statement.revision,
         schemaDigest: B256::from(statement.schema.0),
         commitmentsDigest: B256::from(statement.commitments.0),
+    };
+    signing_hash("LocusKeyholder", network, &message)
+}
+
+/// What the registry's admin says to ask the keyholders for a re-keying. It needs no nonce: a generation results once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RekeyRequest {
+    /// The registration whose datasets get new keys.
+    pub registration: RegistrationId,
+    /// The generation that results, from 1 to [`REKEYINGS_MAX`](crate::REKEYINGS_MAX).
+    pub generation: u8,
+    /// Last second at which a keyholder may take it.
+    pub deadline_unix_s: u64,
+}
+
+/// What the registry's admin signs to ask the keyholders for a re-keying. Domain `LocusKeyholder`, with the registry as
+/// the contract.
+pub fn rekey_request_hash(network: &NetworkId, request: &RekeyRequest) -> Digest32 {
+    let message = messages::RekeyRequest {
+        registrationId: request.registration.0,
+        generation: request.generation,
+        deadline: request.deadline_unix_s,
     };
     signing_hash("LocusKeyholder", network, &message)
 }
@@ -133,6 +156,21 @@ mod tests {
             attribute_statement_hash(&here, &AttributeStatement { revision: 2, ..statement }),
             attribute_statement_hash(&here, &AttributeStatement { schema: commitments, ..statement }),
             attribute_statement_hash(&here, &AttributeStatement { commitments: schema, ..statement }),
+        ];
+        assert_eq!(hashes.iter().map(|hash| hash.0).collect::<BTreeSet<_>>().len(), hashes.len());
+    }
+
+    #[test]
+    fn every_part_of_a_request_for_a_rekeying_is_signed() {
+        let here = NetworkId { chain_id: 1, registry: Address([2; 20]) };
+        let request = RekeyRequest { registration: RegistrationId(1), generation: 2, deadline_unix_s: 5 };
+        let hashes = [
+            rekey_request_hash(&here, &request),
+            rekey_request_hash(&NetworkId { chain_id: 2, ..here }, &request),
+            rekey_request_hash(&NetworkId { registry: Address([3; 20]), ..here }, &request),
+            rekey_request_hash(&here, &RekeyRequest { registration: RegistrationId(2), ..request }),
+            rekey_request_hash(&here, &RekeyRequest { generation: 1, ..request }),
+            rekey_request_hash(&here, &RekeyRequest { deadline_unix_s: 6, ..request }),
         ];
         assert_eq!(hashes.iter().map(|hash| hash.0).collect::<BTreeSet<_>>().len(), hashes.len());
     }

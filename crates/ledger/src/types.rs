@@ -1,7 +1,9 @@
 //! What the contracts speak of, in the project's own types.
 
 use crate::amount::Amount;
-use locus_commitment::{Address, DatasetCommitments, DatasetId, Digest32, PersonTag};
+use locus_commitment::{
+    Address, DatasetBodyDigest, DatasetCommitments, DatasetId, Digest32, PersonTag, ShareSetCommitment,
+};
 use locus_genomics::PanelDigest;
 use locus_privacy::{Rho, Tier};
 use std::{collections::BTreeSet, fmt};
@@ -50,7 +52,7 @@ pub struct Registration {
     pub registrant: Address,
     /// Panel of all datasets.
     pub panel: PanelDigest,
-    /// Version of all datasets, from 1.
+    /// Version of all datasets, from 1 to 2^32 - 1 - [`REKEYINGS_MAX`].
     pub version: u32,
     /// The registrant's own number for the batch; used once.
     pub batch_nonce: u64,
@@ -60,6 +62,29 @@ pub struct Registration {
     pub deadline_unix_s: u64,
     /// keccak256 of the ABI-encoded leaves.
     pub leaves_hash: Digest32,
+}
+
+/// Most re-keyings of a registration: the ciphertexts have a noise budget for so many.
+pub const REKEYINGS_MAX: u8 = 8;
+
+/// What a re-keying gives a dataset: new key shares, and new ciphertexts of the same genotypes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatasetKeys {
+    /// Digest of all its stored ciphertext bodies.
+    pub bodies: DatasetBodyDigest,
+    /// Commitment to its three key shares.
+    pub shares: ShareSetCommitment,
+}
+
+/// What the keyholders sign to re-key all datasets of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rekeying {
+    /// The registration.
+    pub registration: RegistrationId,
+    /// The generation that results, from 1 to [`REKEYINGS_MAX`].
+    pub generation: u8,
+    /// [`keys_hash`](crate::keys_hash) of the new keys.
+    pub keys_hash: Digest32,
 }
 
 /// Kind of question; offers price each kind.

@@ -1,12 +1,13 @@
 //! What the chain says about the market: a deterministic fold over contract events.
 //!
-//! Two clocks run here. *Grants* (registrations, offers, orders, settlements, lists, keys) act only
+//! Two clocks run here. *Grants* (registrations, re-keyings, offers, orders, settlements, lists, keys) act only
 //! once their block is finalized, so no reorganisation can take them back after they were relied on.
 //! *Revocations* act at first sight anywhere up to the head and for ever, even when the block that
 //! carried them is reorganised away: a contributor who withdraws is never overruled by the chain.
 
 mod fold;
 mod follow;
+mod registration;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
@@ -14,8 +15,9 @@ mod tests;
 
 pub use fold::read_events;
 pub use follow::{ViewFollower, ViewUnavailable};
+pub use registration::RegistrationRecord;
 
-use crate::types::{CommitteeMember, DatasetLeaf, Offer, Order, OrderId, RegistrationId, Settlement};
+use crate::types::{CommitteeMember, DatasetKeys, DatasetLeaf, Offer, Order, OrderId, RegistrationId, Settlement};
 use imbl::{OrdMap, OrdSet, Vector};
 use locus_commitment::{Address, Digest32};
 use locus_genomics::PanelDigest;
@@ -63,6 +65,15 @@ pub enum MarketEvent {
         accreditor: Option<Address>,
         /// Its datasets, by ordinal.
         leaves: Vec<DatasetLeaf>,
+    },
+    /// All datasets of a registration got new keys.
+    DatasetsRekeyed {
+        /// The registration.
+        registration: RegistrationId,
+        /// Number of its re-keyings with this one.
+        generation: u8,
+        /// The new keys by ordinal; `None` for a revoked dataset that was left as it is.
+        keys: Vec<Option<DatasetKeys>>,
     },
     /// Datasets were revoked.
     DatasetsRevoked {
@@ -218,52 +229,6 @@ pub struct PanelRecord {
     pub complete_calls: bool,
 }
 
-/// A registered batch with its offers and revocations.
-#[derive(Debug, Clone)]
-pub struct RegistrationRecord {
-    /// Its number.
-    pub id: RegistrationId,
-    /// Who owns it and is paid.
-    pub registrant: Address,
-    /// Its panel.
-    pub panel: PanelDigest,
-    /// Version of its datasets.
-    pub version: u32,
-    /// Registry slot of its first dataset.
-    pub first_slot: u64,
-    /// Who vouches for it.
-    pub accreditor: Option<Address>,
-    /// Block that registered it.
-    pub block: u64,
-    /// Its datasets, by ordinal.
-    pub leaves: Arc<[DatasetLeaf]>,
-    /// Offers and withdrawals in order. The nonce of each is its place, from 1.
-    offers: Vec<(u64, Option<Offer>)>,
-}
-
-impl RegistrationRecord {
-    /// The offer in force at the end of `block`.
-    pub fn offer_as_of(&self, block: u64) -> Option<&Offer> {
-        let end = self.offers.partition_point(|(posted, _)| *posted <= block);
-        self.offers.get(end.checked_sub(1)?)?.1.as_ref()
-    }
-
-    /// Whether something was put on offer or withdrawn after `block`.
-    pub fn is_offer_changed_since(&self, block: u64) -> bool {
-        self.offers.last().is_some_and(|(posted, _)| *posted > block)
-    }
-
-    /// Whether its datasets are registered with proofs, not on somebody's word alone.
-    pub fn is_proven(&self) -> bool {
-        self.leaves.iter().all(|leaf| leaf.commitments.genotypes.is_proven())
-    }
-
-    /// Nonce that the registrant's next offer must have, as far as the chain is final.
-    pub fn next_offer_nonce(&self) -> u64 {
-        self.offers.len() as u64 + 1
-    }
-}
-
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderState {
@@ -300,10 +265,14 @@ pub struct ChainView {
     by_panel: OrdMap<PanelDigest, Vector<RegistrationId>>,
     orders: OrdMap<OrderId, Arc<OrderRecord>>,
     settlements: Vector<Settlement>,
+    /// Re-keyings: registration and resulting generation.
+    rekeyings: Vector<(RegistrationId, u8)>,
     claimed: OrdMap<Address, u128>,
     accreditors: OrdMap<Address, bool>,
     researchers: OrdMap<Address, Vec<(u64, bool)>>,
     committee: OrdMap<u8, CommitteeMember>,
+    /// Members that were ever set: each begins an epoch.
+    committee_epoch: u64,
     erased: OrdMap<(RegistrationId, u32), BTreeSet<u8>>,
     revoked: OrdSet<(RegistrationId, u32)>,
     /// Highest nonce up to which a registration's offers were ever seen withdrawn.
@@ -393,8 +362,18 @@ impl ChainView {
 
     /// Settlements with sequence numbers from `first` (1 is the first ever) on, in order.
     pub fn settlements_from(&self, first: u64) -> impl Iterator<Item = &Settlement> {
-        let skipped = usize::try_from(first.saturating_sub(1)).unwrap_or(usize::MAX).min(self.settlements.len());
-        self.settlements.focus().narrow(skipped..).into_iter()
+        from_number(&self.settlements, first)
+    }
+
+    /// Number of re-keyings of all registrations.
+    pub fn rekeying_count(&self) -> u64 {
+        self.rekeyings.len() as u64
+    }
+
+    /// Re-keyings from number `first` (1 is the first ever) on, in the order of the chain: the registration and the
+    /// generation that resulted.
+    pub fn rekeyings_from(&self, first: u64) -> impl Iterator<Item = (RegistrationId, u8)> {
+        from_number(&self.rekeyings, first).copied()
     }
 
     /// Base units that an account has claimed.
@@ -414,8 +393,20 @@ impl ChainView {
         end.checked_sub(1).and_then(|last| changes.get(last)).is_some_and(|(_, listed)| *listed)
     }
 
+    /// The committee's epoch. What an earlier committee signed, and is not on the chain as far as it is final, never
+    /// will be.
+    pub fn committee_epoch(&self) -> u64 {
+        self.committee_epoch
+    }
+
     /// A member of the committee, 1 to 3.
     pub fn keyholder(&self, keyholder: u8) -> Option<&CommitteeMember> {
         self.committee.get(&keyholder)
     }
+}
+
+/// The entries from number `first` on, where 1 is the first.
+fn from_number<T: Clone>(entries: &Vector<T>, first: u64) -> impl Iterator<Item = &T> {
+    let skipped = usize::try_from(first.saturating_sub(1)).unwrap_or(usize::MAX).min(entries.len());
+    entries.focus().narrow(skipped..).into_iter()
 }

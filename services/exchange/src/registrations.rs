@@ -68,7 +68,10 @@ impl Exchange {
         let view = self.refreshed().await?;
         let asked = &batch.registration;
         let Some(record) = find_batch(&view, asked.registrant, asked.batch_nonce) else { return Ok(None) };
-        if *record.leaves != *batch.leaves || record.panel != asked.panel || record.version != asked.version {
+        if **record.registered_leaves() != *batch.leaves
+            || record.panel != asked.panel
+            || record.version != asked.version
+        {
             return Err(ExchangeError::BatchNonceUsed);
         }
         Ok(Some(pb::RegisterDatasetsResponse {
@@ -106,7 +109,7 @@ impl Exchange {
             panel_digest: record.panel.0.to_vec().into(),
             version: record.version,
             accreditor: record.accreditor.map(|account| account.0.to_vec()).unwrap_or_default().into(),
-            leaves_hash: leaves_hash(&record.leaves).0.to_vec().into(),
+            leaves_hash: leaves_hash(record.registered_leaves()).0.to_vec().into(),
             revoked_ordinals: view.revoked_of(record.id).collect(),
             offer: offer.map(Into::into),
             next_offer_nonce: posted.saturating_add(1),

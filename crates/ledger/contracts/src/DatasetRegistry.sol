@@ -30,11 +30,18 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         keccak256("Revocation(uint64 registrationId,uint32[] ordinals,uint64 deadline)");
     bytes32 private constant _ERASURE_TYPEHASH =
         keccak256("Erasure(uint64 registrationId,uint32[] ordinals,uint8 keyholder)");
+    bytes32 private constant _REKEYING_TYPEHASH =
+        keccak256("Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch)");
 
     uint256 private constant _BATCH_MAX = 4096;
     uint256 private constant _HPKE_PUBLIC_KEY_BYTES = 1216;
     uint32 private constant _VARIANTS_MAX = 1 << 22;
     uint256 private constant _NAME_BYTES_MAX = 64;
+
+    /// Each re-keying adds noise to the ciphertexts, whose budget is for this many.
+    uint8 private constant _REKEYINGS_MAX = 8;
+    /// Bit of StoredRegistration.keys that is above every generation.
+    uint8 private constant _COMMITTED = 1 << 7;
 
     /// The one deviation the counter layout has room for: three shares of 2^21 stay far below the decoding bound 2^25.
     uint8 private constant _FLOODING_SIGMA_LOG2 = 21;
@@ -55,7 +62,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
 
     struct Panel {
         /// Place in the list of panels; 0 before it is published.
-        uint32 number;
+        uint24 number;
         uint24 slots;
         uint24 groups;
     }
@@ -66,18 +73,21 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         uint16 count;
         uint24 firstSlot;
         uint24 firstGroup;
-        uint32 panel;
+        uint24 panel;
+        /// Number of re-keyings; and _COMMITTED when the words of the registry tree name commitments to the ciphertexts
+        /// that were registered, which new ciphertexts would make false.
+        uint8 keys;
     }
 
     NetworkParameters private _parameters;
     address[3] private _keyholders;
     uint64 private _committeeEpoch;
     uint64 private _registrationCount;
-    uint32 private _panelCount;
+    uint24 private _panelCount;
     mapping(address account => bool) private _accreditors;
     mapping(address account => bool) private _researchers;
     mapping(bytes32 panelDigest => Panel) private _panels;
-    mapping(uint32 number => bytes32 panelDigest) private _panelDigests;
+    mapping(uint24 number => bytes32 panelDigest) private _panelDigests;
     mapping(bytes32 panelDigest => RegistryQueue.Operation[]) private _queues;
     mapping(uint64 registrationId => StoredRegistration) private _registrations;
     mapping(address registrant => mapping(uint64 batchNonce => bool)) private _batchNonces;
@@ -125,7 +135,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         emit ResearcherSet(account, listed, name);
     }
 
-    /// @notice Stops registrations, offers and orders; never revocations, refunds, settlements or claims.
+    /// @notice Stops registrations, offers and orders; never revocations, re-keyings, refunds, settlements or claims.
     function pause() external onlyRole(DEFAULT_ADMIN_ROLE) {
         _pause();
     }
@@ -146,6 +156,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
             && bytes(name).length > 0 && bytes(name).length <= _NAME_BYTES_MAX;
         if (!wellFormed) revert DatasetRegistryPanelInvalid();
         if (isPanelPublished(panelDigest)) revert DatasetRegistryPanelAlreadyPublished(panelDigest);
+        // Checked arithmetic refuses the panel whose number would not fit, 2^24.
         _panels[panelDigest].number = ++_panelCount;
         _panelDigests[_panelCount] = panelDigest;
         emit PanelPublished(panelDigest, name, variantCount, completeCalls);
@@ -161,7 +172,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     ) external whenNotPaused returns (uint64 registrationId) {
         _checkRegistration(registration, leaves.length, _leavesHash(leaves));
         _checkSignatures(registration, registrantSignature, accreditorSignature, keyholderSignatures);
-        return _register(registration, leaves, RegistryGroups.neutral(leaves.length), false);
+        return _register(registration, leaves, RegistryGroups.neutral(leaves.length), 0, false);
     }
 
     /// @inheritdoc IDatasetRegistry
@@ -176,7 +187,27 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         _checkRegistration(registration, leaves.length, keccak256(abi.encode(leaves, ciphertexts)));
         _checkSignatures(registration, registrantSignature, accreditorSignature, keyholderSignatures);
         uint256[] memory words = RegistryGroups.committed(leaves, ciphertexts);
-        return _register(registration, leaves, words, ciphertexts.proven);
+        return _register(registration, leaves, words, _COMMITTED, ciphertexts.proven);
+    }
+
+    // ---- Re-keying ----
+
+    /// @inheritdoc IDatasetRegistry
+    /// @dev Needs no nonce: the signed generation results once.
+    function rekeyDatasets(uint64 registrationId, DatasetKeys[] calldata keys, bytes[3] calldata keyholderSignatures)
+        external
+    {
+        StoredRegistration storage record = _registrationOf(registrationId);
+        if (record.keys >= _COMMITTED) revert DatasetRegistryCommitted(registrationId);
+        uint8 generation = record.keys + 1;
+        if (generation > _REKEYINGS_MAX) revert DatasetRegistryRekeyedTooOften(registrationId);
+        if (keys.length != record.count) revert DatasetRegistryBadBatchSize(keys.length);
+        bytes32 keysHash = keccak256(abi.encode(keys));
+        bytes memory message = abi.encode(_REKEYING_TYPEHASH, registrationId, generation, keysHash, _committeeEpoch);
+        _checkKeyholders(_hashTypedDataV4(keccak256(message)), keyholderSignatures);
+        record.keys = generation;
+        _useKeys(registrationId, keys);
+        emit DatasetsRekeyed(registrationId, generation, keys);
     }
 
     // ---- Revocation ----
@@ -306,6 +337,11 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     /// @inheritdoc IDatasetRegistry
+    function rekeyGeneration(uint64 registrationId) external view returns (uint8) {
+        return _registrationOf(registrationId).keys & ~_COMMITTED;
+    }
+
+    /// @inheritdoc IDatasetRegistry
     function registrationCount() external view returns (uint64) {
         return _registrationCount;
     }
@@ -359,6 +395,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         Registration calldata registration,
         DatasetLeaf[] calldata leaves,
         uint256[] memory words,
+        uint8 keys,
         bool proven
     ) private returns (uint64 registrationId) {
         _batchNonces[registration.registrant][registration.batchNonce] = true;
@@ -371,7 +408,8 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
             count: uint16(leaves.length),
             firstSlot: panel.slots,
             firstGroup: panel.groups,
-            panel: panel.number
+            panel: panel.number,
+            keys: keys
         });
         uint256 groups = record.firstGroup + RegistryQueue.groupsOf(record.count);
         // An event without a place could never be proven, and would hold up every event behind it.
@@ -445,7 +483,10 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         if (!isPanelPublished(registration.panelDigest)) revert DatasetRegistryPanelUnknown(registration.panelDigest);
         if (block.timestamp > registration.deadline) revert DatasetRegistryExpired(registration.deadline);
         if (count == 0 || count > _BATCH_MAX) revert DatasetRegistryBadBatchSize(count);
-        if (registration.version == 0) revert DatasetRegistryBadVersion();
+        // The version of keys is this plus the number of re-keyings.
+        if (registration.version == 0 || registration.version > type(uint32).max - _REKEYINGS_MAX) {
+            revert DatasetRegistryBadVersion();
+        }
         if (leavesHash != registration.leavesHash) revert DatasetRegistryLeavesMismatch();
         if (_batchNonces[registration.registrant][registration.batchNonce]) {
             revert DatasetRegistryBatchNonceUsed(registration.registrant, registration.batchNonce);
@@ -462,9 +503,13 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     function _checkAttestations(bytes32 digest, bytes[3] calldata signatures) private view {
-        bytes32 attestation = _hashTypedDataV4(keccak256(abi.encode(_ATTESTATION_TYPEHASH, digest, _committeeEpoch)));
+        bytes memory message = abi.encode(_ATTESTATION_TYPEHASH, digest, _committeeEpoch);
+        _checkKeyholders(_hashTypedDataV4(keccak256(message)), signatures);
+    }
+
+    function _checkKeyholders(bytes32 digest, bytes[3] calldata signatures) private view {
         for (uint8 index = 1; index <= 3; index++) {
-            _checkSigner(keyholderSigner(index), attestation, signatures[index - 1]);
+            _checkSigner(keyholderSigner(index), digest, signatures[index - 1]);
         }
     }
 
@@ -513,6 +558,27 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
                 }
             }
         }
+    }
+
+    /// @dev As _useCommitments, for the two commitments of all keys but those that are left as they are.
+    function _useKeys(uint64 registrationId, DatasetKeys[] calldata keys) private {
+        BitMaps.BitMap storage revoked = _revoked[registrationId];
+        for (uint256 ordinal = 0; ordinal < keys.length; ordinal++) {
+            (bytes32 bodies, bytes32 shares) = (keys[ordinal].bodyDigest, keys[ordinal].shareCommitment);
+            if (bodies == bytes32(0) && shares == bytes32(0)) {
+                if (!revoked.get(ordinal)) revert DatasetRegistryNotRevoked(uint32(ordinal));
+                continue;
+            }
+            uint256 place = uint256(registrationId) << 32 | ordinal;
+            _useCommitment(place, bodies);
+            _useCommitment(place, shares);
+        }
+    }
+
+    function _useCommitment(uint256 place, bytes32 commitment) private {
+        if (commitment == bytes32(0)) revert DatasetRegistryEmptyCommitment();
+        if (_commitments[commitment] != 0) revert DatasetRegistryDuplicate(commitment);
+        _commitments[commitment] = place;
     }
 
     function _revoke(uint64 registrationId, uint32[] calldata ordinals) private {

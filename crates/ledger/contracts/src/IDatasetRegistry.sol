@@ -13,7 +13,9 @@ import {IRegistryQueue} from "./IRegistryQueue.sol";
 ///   Attestation(bytes32 registrationDigest,uint64 committeeEpoch)   by each keyholder
 ///   Revocation(uint64 registrationId,uint32[] ordinals,uint64 deadline)   by the registrant
 ///   Erasure(uint64 registrationId,uint32[] ordinals,uint8 keyholder)   by the keyholder
-/// where registrationDigest is the EIP-712 struct hash of the Registration. Signers are plain accounts (65 bytes, low
+///   Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch)   by each keyholder
+/// where registrationDigest is the EIP-712 struct hash of the Registration, generation the one that the re-keying
+/// results in (1 to 8) and keysHash keccak256(abi.encode(keys)). Signers are plain accounts (65 bytes, low
 /// s) or EIP-1271 wallets.
 interface IDatasetRegistry is IRegistryQueue {
     /// Rules of the market, fixed at deployment. Rho is zero-concentrated differential privacy in units of 1e-9.
@@ -44,7 +46,7 @@ interface IDatasetRegistry is IRegistryQueue {
     struct Registration {
         address registrant;
         bytes32 panelDigest;
-        /// Version of every dataset in the batch, from 1.
+        /// Version of every dataset in the batch, from 1 to 2^32 - 9: keys have this plus the number of re-keyings.
         uint32 version;
         /// Chosen by the registrant; registers once.
         uint64 batchNonce;
@@ -67,6 +69,14 @@ interface IDatasetRegistry is IRegistryQueue {
         bytes32 shareCommitment;
         /// Blinded commitment to the genotypes.
         bytes32 genotypeCommitment;
+    }
+
+    /// What a re-keying gives a dataset. Both are zero where a revoked dataset is left as it is.
+    struct DatasetKeys {
+        /// Digest of all stored ciphertext bodies.
+        bytes32 bodyDigest;
+        /// Commitment to the three key shares.
+        bytes32 shareCommitment;
     }
 
     /// What proofs about cohorts need of a batch. A batch without it is registered with neutral commitments.
@@ -104,6 +114,8 @@ interface IDatasetRegistry is IRegistryQueue {
         address accreditor,
         DatasetLeaf[] leaves
     );
+    /// @notice The keys are those of the registration's datasets, in order.
+    event DatasetsRekeyed(uint64 indexed registrationId, uint8 generation, DatasetKeys[] keys);
     /// @notice Lists exactly the ordinals that were not revoked before.
     event DatasetsRevoked(uint64 indexed registrationId, uint32[] ordinals);
     /// @notice Lists exactly the ordinals for which this keyholder had no receipt before.
@@ -131,6 +143,8 @@ interface IDatasetRegistry is IRegistryQueue {
     error DatasetRegistryNotRegistrant(address caller);
     error DatasetRegistryBadOrdinal(uint32 ordinal);
     error DatasetRegistryNotRevoked(uint32 ordinal);
+    error DatasetRegistryCommitted(uint64 registrationId);
+    error DatasetRegistryRekeyedTooOften(uint64 registrationId);
 
     /// @notice Publishes a panel's digest; the first publication stands.
     function publishPanel(bytes32 panelDigest, string calldata name, uint32 variantCount, bool completeCalls) external;
@@ -153,6 +167,13 @@ interface IDatasetRegistry is IRegistryQueue {
         bytes calldata accreditorSignature,
         bytes[3] calldata keyholderSignatures
     ) external returns (uint64 registrationId);
+
+    /// @notice Gives all datasets of a registration new key shares and ciphertexts of the same genotypes, one entry for
+    /// each. All keyholders signed; anyone may send it. Works while paused. The datasets stay what they are: owner,
+    /// person, genotype commitment, offer and revocations. Only revoked ones may be left as they are. At most 8 times,
+    /// and not for batches with commitments to the ciphertexts.
+    function rekeyDatasets(uint64 registrationId, DatasetKeys[] calldata keys, bytes[3] calldata keyholderSignatures)
+        external;
 
     /// @notice Withdraws datasets of the caller for ever. Works while paused. Ordinals revoked before are skipped.
     function revokeDatasets(uint64 registrationId, uint32[] calldata ordinals) external;
@@ -200,7 +221,7 @@ interface IDatasetRegistry is IRegistryQueue {
     /// @notice True when the keyholder's deletion receipt is recorded. Reverts when there is no such dataset.
     function isErased(uint64 registrationId, uint32 ordinal, uint8 keyholder) external view returns (bool);
 
-    /// @notice True when the value was ever registered as body digest, share or genotype commitment.
+    /// @notice True when the value was ever a dataset's body digest, share or genotype commitment.
     function isCommitmentUsed(bytes32 commitment) external view returns (bool);
 
     /// @notice The dataset that used a commitment; registrationId 0 when none did.
@@ -211,6 +232,9 @@ interface IDatasetRegistry is IRegistryQueue {
 
     /// @notice What the registry keeps of a registration. Reverts when it does not exist.
     function registrationRecord(uint64 registrationId) external view returns (RegistrationRecord memory);
+
+    /// @notice Number of re-keyings of a registration. Reverts when it does not exist.
+    function rekeyGeneration(uint64 registrationId) external view returns (uint8);
 
     /// @notice Number of registrations, also the newest id.
     function registrationCount() external view returns (uint64);

@@ -248,6 +248,16 @@ contract DatasetRegistryTest is Fixture {
         submitExpecting(batch, abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryBadBatchSize.selector, 4097));
     }
 
+    function test_versionHasRoomForEightRekeyings() public {
+        Batch memory batch = batchOf(CONTRIBUTOR_KEY, 1, 1);
+        batch.registration.version = type(uint32).max - 7;
+        signBatch(batch, CONTRIBUTOR_KEY);
+        submitExpecting(batch, abi.encodePacked(IDatasetRegistry.DatasetRegistryBadVersion.selector));
+        batch.registration.version = type(uint32).max - 8;
+        signBatch(batch, CONTRIBUTOR_KEY);
+        submit(batch);
+    }
+
     function test_versionZeroAndUnknownPanelAreRefused() public {
         Batch memory batch = batchOf(CONTRIBUTOR_KEY, 1, 1);
         batch.registration.version = 0;

@@ -42,6 +42,20 @@ contract GasTest is Fixture {
     }
 
     /// forge-config: default.isolate = true
+    function test_rekeyingCostsAtMost50000GasPerDataset() public {
+        uint64 one = register(CONTRIBUTOR_KEY, 1, 1);
+        uint64 many = register(CONTRIBUTOR_KEY, 2, 64);
+        rekey(one, 1, keysOf(1, 1));
+        _report("rekeyDatasets 1, whole");
+        for (uint8 generation = 1; generation <= 2; generation++) {
+            rekey(many, generation, keysOf(1 + generation, 64));
+            uint256 gas = _report("rekeyDatasets 64, whole");
+            emit log_named_uint("rekeyDatasets 64, per dataset", gas / 64);
+            require(gas <= 50_000 * 64, "re-keying is too dear");
+        }
+    }
+
+    /// forge-config: default.isolate = true
     function test_offersAndRevocations() public {
         uint64 id = register(CONTRIBUTOR_KEY, 1, 64);
         for (uint64 nonce = 1; nonce <= 2; nonce++) {

@@ -27,11 +27,12 @@ contract InvariantsTest {
 
     /// @dev Orders, settlements and time appear more than once: they must meet for anything to happen.
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
-        bytes4[17] memory list = [
+        bytes4[18] memory list = [
             MarketHandler.registerSome.selector,
             MarketHandler.copyDataset.selector,
             MarketHandler.revoke.selector,
             MarketHandler.revoke.selector,
+            MarketHandler.rekeySome.selector,
             MarketHandler.postOffer.selector,
             MarketHandler.withdrawOffer.selector,
             MarketHandler.openOrder.selector,
@@ -57,7 +58,7 @@ contract InvariantsTest {
     /// @dev One invariant with three parts, so that every sequence is checked for all of them:
     /// tokens are conserved, the escrow covers what it owes, payouts stay within settled prices, claims count once;
     /// orders keep price, deadline and owner and change state only as they may;
-    /// revoked bits stay set and no others are, slots and ids are contiguous, nobody moves the nonce of another.
+    /// revoked bits stay set and no others are, generations count re-keyings, slots and ids are contiguous, nobody moves the nonce of another.
     function invariant_marketKeepsItsPromises() public view {
         _market.checkMoney();
         _market.checkOrders();
@@ -79,8 +80,8 @@ contract InvariantsTest {
             (bool done,) = address(_market).call(bytes.concat(selectors[(random >> 128) % selectors.length], arguments));
             require(done, "an action failed");
         }
-        string[7] memory twoSided =
-            ["register", "revoke", "post offer", "withdraw offer", "open order", "settle", "refund"];
+        string[8] memory twoSided =
+            ["register", "revoke", "rekey", "post offer", "withdraw offer", "open order", "settle", "refund"];
         for (uint256 i = 0; i < twoSided.length; i++) {
             _requireOutcomes(twoSided[i], true);
             _requireOutcomes(twoSided[i], false);

@@ -147,6 +147,19 @@ contract RegistryAdminTest is Fixture {
         registry.publishPanel(digest, "exome", 9_000, false);
     }
 
+    function test_panelNumbersEndWhereTheirRoomEnds() public {
+        // Number of panels, registrations and committee changes, in the slot that the artifact's storage layout names.
+        vm.store(address(registry), bytes32(uint256(9)), bytes32(uint256(type(uint24).max - 1) << 128 | 3));
+        bytes32 last = keccak256("last");
+        registry.publishPanel(last, "last", 1, true);
+        Batch memory batch = batchOf(CONTRIBUTOR_KEY, 1, 1);
+        batch.registration.panelDigest = last;
+        signBatch(batch, CONTRIBUTOR_KEY);
+        assertEq(registry.registrationRecord(submit(batch)).panelDigest, last, "panel");
+        vm.expectRevert(abi.encodeWithSignature("Panic(uint256)", 0x11));
+        registry.publishPanel(keccak256("one too many"), "one too many", 1, true);
+    }
+
     function test_malformedPanelIsRefused() public {
         bytes32 digest = keccak256("third panel");
         _panelRefused(bytes32(0), "name", 1);

@@ -116,10 +116,10 @@ contract RegistryQueueTest is Fixture {
     /// @dev The tree has 2^20 places. An event without one could never be proven.
     function test_fullPanelTakesNoMoreGroups() public {
         register(CONTRIBUTOR_KEY, 1, 1);
-        // Mapping of the panels: its number in the low 32 bits, then slots and groups, 24 bits each.
+        // Mapping of the panels: its number, slots and groups, from the lowest bits on, 24 bits each.
         bytes32 place = keccak256(abi.encode(PANEL, PANELS_SLOT));
         uint256 nearlyFull = (1 << 20) - 1;
-        vm.store(address(registry), place, bytes32(nearlyFull << 56 | 1 << 32 | 1));
+        vm.store(address(registry), place, bytes32(nearlyFull << 48 | 1 << 24 | 1));
         assertEq(registry.groupCount(PANEL), nearlyFull, "slot");
         submitExpecting(
             batchOf(CONTRIBUTOR_KEY, 2, 6),

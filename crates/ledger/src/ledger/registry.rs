@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     bindings::registry::DatasetRegistry,
-    eip712::{ciphertext_words, evm, leaf_words, own},
+    eip712::{ciphertext_words, evm, key_words, leaf_words, own},
     proven::Ciphertexts,
-    types::{CommitteeMember, DatasetLeaf, Registration, RegistrationId},
+    types::{CommitteeMember, DatasetKeys, DatasetLeaf, Registration, RegistrationId},
 };
 use alloy_primitives::B256;
 use alloy_provider::Provider as _;
@@ -143,6 +143,23 @@ impl Ledger {
         registered(&self.write_registry(&call).await?)
     }
 
+    /// Gives the datasets of a registration new keys, by ordinal, with the signatures of keyholders 1, 2 and 3 over the
+    /// [`Rekeying`](crate::Rekeying). `None` leaves a revoked dataset as it is. Anyone may send it, also while the
+    /// market is paused.
+    pub async fn rekey_datasets(
+        &self,
+        registration: RegistrationId,
+        keys: &[Option<DatasetKeys>],
+        signatures: &[Vec<u8>; 3],
+    ) -> Result<Digest32, LedgerError> {
+        let call = DatasetRegistry::rekeyDatasetsCall {
+            registrationId: registration.0,
+            keys: keys.iter().map(key_words).collect(),
+            keyholderSignatures: signatures.each_ref().map(|signature| bytes(signature)),
+        };
+        self.write_registry(&call).await.map(|receipt| transaction(&receipt))
+    }
+
     /// Revokes datasets with the registrant's signature.
     pub async fn revoke_datasets(
         &self,
@@ -269,6 +286,23 @@ impl Ledger {
             first_slot: record.firstSlot.to(),
             first_group: record.firstGroup,
         })
+    }
+
+    /// Number of registrations at the head of the chain, also the newest id.
+    pub async fn registration_count(&self) -> Result<u64, LedgerError> {
+        self.read_registry(&DatasetRegistry::registrationCountCall {}).await
+    }
+
+    /// Number of re-keyings of a registration at the head of the chain; refused when there is no such registration.
+    pub async fn rekey_generation(&self, registration: RegistrationId) -> Result<u8, LedgerError> {
+        self.read_registry(&DatasetRegistry::rekeyGenerationCall { registrationId: registration.0 }).await
+    }
+
+    /// Whether an account sets the committee and the lists, at the head of the chain.
+    pub async fn is_registry_admin(&self, account: Address) -> Result<bool, LedgerError> {
+        // DEFAULT_ADMIN_ROLE of OpenZeppelin's AccessControl.
+        let role = B256::ZERO;
+        self.read_registry(&DatasetRegistry::hasRoleCall { role, account: evm(account) }).await
     }
 
     /// Whether a dataset is revoked at the head of the chain; refused when there is no such dataset.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     bindings::{escrow::QueryEscrow, offers::OfferBook, registry::DatasetRegistry},
-    eip712::{evm, own},
+    eip712::{evm, keys_of, own},
     types::{
         Audience, CommitteeMember, DatasetLeaf, Demands, Offer, OfferPrices, Order, OrderId, QueryClass,
         RegistrationId, TierSet, tier_from_code,
@@ -143,6 +143,11 @@ fn registry_event(event: DatasetRegistry::DatasetRegistryEvents) -> Option<Marke
                     },
                 })
                 .collect(),
+        },
+        Events::DatasetsRekeyed(event) => MarketEvent::DatasetsRekeyed {
+            registration: RegistrationId(event.registrationId),
+            generation: event.generation,
+            keys: event.keys.iter().map(keys_of).collect(),
         },
         Events::DatasetsRevoked(event) => MarketEvent::DatasetsRevoked {
             registration: RegistrationId(event.registrationId),

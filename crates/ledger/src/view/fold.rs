@@ -4,7 +4,7 @@ use super::{
     BlockRef, ChainView, EVENT_PAGE_BLOCKS, EventSource, LocatedEvent, MarketEvent, OrderRecord, OrderState,
     PanelRecord, RegistrationRecord, ViewError,
 };
-use crate::types::{Offer, OrderId, RegistrationId};
+use crate::types::{DatasetKeys, Offer, OrderId, REKEYINGS_MAX, RegistrationId};
 use std::sync::Arc;
 
 impl ChainView {
@@ -126,6 +126,9 @@ impl ChainView {
                 self.panels.entry(panel).or_insert(PanelRecord { name, variant_count, complete_calls });
             }
             registered @ MarketEvent::DatasetsRegistered { .. } => self.register(block, registered)?,
+            MarketEvent::DatasetsRekeyed { registration, generation, keys } => {
+                self.rekey(block, registration, generation, &keys)?;
+            }
             MarketEvent::OfferPosted { offer } => {
                 let (registration, nonce) = (offer.registration, offer.nonce);
                 self.decide_offer(block, registration, nonce, Some(offer))?;
@@ -159,6 +162,7 @@ impl ChainView {
             }
             MarketEvent::KeyholderChanged { keyholder, member } => {
                 self.committee.insert(keyholder, member);
+                self.committee_epoch += 1;
             }
             MarketEvent::DatasetsErased { registration, keyholder, ordinals } => {
                 self.check_ordinals(registration, &ordinals)?;
@@ -199,10 +203,34 @@ impl ChainView {
             accreditor,
             block,
             leaves: leaves.into(),
+            replaced: Vec::new(),
             offers: Vec::new(),
         };
         self.registrations.insert(registration, Arc::new(record));
         self.by_panel.entry(panel).or_default().push_back(registration);
+        Ok(())
+    }
+
+    fn rekey(
+        &mut self,
+        block: u64,
+        registration: RegistrationId,
+        generation: u8,
+        keys: &[Option<DatasetKeys>],
+    ) -> Result<(), &'static str> {
+        let record = self.registrations.get_mut(&registration).ok_or("a re-keying names an unknown registration")?;
+        if generation > REKEYINGS_MAX || Some(generation) != record.generation().checked_add(1) {
+            return Err("the numbers of a registration's re-keyings have a gap");
+        }
+        if keys.len() != record.leaves.len() {
+            return Err("a re-keying has not one entry for each dataset");
+        }
+        let is_live = |ordinal: u32| !self.revoked.contains(&(registration, ordinal));
+        if (0u32..).zip(keys).any(|(ordinal, keys)| keys.is_none() && is_live(ordinal)) {
+            return Err("a re-keying leaves out a dataset that was never revoked");
+        }
+        Arc::make_mut(record).rekey(block, keys);
+        self.rekeyings.push_back((registration, generation));
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! The fold against a scripted chain that reorganises.
 
+mod rekeying;
+
 use super::{
     script::{Misbehaviour, Script},
     *,

@@ -17,6 +17,7 @@ mod parity;
 mod proven;
 mod races;
 mod registration;
+mod rekeying;
 
 /// Runs scenarios on both chains.
 macro_rules! on_both_chains {
@@ -58,6 +59,14 @@ on_both_chains! {
         a_revocation_is_the_registrants_alone_and_in_time,
         an_erasure_is_recorded_for_revoked_datasets_with_the_keyholders_signature,
         only_the_admin_changes_lists_and_committee,
+    ],
+    rekeying: [
+        new_keys_replace_the_old_ones_from_their_block_on,
+        a_rekeying_needs_every_keyholders_signature_over_exactly_it,
+        new_keys_are_complete_and_no_copies,
+        eight_rekeyings_are_taken_also_in_a_pause_and_no_ninth,
+        a_registration_with_commitments_to_its_ciphertexts_is_not_rekeyed,
+        only_the_admin_is_the_admin,
     ],
     offers: [
         an_offer_is_the_registrants_alone,

@@ -3,6 +3,7 @@
 use crate::{
     backend::{Backend, account, key},
     market::{BIOBANK, Market, PERSON, RESEARCHER, earnings, leaf, sign},
+    rekeying::new_keys,
 };
 use locus_commitment::Digest32;
 use locus_ledger::{Amount, Contracts, EventSource, LocatedEvent};
@@ -38,6 +39,8 @@ async fn run_script(backend: &Backend) -> Trace {
     let signature = sign(&key(BIOBANK), &digest);
     let revoked = ledger.revoke_datasets(many.registration, &ordinals, market.deadline(), &signature).await;
     sent.push(("revoke 40", revoked.expect("revoked")));
+    let rekeyed = market.rekey(many.registration, 1, &new_keys(200, 64)).await;
+    sent.push(("rekey 64", rekeyed.expect("re-keyed")));
     let withdrawal = sign(&key(BIOBANK), &contracts.withdrawal_signing_hash(many.registration, 2));
     let withdrawn = ledger.withdraw_offer(many.registration, 2, &withdrawal).await;
     sent.push(("withdraw", withdrawn.expect("withdrawn")));
@@ -62,7 +65,7 @@ async fn gas_addresses_blocks_and_events_are_those_of_anvil() {
     let (embedded, anvil) = (run_script(&Backend::embedded()).await, run_script(&anvil).await);
     assert_eq!(embedded, anvil);
     // A panel, three keyholders, two lists; then one event for each transaction but the mint.
-    assert_eq!((embedded.events.len(), embedded.gas.len()), (15, 10));
+    assert_eq!((embedded.events.len(), embedded.gas.len()), (16, 11));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -208,6 +208,33 @@ abstract contract Fixture {
         return submit(batchOf(registrantKey, seed, count));
     }
 
+    // ---- Re-keyings ----
+
+    /// @dev Keys that depend on the seed and the ordinal.
+    function keysOf(uint256 seed, uint256 count) internal pure returns (IDatasetRegistry.DatasetKeys[] memory keys) {
+        keys = new IDatasetRegistry.DatasetKeys[](count);
+        for (uint256 i = 0; i < count; i++) {
+            keys[i].bodyDigest = keccak256(abi.encode("new body", seed, i));
+            keys[i].shareCommitment = keccak256(abi.encode("new share", seed, i));
+        }
+    }
+
+    /// @dev Signatures of all keyholders in the present epoch.
+    function signKeys(uint64 id, uint8 generation, IDatasetRegistry.DatasetKeys[] memory keys)
+        internal
+        view
+        returns (bytes[3] memory signatures)
+    {
+        bytes32 digest = registryDigest(Typed.rekeying(id, generation, keys, registry.committeeEpoch()));
+        for (uint256 i = 0; i < 3; i++) {
+            signatures[i] = signature(keyholderKeys[i], digest);
+        }
+    }
+
+    function rekey(uint64 id, uint8 generation, IDatasetRegistry.DatasetKeys[] memory keys) internal {
+        registry.rekeyDatasets(id, keys, signKeys(id, generation, keys));
+    }
+
     function ordinalsOf(uint32 first) internal pure returns (uint32[] memory ordinals) {
         ordinals = new uint32[](1);
         ordinals[0] = first;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IDatasetRegistry} from "../../src/IDatasetRegistry.sol";
 import {IOfferBook} from "../../src/IOfferBook.sol";
 import {IQueryEscrow} from "../../src/IQueryEscrow.sol";
 import {Fixture} from "./Fixture.sol";
@@ -35,6 +36,7 @@ contract MarketHandler is Fixture {
     // What must be true.
     Registered[] public registrations;
     mapping(uint64 registrationId => uint256 bits) public revokedBits;
+    mapping(uint64 registrationId => uint8) public generations;
     Opened[] private _orders;
     uint256 public openTotal;
     uint256 public settledTotal;
@@ -119,6 +121,22 @@ contract MarketHandler is Fixture {
         bool done = _try(address(registry), abi.encodeCall(registry.revokeDatasets, (target.id, ordinalsOf(ordinal))));
         _expect(done, caller % ACTORS == target.owner && ordinal < target.count, "revoke");
         if (done) revokedBits[target.id] |= 1 << ordinal;
+    }
+
+    function rekeySome(uint256 which, uint32 leftOut) external atOwnTime {
+        if (registrations.length == 0) return;
+        Registered memory target = registrations[which % registrations.length];
+        IDatasetRegistry.DatasetKeys[] memory keys = keysOf(++_seed, target.count);
+        // One time in two a dataset is left as it is, which is right when it is revoked.
+        leftOut = leftOut % (2 * target.count);
+        bool isLeftOut = leftOut < target.count;
+        bool isLive = revokedBits[target.id] & (1 << leftOut) == 0;
+        if (isLeftOut) delete keys[leftOut];
+        uint8 generation = generations[target.id] + 1;
+        bytes[3] memory signatures = signKeys(target.id, generation, keys);
+        bool done = _try(address(registry), abi.encodeCall(registry.rekeyDatasets, (target.id, keys, signatures)));
+        _expect(done, generation <= 8 && !(isLeftOut && isLive), "rekey");
+        if (done) generations[target.id] = generation;
     }
 
     // ---- Offers ----
@@ -297,6 +315,7 @@ contract MarketHandler is Fixture {
                 bool expected = revokedBits[registered.id] & (1 << ordinal) != 0;
                 require(registry.isRevoked(registered.id, ordinal) == expected, "revoked bits");
             }
+            require(registry.rekeyGeneration(registered.id) == generations[registered.id], "generation");
             require(offers.offerNonce(registered.id) == registered.offerNonce, "offer nonce");
         }
         require(registry.slotCount(PANEL) == slot, "slot count");
