@@ -1,7 +1,7 @@
 //! What this crate needs from a storage back end, as a function that runs on any of them.
 
 use crate::{
-    BODY_BYTES, BatchId, BodyBytes, BodySum, Column, GarbagePolicy, Manifest, PanelShape, PanelStore,
+    BODY_BYTES, BatchId, BodyBytes, BodySum, Column, FILLER_BODY, GarbagePolicy, Manifest, PanelShape, PanelStore,
     RegistrationCommit, SCAN_NEEDLE_BYTES, SlotRange, SlotSet, Store, StoreError, read_windows,
 };
 use bytes::Bytes;
@@ -102,6 +102,43 @@ impl SyntheticBatch {
         panel.commit_registration(commit, datasets).await
     }
 
+    /// Uploads the batch with fillers in the rows of `gone`, and returns what the others are registered with.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn upload_without(
+        self,
+        panel: &PanelStore,
+        gone: &[u32],
+    ) -> Result<Vec<Option<DatasetBodyDigest>>, StoreError> {
+        let mut writer = panel.create_batch(self.id(), self.rows).await?;
+        while let Some((column, row)) = writer.expects() {
+            let body = if gone.contains(&row) { Bytes::from_static(&FILLER_BODY) } else { self.bodies(column, row, 1) };
+            writer.append(column, row, body).await?;
+        }
+        let datasets = (0..).zip(self.datasets(panel.shape()));
+        let datasets: Vec<_> = datasets.map(|(row, dataset)| (!gone.contains(&row)).then_some(dataset)).collect();
+        let filler = panel.shape().filler_digest();
+        let declared: Vec<_> = datasets.iter().map(|dataset| dataset.unwrap_or(filler)).collect();
+        writer.finish(&declared).await?;
+        Ok(datasets)
+    }
+
+    /// Puts the uploaded batch in the place of the bodies of `replaced`, which was registered at `first_slot`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn replace(
+        self,
+        panel: &PanelStore,
+        replaced: Self,
+        first_slot: u32,
+        datasets: &[Option<DatasetBodyDigest>],
+    ) -> Result<Manifest, StoreError> {
+        let commit = RegistrationCommit { batch: self.id(), registration: u64::from(replaced.seed), first_slot };
+        panel.replace_registration(commit, datasets).await
+    }
+
     /// Bytes of the body of `row` that occur nowhere else, to search for.
     pub fn needle(self, column: Column, row: u32) -> [u8; SCAN_NEEDLE_BYTES] {
         let mut needle = [0; SCAN_NEEDLE_BYTES];
@@ -130,7 +167,8 @@ pub async fn store_conformance(store: &Store) -> Result<(), ConformanceFailure> 
     stored_data_reads_back(&panel(store, 2, shape)).await?;
     conflicting_registrations_are_refused(&panel(store, 3, shape)).await?;
     concurrent_registrations_all_survive(&panel(store, 4, PanelShape::try_new(1, true)?)).await?;
-    compaction_keeps_content_and_erasure_removes_it(store, &panel(store, 5, shape)).await
+    compaction_keeps_content_and_erasure_removes_it(store, &panel(store, 5, shape)).await?;
+    replacement_serves_new_bodies_and_removes_the_old(store, &panel(store, 6, shape)).await
 }
 
 fn panel(store: &Store, number: u8, shape: PanelShape) -> PanelStore {
@@ -250,4 +288,30 @@ async fn compaction_keeps_content_and_erasure_removes_it(
     require(panel.audit(&report.manifest).await?.faults.is_empty(), "erasure leaves sound data")?;
     let old = panel.version(before.version()).await;
     require(matches!(old, Err(StoreError::UnknownVersion(_))), "superseded manifests are deleted")
+}
+
+async fn replacement_serves_new_bodies_and_removes_the_old(
+    store: &Store,
+    panel: &PanelStore,
+) -> Result<(), ConformanceFailure> {
+    let (old, new) = (SyntheticBatch { seed: 40, rows: 6 }, SyntheticBatch { seed: 41, rows: 6 });
+    old.enrol(panel, 1020).await?;
+    panel.compact(&BTreeSet::from([1])).await?;
+    panel.tombstone(&SlotSet::from_range(SlotRange { first: 1022, count: 1 })?).await?;
+    let datasets = new.upload_without(panel, &[2]).await?;
+    require(!panel.holds(&panel.latest().await?, 1020, &datasets).await?, "new bodies are not served before")?;
+    let replaced = new.replace(panel, old, 1020, &datasets).await?;
+    require(panel.holds(&replaced, 1020, &datasets).await?, "new bodies are served afterwards")?;
+    require(replaced.live().len() == 5 && replaced.held().len() == 6, "a replacement keeps every slot")?;
+    let repeated = new.replace(panel, old, 1020, &datasets).await?;
+    require(repeated == replaced, "replacing by the same again changes nothing")?;
+    require(panel.audit(&replaced).await?.faults.is_empty(), "replaced data are sound")?;
+
+    let compacted = panel.compact(&replaced.fragmented_shards()).await?;
+    panel.collect_garbage(GarbagePolicy { superseded_before: None, abandoned_before: SystemTime::UNIX_EPOCH }).await?;
+    require(compacted.erased().iter().eq([1022]), "compaction erases what was tombstoned")?;
+    require(panel.holds(&compacted, 1020, &datasets).await?, "compaction keeps new bodies")?;
+    let gone: Vec<_> =
+        panel.shape().columns().flat_map(|column| (0..6).map(move |row| old.needle(column, row))).collect();
+    require(store.scan(&gone).await?.is_empty(), "replaced bodies are in no object")
 }

@@ -201,6 +201,20 @@ pub enum StoreError {
         /// Number of slots.
         count: u32,
     },
+    /// Registry slots whose bodies a batch cannot replace.
+    #[error("registry slots {first}..{end} are not those of one registration that is stored; register its batch first", end = u64::from(*first) + u64::from(*count))]
+    SlotsNotRegistered {
+        /// First slot.
+        first: u32,
+        /// Number of slots.
+        count: u32,
+    },
+    /// A dataset in use whose bodies were to be replaced by a filler.
+    #[error("dataset {row} of the batch is in use and has no new digest; tombstone it first, or upload its bodies")]
+    DatasetMissing {
+        /// Ordinal in the batch.
+        row: u32,
+    },
     /// A manifest version that does not exist (any more).
     #[error("manifest version {0} is not in the store; load the newest version")]
     UnknownVersion(u64),

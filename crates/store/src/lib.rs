@@ -16,6 +16,7 @@ mod object;
 mod panel_file;
 mod panel_store;
 mod part;
+mod replace;
 mod scan;
 mod shape;
 mod slots;
@@ -33,6 +34,7 @@ pub use object::encode::BodyOpening;
 pub use panel_store::{PanelStore, RegistrationCommit};
 pub use part::column::{BodyVisitor, ColumnReader, OpenColumn};
 pub use part::reader::{BodyRun, PartDigests, PartReader, ReadWindow, read_windows};
+pub use replace::FILLER_BODY;
 pub use scan::SCAN_NEEDLE_BYTES;
 pub use shape::{
     APPEND_ROWS_MAX, BATCH_ROWS_MAX, BODY_BYTES, BODY_WORDS, BodyBytes, Column, GROUP_ROWS, PAGE_ROWS,

@@ -83,7 +83,7 @@ pub struct Part {
     pub(crate) name: PartName,
     /// Registry slot of row number 0: the batch's first slot, or 0.
     pub(crate) slot_base: u32,
-    /// Rows stored in the objects of a batch part; for a shard generation those of `slots`.
+    /// Rows stored in the objects of a batch part; for a shard generation those of `slots`, at least.
     pub(crate) stored_rows: u32,
     pub(crate) slots: Vec<SlotRange>,
     pub(crate) index_digest: Digest32,
@@ -105,7 +105,9 @@ impl Part {
         matches!(self.name.origin, Origin::Shard { .. })
     }
 
-    /// Slots whose bodies are in the part's objects, used or not.
+    /// Slots whose bodies are in the part's objects, used or not. Those that a shard generation lost to a batch that
+    /// replaced a registration are left out: the batch, or one that replaced it, holds them until the shard is
+    /// compacted, which rewrites both.
     pub(crate) fn stored(&self) -> Vec<SlotRange> {
         if self.is_shard() {
             return self.slots.clone();
@@ -232,7 +234,8 @@ impl Manifest {
         &self.parts
     }
 
-    /// Slots whose bodies are stored, including tombstoned ones.
+    /// Slots whose bodies are stored, including tombstoned ones, of which a batch that replaced a registration may
+    /// have fillers.
     pub fn held(&self) -> &SlotSet {
         &self.held
     }
@@ -252,13 +255,19 @@ impl Manifest {
         self.held.difference(&self.tombstones)
     }
 
+    /// Whether `slot` can be summed.
+    pub(crate) fn is_live(&self, slot: u32) -> bool {
+        self.held.contains(slot) && !self.tombstones.contains(slot)
+    }
+
     /// Whether the bodies of all slots of `range` are stored or were stored and erased: whether
     /// the registration of these slots is already committed.
     pub fn covers(&self, range: SlotRange) -> bool {
         range.iter().all(|slot| self.held.contains(slot) || self.erased.contains(slot))
     }
 
-    /// Tombstoned slots whose bodies are still in an object that this version uses.
+    /// Tombstoned slots whose bodies are still in an object that this version uses. A batch that replaced a
+    /// registration may have fillers in the rows of such slots; they count until they are compacted.
     pub fn pending_erasure(&self) -> SlotSet {
         let stored = self.parts.iter().flat_map(Part::stored).flat_map(SlotRange::iter);
         let mut pending = SlotSet::new();

@@ -187,7 +187,8 @@ impl PanelStore {
         datasets: &[DatasetBodyDigest],
     ) -> Result<Manifest, StoreError> {
         let sealed = self.sealed_batch(commit.batch).await?;
-        self.check_datasets(&sealed, datasets).await?;
+        let declared: Vec<_> = datasets.iter().copied().map(Some).collect();
+        self.check_datasets(&sealed, &declared).await?;
         let range = SlotRange { first: commit.first_slot, count: sealed.rows() };
         if !range.is_valid() {
             return Err(StoreError::SlotLimit { slot: commit.first_slot, limit: crate::SLOT_LIMIT });
@@ -209,14 +210,20 @@ impl PanelStore {
         .await
     }
 
-    async fn check_datasets(&self, sealed: &SealedBatch, datasets: &[DatasetBodyDigest]) -> Result<(), StoreError> {
+    /// Checks those rows of a batch for which `datasets`, in batch order, has a digest.
+    pub(crate) async fn check_datasets(
+        &self,
+        sealed: &SealedBatch,
+        datasets: &[Option<DatasetBodyDigest>],
+    ) -> Result<(), StoreError> {
         if datasets.len() != sealed.rows() as usize {
             return Err(StoreError::DigestCount { expected: sealed.rows(), found: datasets.len() });
         }
         let mut rest = datasets;
         for reader in self.open_sealed(sealed).await? {
             let (these, later) = rest.split_at(reader.row_count() as usize);
-            let registered: Vec<(u32, DatasetBodyDigest)> = (0..).zip(these.iter().copied()).collect();
+            let rows = (0..).zip(these).filter_map(|(row, dataset)| Some((row, (*dataset)?)));
+            let registered: Vec<(u32, DatasetBodyDigest)> = rows.collect();
             reader.digests(&[], &registered).await?;
             rest = later;
         }
@@ -283,7 +290,8 @@ impl PanelStore {
     }
 }
 
-fn batch_entry(commit: RegistrationCommit, sealed: &SealedBatch) -> BatchEntry {
+/// The entry of a batch that holds all slots of its registration.
+pub(crate) fn batch_entry(commit: RegistrationCommit, sealed: &SealedBatch) -> BatchEntry {
     let parts = sealed.parts().iter().map(|part| {
         let first = commit.first_slot + part.first_row;
         BatchPart { index_digest: part.index_digest.into(), slots: vec![SlotRange { first, count: part.rows }] }

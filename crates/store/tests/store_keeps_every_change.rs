@@ -36,6 +36,10 @@ enum Op {
         rows: u32,
         gap: u32,
     },
+    /// Replace the bodies of one of the registrations.
+    Replace {
+        which: prop::sample::Index,
+    },
     /// Upload a batch and forget it.
     Abandon,
     Tombstone {
@@ -59,6 +63,7 @@ fn op() -> impl Strategy<Value = Op> {
     let slots = prop::collection::vec(0u32..2300, 1..8);
     prop_oneof![
         5 => (1u32..9, prop_oneof![Just(0u32), 1u32..5, 500u32..700]).prop_map(|(rows, gap)| Op::Enrol { rows, gap }),
+        3 => any::<prop::sample::Index>().prop_map(|which| Op::Replace { which }),
         1 => Just(Op::Abandon),
         2 => slots.clone().prop_map(|slots| Op::Tombstone { slots }),
         2 => prop::collection::btree_set(0u32..3, 1..3).prop_map(|shards| Op::Compact { shards }),
@@ -69,12 +74,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What must be stored: of every registered slot, which dataset of which batch it is.
+/// What must be stored: of every registered slot, which datasets of which batches it has had, the newest last.
 #[derive(Default)]
 struct Model {
     next_slot: u32,
     next_seed: u8,
-    slots: BTreeMap<u32, (SyntheticBatch, u32)>,
+    /// First batch and first slot of every registration.
+    registrations: Vec<(SyntheticBatch, u32)>,
+    slots: BTreeMap<u32, Vec<(SyntheticBatch, u32)>>,
     tombstones: BTreeSet<u32>,
     erased: BTreeSet<u32>,
 }
@@ -95,8 +102,21 @@ impl Model {
                 let batch = self.batch(*rows);
                 let first = self.next_slot + gap;
                 batch.enrol(panel, first).await?;
-                self.slots.extend((0..*rows).map(|row| (first + row, (batch, row))));
+                self.registrations.push((batch, first));
+                self.slots.extend((0..*rows).map(|row| (first + row, vec![(batch, row)])));
                 self.next_slot = first + rows;
+            }
+            Op::Replace { which } if !self.registrations.is_empty() => {
+                let (replaced, first) = *which.get(&self.registrations);
+                let batch = self.batch(replaced.rows);
+                let is_gone = |row: &u32| self.tombstones.contains(&(first + row));
+                let (gone, kept): (Vec<u32>, Vec<u32>) = (0..batch.rows).partition(is_gone);
+                let datasets = batch.upload_without(panel, &gone).await?;
+                let manifest = batch.replace(panel, replaced, first, &datasets).await?;
+                assert!(panel.holds(&manifest, first, &datasets).await?);
+                for row in kept {
+                    self.slots.entry(first + row).or_default().push((batch, row));
+                }
             }
             Op::Abandon => drop(self.batch(2).upload(panel, 2).await?),
             Op::Tombstone { slots } => {
@@ -118,7 +138,7 @@ impl Model {
                 assert!(report.manifest.pending_erasure().intersection(&set).is_empty());
             }
             Op::CollectGarbage { everything } => drop(panel.collect_garbage(policy(*everything)).await?),
-            Op::Reopen => {}
+            Op::Replace { .. } | Op::Reopen => {}
         }
         Ok(())
     }
@@ -129,9 +149,9 @@ async fn check(store: &Arc<dyn ObjectStore>, panel: &PanelStore, model: &Model) 
     let found = content(panel, &manifest).await;
     assert_eq!(found.keys().copied().collect::<BTreeSet<_>>(), model.live());
     for (slot, digests) in &found {
-        let (batch, row) = model.slots[slot];
+        let (batch, row) = model.slots[slot].last().expect("registered");
         for (column, digest) in shape().columns().zip(digests) {
-            let body = batch.body(column, row);
+            let body = batch.body(column, *row);
             let body = body.as_slice().try_into().expect("one body");
             assert_eq!(*digest, locus_commitment::BodyDigest::of_body(body), "slot {slot}");
         }
@@ -139,8 +159,8 @@ async fn check(store: &Arc<dyn ObjectStore>, panel: &PanelStore, model: &Model) 
     let needles: Vec<_> = model
         .erased
         .iter()
-        .map(|slot| model.slots[slot])
-        .map(|(batch, row)| batch.needle(first_column(), row))
+        .flat_map(|slot| &model.slots[slot])
+        .map(|(batch, row)| batch.needle(first_column(), *row))
         .collect();
     let holding = Store::from_object_store(store.clone()).scan(&needles).await.expect("it works");
     assert!(holding.is_empty(), "erased bodies are in {holding:?}");

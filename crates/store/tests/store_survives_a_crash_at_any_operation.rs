@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Backend, FaultyStore, Stop, content, copy_of, on_every_backend, panel};
-use locus_commitment::BodyDigest;
+use locus_commitment::{BodyDigest, DatasetBodyDigest};
 use locus_store::{BatchId, GarbagePolicy, Manifest, PanelStore, SlotSet, StoreError, conformance::SyntheticBatch};
 use object_store::ObjectStore;
 use std::{
@@ -22,11 +22,15 @@ on_every_backend!(
     garbage_collection_takes_nothing_that_is_in_use_wherever_it_stops,
     erasure_completes_however_often_it_is_stopped,
     an_interrupted_change_leaves_no_object_for_ever,
+    a_replacement_is_all_or_nothing,
+    replaced_bodies_disappear_however_often_their_removal_is_stopped,
 );
 
 const FIRST: SyntheticBatch = SyntheticBatch { seed: 1, rows: 6 };
 const SECOND: SyntheticBatch = SyntheticBatch { seed: 2, rows: 5 };
 const ADDED: SyntheticBatch = SyntheticBatch { seed: 3, rows: 4 };
+/// Takes the place of `FIRST`.
+const REPLACING: SyntheticBatch = SyntheticBatch { seed: 5, rows: 6 };
 const ABANDONED: SyntheticBatch = SyntheticBatch { seed: 4, rows: 2 };
 
 /// What a user of the store can see.
@@ -199,6 +203,59 @@ async fn an_interrupted_change_leaves_no_object_for_ever(backend: Backend) {
         let manifest: Manifest = reopened.latest().await.expect("readable");
         // Two shards of two columns: bodies and total of each, digests, index, claim; one manifest.
         assert_eq!(object_count(&store).await, 2 * (2 * 2 + 3) + 1, "stopped at {stop_at}, {manifest:?}");
+    }
+}
+
+/// Two batches, of which the first lies in a shard and a batch and waits to be replaced, all but slot 1021.
+async fn with_a_replacement(backend: Backend) -> (Arc<dyn ObjectStore>, Vec<Option<DatasetBodyDigest>>) {
+    let start = two_batches(backend).await;
+    let prepared = panel(start.clone());
+    prepared.compact(&BTreeSet::from([0])).await.expect("it works");
+    prepared.tombstone(&SlotSet::try_from_iter([1021]).expect("small")).await.expect("it works");
+    let datasets = REPLACING.upload_without(&prepared, &[1]).await.expect("it works");
+    (start, datasets)
+}
+
+async fn a_replacement_is_all_or_nothing(backend: Backend) {
+    let (start, datasets) = with_a_replacement(backend).await;
+    let before = view(&panel(start.clone())).await;
+    let operations = stops_anywhere(backend, start.clone(), |panel| {
+        let datasets = &datasets;
+        async move { REPLACING.replace(&panel, FIRST, 1020, datasets).await.map(drop) }
+    })
+    .await;
+    assert!(operations > 10, "{operations} operations do not exercise a replacement");
+    let opened = panel(start);
+    let manifest = REPLACING.replace(&opened, FIRST, 1020, &datasets).await.expect("it works");
+    assert!(opened.holds(&manifest, 1020, &datasets).await.expect("it works"));
+    let after = view(&opened).await;
+    assert!(before.live.keys().eq(after.live.keys()));
+    let changed = before.live.iter().filter(|(slot, digests)| after.live[slot] != **digests);
+    assert!(changed.map(|(slot, _)| *slot).eq([1020, 1022, 1023, 1024, 1025]));
+}
+
+async fn replaced_bodies_disappear_however_often_their_removal_is_stopped(backend: Backend) {
+    let (start, datasets) = with_a_replacement(backend).await;
+    let needles: Vec<_> =
+        common::shape().columns().flat_map(|column| (0..6).map(move |row| FIRST.needle(column, row))).collect();
+    let replace = |panel: PanelStore| {
+        let datasets = &datasets;
+        async move {
+            let manifest = REPLACING.replace(&panel, FIRST, 1020, datasets).await?;
+            panel.compact(&manifest.fragmented_shards()).await?;
+            panel.collect_garbage(everything_is_old()).await.map(drop)
+        }
+    };
+    let operations = stops_anywhere(backend, start.clone(), replace).await;
+    for stop_at in 0..operations {
+        let store = copy_of(&start, backend).await;
+        let _ = replace(panel(FaultyStore::new(store.clone(), stop_at, Stop::After))).await;
+        replace(panel(store.clone())).await.expect("it can be tried again");
+        let found = locus_store::Store::from_object_store(store.clone()).scan(&needles).await.expect("it works");
+        assert!(found.is_empty(), "stopped at {stop_at}: {found:?}");
+        // As above, but for what an interrupted collection leaves to the next.
+        panel(store.clone()).collect_garbage(everything_is_old()).await.expect("collection works");
+        assert_eq!(object_count(&store).await, 2 * (2 * 2 + 3) + 1, "stopped at {stop_at}");
     }
 }
 
