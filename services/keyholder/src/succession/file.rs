@@ -350,3 +350,6 @@ fn read_frame(file: &mut impl Read, max: usize) -> Result<Vec<u8>, SuccessionErr
     file.read_exact(&mut bytes).map_err(cut)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -259,7 +259,7 @@ async fn seeds_that_do_not_open_the_commitment_are_refused_and_nothing_is_taken(
     let other = MasterSecret::from_bytes([99; 32]);
     let genotypes = locus_sharing::GenotypeDigest::of_packed(&[20]);
     scene.people.secrets[1] = locus_sharing::DatasetSecrets::derive(&other, &scene.people.contexts[1], &genotypes);
-    scene.store(2).erase(&scene.keys()).expect("it erases");
+    scene.store(2).erase(RegistrationId(1), &scene.keys()).expect("it erases");
     scene.people.attest_at(&scene.keyholders[1]);
     scene.people.secrets = secrets;
     let (_dir, store) = scene.successor();
@@ -273,7 +273,7 @@ async fn seeds_that_do_not_open_the_commitment_are_refused_and_nothing_is_taken(
 async fn what_was_erased_or_revoked_is_not_taken() {
     let scene = Scene::set().await;
     let keys = scene.keys();
-    scene.store(2).erase(&keys[..1]).expect("it erases");
+    scene.store(2).erase(RegistrationId(1), &keys[..1]).expect("it erases");
     scene.committee.revoke(&scene.people, &[1]).await;
     for keyholder in &scene.keyholders {
         keyholder.poll_chain().await.expect("the chain is there");
