@@ -3,6 +3,7 @@
 mod aggregator_cannot_change_an_answer;
 mod aggregator_cannot_get_two_answers_to_an_order;
 mod aggregator_cannot_make_randomness_serve_twice;
+mod archive_cannot_change_new_keys;
 mod contributor_cannot_copy_a_dataset;
 mod contributor_cannot_enrol_unproven_ciphertexts;
 mod contributor_cannot_spoil_a_cohort;

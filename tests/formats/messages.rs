@@ -19,6 +19,11 @@ pub(crate) fn all() -> Vec<Piece> {
         message("messages/settlement.pb", settlement),
         message("messages/earnings.pb", earnings),
         message("messages/attributes.pb", attributes),
+        message("messages/rekeying_opening.pb", rekeying_opening),
+        message("messages/rekeying_header.pb", rekeying_header),
+        message("messages/rekeying_piece.pb", rekeying_piece),
+        message("messages/rekeying_statement.pb", rekeying_statement),
+        message("messages/rekey_receipt.pb", rekey_receipt),
     ]
 }
 
@@ -221,5 +226,64 @@ fn attributes() -> keyholder::AttributeHeader {
         commitments_digest: bytes(4, 32),
         registrant_signature: bytes(5, 65),
         attempt: 6,
+    }
+}
+
+fn rekeying_order() -> keyholder::RekeyingOrder {
+    keyholder::RekeyingOrder {
+        registration_id: 1,
+        generation: 2,
+        deadline_unix_s: 1_900_000_000,
+        admin: bytes(3, 20),
+        signature: bytes(4, 65),
+    }
+}
+
+fn rekeying_opening() -> keyholder::RekeyingOpening {
+    keyholder::RekeyingOpening {
+        keyholder: 2,
+        registration_id: 1,
+        generation: 2,
+        committee_epoch: 3,
+        hpke_public_key: bytes(5, 1216),
+        signature: bytes(6, 65),
+    }
+}
+
+fn rekeying_header() -> keyholder::RekeyingHeader {
+    keyholder::RekeyingHeader {
+        order: Some(rekeying_order()),
+        openings: vec![rekeying_opening()],
+        contributions: vec![keyholder::RekeyingContribution {
+            from_keyholder: 1,
+            to_keyholder: 2,
+            share: 3,
+            sealed: bytes(7, 1168),
+            signature: bytes(8, 65),
+        }],
+        left_out: vec![1, 5],
+    }
+}
+
+fn rekeying_piece() -> keyholder::RekeyingPiece {
+    keyholder::RekeyingPiece { number: 1, is_last: true, sealed: bytes(9, 80), salt: bytes(10, 32) }
+}
+
+fn rekeying_statement() -> keyholder::RekeyingStatement {
+    keyholder::RekeyingStatement {
+        keyholder: 3,
+        session: bytes(1, 32),
+        keys_hash: bytes(2, 32),
+        attributes_digest: bytes(3, 32),
+        signature: bytes(4, 65),
+    }
+}
+
+fn rekey_receipt() -> archive::RekeyReceipt {
+    archive::RekeyReceipt {
+        registration_id: 1,
+        generation: 2,
+        keys: bytes(3, 128),
+        attestations: vec![bytes(4, 65), bytes(5, 65), bytes(6, 65)],
     }
 }

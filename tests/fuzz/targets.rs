@@ -246,6 +246,10 @@ fn messages() -> Vec<Target> {
             exchange::GetNetworkResponse::decode(bytes)
                 .is_ok_and(|network| convert::NetworkInfo::try_from(&network).is_ok())
         }),
+        memory("rekey_receipt", vec![of_version_1!("messages/rekey_receipt.pb")], |bytes| {
+            archive::RekeyReceipt::decode(bytes)
+                .is_ok_and(|receipt| convert::parse_rekeyed_keys("keys", &receipt.keys).is_ok())
+        }),
         memory("answer", vec![of_version_1!("messages/answer_record.pb")], |bytes| {
             query::AnswerRecord::decode(bytes).is_ok_and(|record| record.order.is_some())
         }),

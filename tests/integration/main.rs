@@ -8,4 +8,5 @@ mod filters_give_plinks_counts_of_real_exomes;
 mod filters_select_people_nobody_sees;
 mod open_answers_have_the_noise_they_state;
 mod orders_count_whom_they_require;
+mod registrations_get_new_keys;
 mod researcher_gets_counts_for_paid_cohort;

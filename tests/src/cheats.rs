@@ -117,6 +117,8 @@ impl KeyholderService for CheatingKeyholder {
     type CheckDatasetsStream = Empty<Result<pb::CheckDatasetsResponse, Status>>;
     type EvaluateAnswerStream = Empty<Result<pb::EvaluateAnswerResponse, Status>>;
     type ReleaseAnswerStream = Iter<std::vec::IntoIter<Result<pb::ReleaseAnswerResponse, Status>>>;
+    type SendRekeyingStream = Empty<Result<pb::SendRekeyingResponse, Status>>;
+    type ReceiveRekeyingStream = Empty<Result<pb::ReceiveRekeyingResponse, Status>>;
 
     async fn get_keyholder(
         &self,
@@ -227,6 +229,41 @@ impl KeyholderService for CheatingKeyholder {
         &self,
         _: Request<pb::AdmitAttributesRequest>,
     ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
+        Err(only_answers())
+    }
+
+    async fn open_rekeying(
+        &self,
+        _: Request<pb::OpenRekeyingRequest>,
+    ) -> Result<Response<pb::OpenRekeyingResponse>, Status> {
+        Err(only_answers())
+    }
+
+    async fn share_rekeying(
+        &self,
+        _: Request<pb::ShareRekeyingRequest>,
+    ) -> Result<Response<pb::ShareRekeyingResponse>, Status> {
+        Err(only_answers())
+    }
+
+    async fn send_rekeying(
+        &self,
+        _: Request<pb::SendRekeyingRequest>,
+    ) -> Result<Response<Self::SendRekeyingStream>, Status> {
+        Err(only_answers())
+    }
+
+    async fn receive_rekeying(
+        &self,
+        _: Request<Streaming<pb::ReceiveRekeyingRequest>>,
+    ) -> Result<Response<Self::ReceiveRekeyingStream>, Status> {
+        Err(only_answers())
+    }
+
+    async fn attest_rekeying(
+        &self,
+        _: Request<pb::AttestRekeyingRequest>,
+    ) -> Result<Response<pb::AttestRekeyingResponse>, Status> {
         Err(only_answers())
     }
 

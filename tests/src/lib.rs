@@ -9,6 +9,7 @@ mod made_up;
 mod people;
 mod persons;
 mod plink;
+mod rekeying;
 mod rounds;
 mod stage;
 mod upload;

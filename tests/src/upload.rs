@@ -284,6 +284,7 @@ fn only_uploads() -> Status {
 impl archive_service_server::ArchiveService for Recorder {
     type GetPanelStream = Empty<Result<pb::GetPanelResponse, Status>>;
     type EnrolAttributesStream = Empty<Result<pb::EnrolAttributesResponse, Status>>;
+    type RekeyDatasetsStream = Empty<Result<pb::RekeyDatasetsResponse, Status>>;
     type UploadDatasetsStream = Empty<Result<pb::UploadDatasetsResponse, Status>>;
 
     async fn put_panel(
@@ -356,6 +357,13 @@ impl archive_service_server::ArchiveService for Recorder {
         &self,
         _: Request<pb::GetDisclosureRequest>,
     ) -> Result<Response<pb::GetDisclosureResponse>, Status> {
+        Err(only_uploads())
+    }
+
+    async fn rekey_datasets(
+        &self,
+        _: Request<pb::RekeyDatasetsRequest>,
+    ) -> Result<Response<Self::RekeyDatasetsStream>, Status> {
         Err(only_uploads())
     }
 

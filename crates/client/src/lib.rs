@@ -18,6 +18,7 @@ mod parallel;
 pub mod payout;
 mod progress;
 pub mod proving;
+mod rekey;
 mod request;
 pub mod research;
 mod service;
@@ -39,5 +40,6 @@ pub use offer::{
 };
 pub use panel::{ListedPanel, fetch_panel, list_panels, publish_panel};
 pub use progress::{NoProgress, Progress, Stage};
+pub use rekey::{AttestedKeys, attest_new_keys, publish_new_keys};
 pub use service::{CallError, ServiceChannels, Services};
 pub use statement::{BudgetState, DatasetUse, Difference, Statement, statement};

@@ -33,6 +33,14 @@ pub const ENCRYPTION_NOISE_ABS_MAX: u64 = 8;
 
 /// Most datasets in one sum.
 pub const COHORT_SIZE_MAX: u32 = 1 << 18;
+/// How often the bodies of a dataset may get other keys.
+pub const REKEYINGS_MAX: u32 = 8;
+/// Variance of the noise that one share's part of a re-keying adds to a slot, TUniform(3), in sixteenths: 21.5.
+const REKEYING_VARIANCE_SIXTEENTHS: u64 = 344;
+/// Bound on what the re-keyings of all datasets of a sum add to a slot. It is a sum of independent, strictly sub-Gaussian values
+/// of mean zero and variance proxy V = 2^18 * 8 * 3 * 21.5 in all, so a slot exceeds it with probability 2 exp(-2^34 / 2 V), below 2^-90.
+pub(crate) const REKEYING_SUM_ABS_MAX: u64 = 1 << 17;
+
 /// Bound on the noise below the counters: noise x with -2^25 <= x < 2^25 never changes a counter.
 pub const LOW_BITS_ABS_MAX: u64 = 1 << (HET_SHIFT - 1);
 /// Total flooding noise that always fits beside the largest sum of encryption noise, in tenths of
@@ -64,6 +72,9 @@ struct Parameters {
     low_bits_abs_max: u64,
     flooding_sigma_log2: u8,
     flooding_total_tenth_sigmas: u64,
+    rekeyings_max: u64,
+    rekeying_variance_sixteenths: u64,
+    rekeying_sum_abs_max: u64,
 }
 
 const PARAMETERS: Parameters = Parameters {
@@ -82,6 +93,9 @@ const PARAMETERS: Parameters = Parameters {
     low_bits_abs_max: LOW_BITS_ABS_MAX,
     flooding_sigma_log2: FLOODING_SIGMA_LOG2,
     flooding_total_tenth_sigmas: FLOODING_TOTAL_TENTH_SIGMAS,
+    rekeyings_max: REKEYINGS_MAX as u64,
+    rekeying_variance_sixteenths: REKEYING_VARIANCE_SIXTEENTHS,
+    rekeying_sum_abs_max: REKEYING_SUM_ABS_MAX,
 };
 
 const _: () = assert!(PARAMETERS.ring_is_the_panel_block());
@@ -90,6 +104,8 @@ const _: () = assert!(PARAMETERS.encryption_noise_is_one_nibble());
 const _: () = assert!(PARAMETERS.counters_fill_the_word_above_the_noise());
 const _: () = assert!(PARAMETERS.noise_budget_holds_and_is_used_up());
 const _: () = assert!(PARAMETERS.flooding_of_one_share_hides_a_person());
+const _: () = assert!(PARAMETERS.rekeying_noise_of_a_sum_is_bounded());
+const _: () = assert!(PARAMETERS.flooding_hides_a_person_with_other_keys());
 const _: () = assert!(SECRET_BYTES * 8 == RING_DIMENSION && SECRET_WORDS * 64 == RING_DIMENSION);
 
 impl Parameters {
@@ -130,16 +146,38 @@ impl Parameters {
         self.low_bits_abs(tenths) < self.low_bits_abs_max && self.low_bits_abs(tenths + 1) >= self.low_bits_abs_max
     }
 
-    /// K * 8 + ceil(tenths / 10 * sqrt(shares) * sigma).
+    /// K * 8 + bound on re-keyings + ceil(tenths / 10 * sqrt(shares) * sigma).
     const fn low_bits_abs(&self, tenths: u64) -> u64 {
         let flooding_squared = (tenths * tenths * self.shares as u64) << (2 * self.flooding_sigma_log2);
-        self.cohort_size_max * self.encryption_noise_abs_max + (flooding_squared / 100).isqrt() + 1
+        let encryption = self.cohort_size_max * self.encryption_noise_abs_max + self.rekeying_sum_abs_max;
+        encryption + (flooding_squared / 100).isqrt() + 1
     }
 
     /// Replacing a person's encryption noise moves each slot by less than 16, so one share of
     /// flooding gives rho = 16^2 N / (2 sigma^2) = 2^-23 at most.
     const fn flooding_of_one_share_hides_a_person(&self) -> bool {
         (16 * 16 * self.ring_dimension as u64) << 23 <= 2 << (2 * self.flooding_sigma_log2)
+    }
+
+    /// Variance that every re-keying there may be adds to a slot of one person, in sixteenths.
+    const fn rekeying_variance_sixteenths(&self) -> u64 {
+        self.rekeyings_max * self.shares as u64 * self.rekeying_variance_sixteenths
+    }
+
+    /// bound^2 >= 124 V: 2 exp(-124 / 2) is below 2^-88. Half of it would not do.
+    const fn rekeying_noise_of_a_sum_is_bounded(&self) -> bool {
+        let variance = self.cohort_size_max * self.rekeying_variance_sixteenths() / 16;
+        let (bound, half) = (self.rekeying_sum_abs_max, self.rekeying_sum_abs_max / 2);
+        bound * bound >= 124 * variance && half * half < 124 * variance
+    }
+
+    /// Replacing a person whose bodies got other keys as often as they may changes the noise by less than 16 a slot, as above, and
+    /// by independent numbers of mean square 2 V, whose squares come to more than 5/4 of their mean over 4096 slots with
+    /// probability below 2^-70 (Laurent and Massart, Ann. Statist. 28(5), 2000, lemma 1). Both together give rho below 2^-19.
+    const fn flooding_hides_a_person_with_other_keys(&self) -> bool {
+        let rekeyed = (2 * self.rekeying_variance_sixteenths() / 16 * 5 / 4).isqrt() + 1;
+        let distance = 16 + rekeyed;
+        (distance * distance * self.ring_dimension as u64) << 19 <= 2 << (2 * self.flooding_sigma_log2)
     }
 }
 
@@ -154,6 +192,8 @@ mod tests {
             && parameters.counters_fill_the_word_above_the_noise()
             && parameters.noise_budget_holds_and_is_used_up()
             && parameters.flooding_of_one_share_hides_a_person()
+            && parameters.rekeying_noise_of_a_sum_is_bounded()
+            && parameters.flooding_hides_a_person_with_other_keys()
     }
 
     #[test]
@@ -187,6 +227,10 @@ mod tests {
             Parameters { flooding_sigma_log2: p.flooding_sigma_log2 + 1, ..p },
             Parameters { flooding_total_tenth_sigmas: p.flooding_total_tenth_sigmas - 1, ..p },
             Parameters { flooding_total_tenth_sigmas: p.flooding_total_tenth_sigmas + 1, ..p },
+            Parameters { rekeyings_max: p.rekeyings_max * 2, ..p },
+            Parameters { rekeying_variance_sixteenths: p.rekeying_variance_sixteenths * 2, ..p },
+            Parameters { rekeying_sum_abs_max: p.rekeying_sum_abs_max / 2, ..p },
+            Parameters { rekeying_sum_abs_max: p.rekeying_sum_abs_max * 2, ..p },
         ];
         for (place, parameters) in changed.iter().enumerate() {
             assert!(!builds(parameters), "change {place} goes unnoticed");

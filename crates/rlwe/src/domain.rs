@@ -9,3 +9,4 @@ pub(crate) const DST_ENCRYPTION_NOISE: &str = "locus/rlwe/encryption-noise/v1";
 pub(crate) const DST_DERIVED_NOISE: &str = "locus/rlwe/derived-noise/v1";
 pub(crate) const DST_PARTIAL_DECRYPTION: &str = "locus/rlwe/partial-decryption/v1";
 pub(crate) const DST_FILTERED_PART: &str = "locus/rlwe/filtered-part/v1";
+pub(crate) const DST_REKEYING_NOISE: &str = "locus/rlwe/rekeying-noise/v1";

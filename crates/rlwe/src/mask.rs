@@ -20,6 +20,8 @@ pub struct Mask {
     /// -a_0 .. -a_4095, a_0 .. a_15: the window that slides over the secret for the check slots.
     window: Vec<u64>,
     factor: FixedFactor,
+    /// The product with the polynomial whose coefficients are all 1.
+    ones: Box<Polynomial>,
 }
 
 impl Mask {
@@ -40,7 +42,8 @@ impl Mask {
         let negated = coefficients.iter().map(|coefficient| coefficient.wrapping_neg());
         let window = negated.chain(coefficients[..CHECK_SLOT_COUNT].iter().copied()).collect();
         let factor = FixedFactor::new(&coefficients);
-        Self { coefficients, window, factor }
+        let ones = factor.multiply(&[1; RING_DIMENSION], 1);
+        Self { coefficients, window, factor, ones }
     }
 
     /// The coefficients, from the constant term.
@@ -57,6 +60,11 @@ impl Mask {
     /// The product with a secret key, whose coefficients are at most the number of shares.
     pub(crate) fn multiply_key(&self, key: &Polynomial) -> Box<Polynomial> {
         self.factor.multiply(key, 3)
+    }
+
+    /// The product with the polynomial whose coefficients are all 1.
+    pub(crate) fn times_ones(&self) -> &Polynomial {
+        &self.ones
     }
 
     /// The product with any polynomial: coefficients of 64 bits.

@@ -66,6 +66,17 @@ impl SecretBits {
         &self.0
     }
 
+    /// No bit set.
+    #[cfg(test)]
+    pub(crate) fn zeros() -> Self {
+        Self([0; SECRET_WORDS])
+    }
+
+    /// The bits, 0 or 1, by coefficient.
+    pub(crate) fn bits(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().flat_map(|word| word.to_le_bytes()).flat_map(|byte| spread(byte).to_le_bytes()).map(u64::from)
+    }
+
     /// The bits as bytes of 0 or 1, by coefficient: a witness of encryption proofs. The caller erases
     /// it.
     pub fn to_bytes_of_bits(&self) -> Vec<u8> {

@@ -155,6 +155,23 @@ impl AttributeEntry {
         self.commitment
     }
 
+    /// The entry after shares 1 and 2 changed by these words (see [`attribute_share_change`]): for a keyholder that has share 3 the
+    /// share that all bits then need.
+    ///
+    /// # Errors
+    /// [`SharingError::VectorLength`] for another number of words.
+    pub fn rekeyed(&self, changes: [&[u64]; 2]) -> Result<Self, SharingError> {
+        let mut sent = self.sent.clone();
+        for change in changes {
+            let (expected, got) = (sent.len(), change.len());
+            if expected != 0 && expected != got {
+                return Err(SharingError::VectorLength { expected, got });
+            }
+            sent.iter_mut().zip(change).for_each(|(word, change)| *word = word.wrapping_add(*change));
+        }
+        Ok(Self { commitment: self.commitment, sent })
+    }
+
     /// The keyholder's shares of the dataset's `bit_count` bits, from its two root seeds.
     ///
     /// # Errors
@@ -184,6 +201,23 @@ impl AttributeEntry {
         };
         SharedVector::new(keyholder, share(keyholder.released_share())?, share(keyholder.other_share())?)
     }
+}
+
+/// What `share`, 1 or 2, of a dataset's attribute bits loses when its root seed and the version of its keys change: old minus new
+/// words. Share 3 must gain it. The new words hide the old ones from whoever has neither root seed.
+///
+/// Each of `old` and `new` is the root seed and the context that it is bound to.
+pub fn attribute_share_change(
+    share: ShareIndex,
+    old: (&KeySeed, &DatasetContext),
+    new: (&KeySeed, &DatasetContext),
+    commitment: AttributeCommitment,
+    bit_count: usize,
+) -> Zeroizing<Vec<u64>> {
+    let mut change = expand_share(old.0, old.1, share, commitment, bit_count);
+    let after = expand_share(new.0, new.1, share, commitment, bit_count);
+    change.iter_mut().zip(after.iter()).for_each(|(word, after)| *word = word.wrapping_sub(*after));
+    change
 }
 
 /// What the two holders of a share compare before a dataset's attributes can be asked about.

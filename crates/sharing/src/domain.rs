@@ -25,3 +25,12 @@ pub(crate) const DST_ATTRIBUTE_SHARE_DIGESTS: &str = "locus/sharing/attribute-sh
 pub(crate) const DST_ATTRIBUTE_COMMITMENTS: &str = "locus/sharing/attribute-commitments/v1";
 /// HPKE `info` of a sealed attribute package.
 pub(crate) const DST_ATTRIBUTE_PACKAGE: &str = "locus/sharing/attribute-package/v1";
+
+pub(crate) const DST_REKEYING_SESSION: &str = "locus/sharing/rekeying-session/v1";
+/// HPKE `info` of a sealed contribution to a re-keying.
+pub(crate) const DST_REKEYING_CONTRIBUTION: &str = "locus/sharing/rekeying-contribution/v1";
+pub(crate) const DST_REKEYING_SEED: &str = "locus/sharing/rekeying-seed/v1";
+pub(crate) const DST_REKEYING_ROOT: &str = "locus/sharing/rekeying-root/v1";
+pub(crate) const DST_REKEYING_BLINDING: &str = "locus/sharing/rekeying-blinding/v1";
+pub(crate) const DST_REKEYING_NOISE: &str = "locus/sharing/rekeying-noise/v1";
+pub(crate) const DST_REKEYING_PIECE: &str = "locus/sharing/rekeying-piece/v1";

@@ -8,6 +8,7 @@ mod index;
 mod mac;
 mod noise_key;
 mod prss;
+mod rekeying;
 mod replicated;
 mod ring;
 pub mod seal;
@@ -18,7 +19,7 @@ mod values;
 
 pub use attributes::{
     ATTRIBUTE_BITS_MAX, AttributeCommitment, AttributeCommitmentsDigest, AttributeEntry, AttributePackage,
-    AttributePackageHeader, AttributeShareDigests, AttributeShares, attribute_share_digest,
+    AttributePackageHeader, AttributeShareDigests, AttributeShares, attribute_share_change, attribute_share_digest,
 };
 pub use bit_check::{BIT_CHECK_WORDS, BitCheck, BitRules, BitSums, CoinPart, verify_bits};
 pub use error::SharingError;
@@ -26,6 +27,7 @@ pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, relea
 pub use mac::{AuthenticatedPart, AuthenticatedVector, MacCheck, MacKey, Opening};
 pub use noise_key::{NoiseKey, NoiseKeyAgreement};
 pub use prss::{Prss, PrssSession, PrssStreamName};
+pub use rekeying::{RekeyedShare, RekeyingContribution, RekeyingNoiseSeed, RekeyingSeed, RekeyingSession};
 pub use replicated::{ProductPart, SharedVector, SumPart, open_sum};
 pub use ring::RingWord;
 pub use seed::{DatasetSecrets, EncryptionNoiseSeed, GenotypeDigest, KeySeed, MasterSecret, SeedShares};

@@ -3,7 +3,8 @@
 //! relay can neither change a message nor pass it off as another.
 
 use crate::pb::keyholder::{
-    AnswerCommitment, AttributeCheck, AttributeSums, CheckValues, Preparation, ShareNoiseKeyRequest,
+    AnswerCommitment, AttributeCheck, AttributeSums, CheckValues, Preparation, RekeyingContribution, RekeyingOpening,
+    RekeyingStatement, ShareNoiseKeyRequest,
 };
 use locus_commitment::{Digest32, NetworkId, Sha3Writer};
 use locus_ledger::AttributeStatement;
@@ -15,6 +16,9 @@ const DST_NOISE_KEY: &str = "locus/wire/noise-key/v1";
 const DST_ATTRIBUTE_SESSION: &str = "locus/wire/attribute-session/v1";
 const DST_ATTRIBUTE_CHECK: &str = "locus/wire/attribute-check/v1";
 const DST_ATTRIBUTE_SUMS: &str = "locus/wire/attribute-sums/v1";
+const DST_REKEYING_OPENING: &str = "locus/wire/rekeying-opening/v1";
+const DST_REKEYING_CONTRIBUTION: &str = "locus/wire/rekeying-contribution/v1";
+const DST_REKEYING_STATEMENT: &str = "locus/wire/rekeying-statement/v1";
 
 fn writer(dst: &str, network: &NetworkId) -> Sha3Writer {
     let mut writer = Sha3Writer::new(dst);
@@ -107,6 +111,41 @@ pub fn attribute_check_digest(session: &Digest32, attempt: u64, message: &Attrib
 pub fn attribute_sums_digest(session: &Digest32, attempt: u64, message: &AttributeSums) -> Digest32 {
     let mut writer = Sha3Writer::new(DST_ATTRIBUTE_SUMS);
     writer.part(&session.0).part(&attempt.to_le_bytes()).part(&message.keyholder.to_le_bytes()).part(&message.sums);
+    writer.finish()
+}
+
+/// Digest of the opening of a re-keying.
+pub fn rekeying_opening_digest(network: &NetworkId, message: &RekeyingOpening) -> Digest32 {
+    let mut writer = writer(DST_REKEYING_OPENING, network);
+    writer
+        .part(&message.keyholder.to_le_bytes())
+        .part(&message.registration_id.to_le_bytes())
+        .part(&message.generation.to_le_bytes())
+        .part(&message.committee_epoch.to_le_bytes())
+        .part(&message.hpke_public_key);
+    writer.finish()
+}
+
+/// Digest of a contribution to the re-keying session with this digest.
+pub fn rekeying_contribution_digest(session: &Digest32, message: &RekeyingContribution) -> Digest32 {
+    let mut writer = Sha3Writer::new(DST_REKEYING_CONTRIBUTION);
+    writer
+        .part(&session.0)
+        .part(&message.from_keyholder.to_le_bytes())
+        .part(&message.to_keyholder.to_le_bytes())
+        .part(&message.share.to_le_bytes())
+        .part(&message.sealed);
+    writer.finish()
+}
+
+/// Digest of what a keyholder states about a re-keying.
+pub fn rekeying_statement_digest(message: &RekeyingStatement) -> Digest32 {
+    let mut writer = Sha3Writer::new(DST_REKEYING_STATEMENT);
+    writer
+        .part(&message.keyholder.to_le_bytes())
+        .part(&message.session)
+        .part(&message.keys_hash)
+        .part(&message.attributes_digest);
     writer.finish()
 }
 

@@ -16,6 +16,7 @@ use crate::{
 use locus_commitment::Digest32;
 use locus_ledger::{OrderId, OrderState, Settlement};
 use locus_service::{ErrorCode, reason_of};
+use locus_store::StoreError;
 use locus_wire::{
     convert::{Payee, field},
     pb::{
@@ -133,7 +134,7 @@ async fn agree(
         };
         match agreed {
             Ok(agreed) => return Ok(agreed),
-            Err(error) if attempt < AGREEMENTS_MAX && changed_meanwhile(&error) => {
+            Err(error) if attempt < AGREEMENTS_MAX && changed_meanwhile(&error, asked, &preparations) => {
                 tracing::info!(order = %order, %error, "keyholders are asked to prepare anew");
             }
             Err(error) => return Err(error),
@@ -181,11 +182,15 @@ fn excluded_slots(preparations: &[Preparation]) -> BTreeSet<u64> {
     preparations.iter().flat_map(|preparation| preparation.excluded_slots.iter().copied()).collect()
 }
 
-/// Whether new preparations may help: a dataset was withdrawn, or a keyholder has signed other
+/// Whether new preparations may help: a dataset was withdrawn or re-keyed, or a keyholder has signed other
 /// preparations since those that were kept, or does not know them any more.
-fn changed_meanwhile(error: &AggregatorError) -> bool {
+fn changed_meanwhile(error: &AggregatorError, asked: &Asked, preparations: &[Preparation]) -> bool {
     match error {
         AggregatorError::Withdrawn => true,
+        // Bodies of later keys are in the place of those that the keyholders agreed on.
+        AggregatorError::Store(StoreError::DatasetMismatch { .. }) => {
+            !asked.expected_out.is_subset(&excluded_slots(preparations))
+        }
         AggregatorError::Keyholder { status, .. } => {
             let is_unknown = reason_of(status).as_deref() == Some(STEP_MISSING);
             is_unknown || ErrorCode::of_status(status) == ErrorCode::Conflict

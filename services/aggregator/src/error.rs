@@ -246,7 +246,10 @@ impl ServiceError for AggregatorError {
             Self::Chain(error) if error.untrustworthy => ErrorCode::Internal,
             Self::Chain(_) | Self::Ledger(LedgerError::Transport(_)) => ErrorCode::Unavailable,
             Self::Store(StoreError::Backend { .. } | StoreError::Interrupted) => ErrorCode::Unavailable,
-            Self::Store(StoreError::MissingObject { .. } | StoreError::UnknownVersion(_)) => ErrorCode::Conflict,
+            // Other digests than the chain's are those of keys that were replaced, until the archive has put the new bodies there.
+            Self::Store(
+                StoreError::MissingObject { .. } | StoreError::UnknownVersion(_) | StoreError::DatasetMismatch { .. },
+            ) => ErrorCode::Conflict,
             Self::Engine(_)
             | Self::Ledger(_)
             | Self::Store(_)

@@ -17,5 +17,6 @@ pub const ACCESS: AccessTable = AccessTable {
         ("PutDisclosure", Access::Anyone),
         ("GetDisclosure", Access::Anyone),
         ("EraseDatasets", Access::Anyone),
+        ("RekeyDatasets", Access::Anyone),
     ],
 };

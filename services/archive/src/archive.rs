@@ -16,7 +16,7 @@ use locus_sharing::KeyholderIndex;
 use locus_store::{BatchId, PanelShape, PanelStore, Store};
 use locus_wire::pb::keyholder::keyholder_service_client::KeyholderServiceClient;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -44,6 +44,8 @@ pub(crate) struct Archive {
     pub(crate) settles_on_cohorts: bool,
     /// Held while batches change from staged to published or gone.
     pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// Shards in which bodies were replaced since the start and whose objects may still have those of before.
+    pub(crate) replaced: Mutex<BTreeMap<PanelDigest, BTreeSet<u32>>>,
     pub(crate) store: Store,
     /// One handle per panel, so that all readers share the newest manifest seen.
     panel_stores: Mutex<BTreeMap<PanelDigest, PanelStore>>,
@@ -83,6 +85,7 @@ impl Archive {
             disclosure_verifier: parts.disclosure_verifier,
             settles_on_cohorts: parts.settles_on_cohorts,
             publishing: tokio::sync::Mutex::new(()),
+            replaced: Mutex::default(),
             store: parts.store,
             panel_stores: Mutex::default(),
             keyholders: parts.keyholders,

@@ -5,7 +5,7 @@ use locus_ledger::{ChainView, RegistrationId};
 use locus_store::{Manifest, PanelStore, SHARD_SLOTS};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,8 @@ pub(crate) async fn follow_once(
     tombstoned: &mut BTreeSet<(RegistrationId, u32)>,
 ) -> Result<(), ArchiveError> {
     archive.tombstone_revoked(view, tombstoned).await?;
-    archive.publish_new(view).await
+    archive.publish_new(view).await?;
+    archive.publish_rekeyed(view).await
 }
 
 /// Removes what expired, compacts and collects garbage, again and again.
@@ -69,18 +70,25 @@ pub(crate) async fn clean_once(archive: &Archive) -> Result<(), ArchiveError> {
     let grace = Duration::from_secs(archive.limits.superseded_grace_s);
     for panel in archive.panels.list() {
         let store = archive.panel_store(panel.digest, panel.shape);
-        compact(&store).await?;
+        compact(archive, &store).await?;
         let superseded_before = SystemTime::now().checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
         store.collect_garbage(archive.garbage_policy(Some(superseded_before))).await?;
     }
     Ok(())
 }
 
-async fn compact(store: &PanelStore) -> Result<(), ArchiveError> {
-    let shards = crowded_shards(&store.latest().await?);
+async fn compact(archive: &Archive, store: &PanelStore) -> Result<(), ArchiveError> {
+    let manifest = store.latest().await?;
+    let replaced = || archive.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+    let with_old_bodies = replaced().get(&store.panel()).cloned().unwrap_or_default();
+    let mut shards = crowded_shards(&manifest);
+    shards.extend(with_old_bodies.intersection(&manifest.fragmented_shards()));
     if !shards.is_empty() {
         store.compact(&shards).await?;
         tracing::info!(panel = %store.panel(), shards = shards.len(), "shards compacted");
+    }
+    if let Some(left) = replaced().get_mut(&store.panel()) {
+        left.retain(|shard| !with_old_bodies.contains(shard));
     }
     Ok(())
 }

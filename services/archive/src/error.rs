@@ -65,6 +65,28 @@ pub enum ArchiveError {
     /// A schema of which nobody has attributes.
     #[error("no dataset has attributes of schema {0}: see the list of schemas")]
     UnknownSchema(Digest32),
+    /// Datasets whose commitments to ciphertexts are in registry trees.
+    #[error("datasets of a market that settles on proven cohorts cannot be re-keyed: have them enrolled again")]
+    RekeyingOfCommitted,
+    /// Another generation of keys is next.
+    #[error(
+        "the order is for generation {ordered} of the registration's keys, generation {next} is next: order that one"
+    )]
+    OtherGeneration {
+        /// The next.
+        next: u8,
+        /// What was ordered.
+        ordered: u32,
+    },
+    /// Nobody is left to get new keys.
+    #[error("every dataset of registration {0} is revoked: there is nothing to re-key")]
+    AllRevoked(RegistrationId),
+    /// Keyholders computed different keys.
+    #[error("the keyholders computed different new keys, so one of them or its storage is wrong: see their logs")]
+    RekeyingDiffers,
+    /// Bodies that are not the next ones.
+    #[error("keyholder 1 sent other bodies than the next: start the re-keying again")]
+    RekeyedBodies,
     /// A message without content.
     #[error("message has no content: send one of its parts")]
     EmptyMessage,
@@ -309,10 +331,13 @@ impl ServiceError for ArchiveError {
             | Self::Accreditor
             | Self::NeverUploaded(_)
             | Self::NotRevoked { .. }
+            | Self::RekeyingOfCommitted
+            | Self::OtherGeneration { .. }
+            | Self::AllRevoked(_)
             | Self::Slot(_) => ErrorCode::Refused,
             Self::AlreadyRegistered { .. } => ErrorCode::AlreadyExists,
             Self::Keyholder { status, .. } => ErrorCode::of_status(status),
-            Self::KeyholderMessage { .. } => ErrorCode::Conflict,
+            Self::KeyholderMessage { .. } | Self::RekeyingDiffers | Self::RekeyedBodies => ErrorCode::Conflict,
             Self::SeedsRemain { source } => source.code(),
             Self::Chain(error) if error.untrustworthy => ErrorCode::Internal,
             Self::Chain(_) | Self::Ledger(LedgerError::Transport(_)) => ErrorCode::Unavailable,
@@ -353,6 +378,11 @@ impl ServiceError for ArchiveError {
             Self::Keyholder { .. } => "KEYHOLDER_REFUSED",
             Self::KeyholderSlow { .. } => "KEYHOLDER_SLOW",
             Self::KeyholderMessage { .. } => "KEYHOLDER_MESSAGE",
+            Self::RekeyingOfCommitted => "REKEYING_OF_COMMITTED",
+            Self::OtherGeneration { .. } => "OTHER_GENERATION",
+            Self::AllRevoked(_) => "ALL_REVOKED",
+            Self::RekeyingDiffers => "KEYHOLDERS_DISAGREE",
+            Self::RekeyedBodies => "REKEYED_BODIES",
             Self::NoCommittee(_) => "NO_COMMITTEE",
             Self::UnknownRegistration(_) => "REGISTRATION_UNKNOWN",
             Self::NeverUploaded(_) => "NEVER_UPLOADED",

@@ -6,7 +6,7 @@ use crate::{
     error::ArchiveError,
     panels::PANEL_CHUNK_BYTES,
     progress::Progress,
-    upload,
+    rekey, upload,
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
@@ -20,6 +20,7 @@ use locus_wire::{
         self as pb,
         archive_service_server::{ArchiveService, ArchiveServiceServer},
         enrol_attributes_response::Event as AttributeEvent,
+        rekey_datasets_response::Event as RekeyEvent,
         upload_datasets_response::Event,
     },
 };
@@ -48,6 +49,7 @@ fn status(error: ArchiveError) -> Status {
 impl ArchiveService for Grpc {
     type GetPanelStream = Pin<Box<dyn Stream<Item = Result<pb::GetPanelResponse, Status>> + Send>>;
     type EnrolAttributesStream = ReceiverStream<Result<pb::EnrolAttributesResponse, Status>>;
+    type RekeyDatasetsStream = ReceiverStream<Result<pb::RekeyDatasetsResponse, Status>>;
     type UploadDatasetsStream = ReceiverStream<Result<pb::UploadDatasetsResponse, Status>>;
 
     async fn put_panel(
@@ -100,6 +102,31 @@ impl ArchiveService for Grpc {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
+    async fn rekey_datasets(
+        &self,
+        request: Request<pb::RekeyDatasetsRequest>,
+    ) -> Result<Response<Self::RekeyDatasetsStream>, Status> {
+        let order = request.into_inner().order;
+        let order = field::required("order", &order).map_err(|error| status(error.into()))?.clone();
+        let archive = self.0.clone();
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        // Its own task, as for uploads: a reader that went away asks again and gets the same receipt.
+        spawn_for_request(async move {
+            let of_progress = events.clone();
+            let report = move |stage: &str, done, total| {
+                let progress = pb::UploadProgress { stage: stage.to_owned(), done, total };
+                let event = pb::RekeyDatasetsResponse { event: Some(RekeyEvent::Progress(progress)) };
+                let _ = of_progress.try_send(Ok(event));
+            };
+            let receipt = rekey::rekey(&archive, &order, report).await;
+            let last = receipt
+                .map(|receipt| pb::RekeyDatasetsResponse { event: Some(RekeyEvent::Receipt(receipt)) })
+                .map_err(status);
+            let _ = events.send(last).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
     async fn publish_registration(
         &self,
         request: Request<pb::PublishRegistrationRequest>,
@@ -108,6 +135,7 @@ impl ArchiveService for Grpc {
         let view = self.0.view.refreshed().await.map_err(|error| status(error.into()))?;
         let registered = self.0.registered(&view, id).map_err(status)?;
         self.0.publish(&registered).await.map_err(status)?;
+        self.0.publish_rekeyed(&view).await.map_err(status)?;
         Ok(Response::new(pb::PublishRegistrationResponse {
             first_slot: registered.record.first_slot,
             dataset_count: registered.slots.count,

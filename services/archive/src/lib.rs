@@ -13,6 +13,7 @@ mod grpc;
 mod panels;
 mod progress;
 mod publish;
+mod rekey;
 mod schemas;
 mod staged;
 mod start;

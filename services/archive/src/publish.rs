@@ -44,7 +44,9 @@ impl Archive {
     pub(crate) async fn publish(&self, registered: &Registered<'_>) -> Result<(), ArchiveError> {
         let _publishing = self.publishing.lock().await;
         let record = registered.record;
-        let key = BatchKey { leaves_hash: leaves_hash(&record.leaves) };
+        // Bodies of later keys come in the place of these.
+        let leaves = record.registered_leaves();
+        let key = BatchKey { leaves_hash: leaves_hash(leaves) };
         if !registered.store.latest().await?.covers(registered.slots) {
             let staged = self.batches.staged(&key)?.ok_or(ArchiveError::NeverUploaded(record.id))?;
             let commit = RegistrationCommit {
@@ -52,7 +54,7 @@ impl Archive {
                 registration: record.id.0,
                 first_slot: registered.slots.first,
             };
-            let digests: Vec<DatasetBodyDigest> = record.leaves.iter().map(|leaf| leaf.commitments.bodies).collect();
+            let digests: Vec<DatasetBodyDigest> = leaves.iter().map(|leaf| leaf.commitments.bodies).collect();
             registered.store.commit_registration(commit, &digests).await?;
             tracing::info!(registration = record.id.0, datasets = digests.len(), "registration published");
         }

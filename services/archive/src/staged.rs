@@ -4,8 +4,9 @@
 use crate::error::ArchiveError;
 use locus_commitment::Digest32;
 use locus_genomics::PanelDigest;
+use locus_ledger::RegistrationId;
 use locus_store::{BatchId, PanelShape};
-use locus_wire::pb::archive::UploadReceipt;
+use locus_wire::pb::archive::{RekeyReceipt, UploadReceipt};
 use prost::Message as _;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use std::{path::Path, sync::Arc};
@@ -15,10 +16,14 @@ use std::{path::Path, sync::Arc};
 const OPEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("open_uploads");
 /// Batch key to staged batch.
 const STAGED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("staged_batches");
+/// Registration to staged re-keying.
+const REKEYED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("staged_rekeyings");
 /// Progress of the background tasks.
 const PROGRESS: TableDefinition<'_, &str, u64> = TableDefinition::new("progress");
 /// Registrations up to this one were offered for publication.
 const PUBLISHED_UP_TO: &str = "published_up_to";
+/// Re-keyings up to this one were offered for publication.
+const REKEYED_UP_TO: &str = "rekeyed_up_to";
 
 /// Memory for pages of the database; the library's own default grows to a gigabyte.
 const CACHE_BYTES: usize = 16 << 20;
@@ -50,6 +55,17 @@ pub(crate) struct StagedBatch {
     pub(crate) place: BatchPlace,
     /// What the contributor was answered.
     pub(crate) receipt: UploadReceipt,
+}
+
+/// A re-keying whose bodies are stored and whose three attestations were given.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StagedRekeying {
+    /// Where its bodies are.
+    pub(crate) place: BatchPlace,
+    /// The committee that attested.
+    pub(crate) committee_epoch: u64,
+    /// What the admin was answered.
+    pub(crate) receipt: RekeyReceipt,
 }
 
 /// The archive's own database.
@@ -98,6 +114,23 @@ impl StagedBatch {
     }
 }
 
+impl StagedRekeying {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.place.to_bytes().to_vec();
+        bytes.extend(self.committee_epoch.to_le_bytes());
+        bytes.extend(self.receipt.encode_to_vec());
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, ArchiveError> {
+        let damaged = || ArchiveError::DamagedRecord("staged re-keying");
+        let (place, rest) = BatchPlace::parse(bytes).ok_or_else(damaged)?;
+        let (epoch, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let receipt = RekeyReceipt::decode(rest).map_err(|_| damaged())?;
+        Ok(Self { place, committee_epoch: u64::from_le_bytes(*epoch), receipt })
+    }
+}
+
 impl StagedBatches {
     /// Opens or creates the database file.
     pub(crate) fn open(file: &Path) -> Result<Self, ArchiveError> {
@@ -105,6 +138,7 @@ impl StagedBatches {
         let write = database.begin_write().map_err(redb::Error::from)?;
         write.open_table(OPEN).map_err(redb::Error::from)?;
         write.open_table(STAGED).map_err(redb::Error::from)?;
+        write.open_table(REKEYED).map_err(redb::Error::from)?;
         write.open_table(PROGRESS).map_err(redb::Error::from)?;
         write.commit().map_err(redb::Error::from)?;
         Ok(Self(Arc::new(database)))
@@ -182,18 +216,61 @@ impl StagedBatches {
         })
     }
 
+    /// Moves a re-keying from the uploads under way to the staged ones, instead of an earlier one of the registration.
+    pub(crate) fn stage_rekeying(&self, id: RegistrationId, staged: &StagedRekeying) -> Result<(), ArchiveError> {
+        self.write(|write| {
+            write.open_table(OPEN)?.remove(&staged.place.batch.0[..])?;
+            write.open_table(REKEYED)?.insert(id.0, &staged.to_bytes()[..])?;
+            Ok(())
+        })
+    }
+
+    /// The staged re-keying of a registration.
+    pub(crate) fn staged_rekeying(&self, id: RegistrationId) -> Result<Option<StagedRekeying>, ArchiveError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(REKEYED).map_err(redb::Error::from)?;
+        let value = table.get(id.0).map_err(redb::Error::from)?;
+        value.map(|value| StagedRekeying::parse(value.value())).transpose()
+    }
+
+    /// Forgets a staged re-keying: its bodies are in use.
+    pub(crate) fn unstage_rekeying(&self, id: RegistrationId) -> Result<(), ArchiveError> {
+        self.write(|write| {
+            write.open_table(REKEYED)?.remove(id.0)?;
+            Ok(())
+        })
+    }
+
     /// The last registration that was offered for publication; 0 before the first.
     pub(crate) fn published_up_to(&self) -> Result<u64, ArchiveError> {
-        let read = self.0.begin_read().map_err(redb::Error::from)?;
-        let table = read.open_table(PROGRESS).map_err(redb::Error::from)?;
-        let value = table.get(PUBLISHED_UP_TO).map_err(redb::Error::from)?;
-        Ok(value.map_or(0, |value| value.value()))
+        self.progress(PUBLISHED_UP_TO)
     }
 
     /// Sets [`published_up_to`](Self::published_up_to).
     pub(crate) fn set_published_up_to(&self, registration: u64) -> Result<(), ArchiveError> {
+        self.set_progress(PUBLISHED_UP_TO, registration)
+    }
+
+    /// The last re-keying that was offered for publication, in the order of the chain; 0 before the first.
+    pub(crate) fn rekeyed_up_to(&self) -> Result<u64, ArchiveError> {
+        self.progress(REKEYED_UP_TO)
+    }
+
+    /// Sets [`rekeyed_up_to`](Self::rekeyed_up_to).
+    pub(crate) fn set_rekeyed_up_to(&self, number: u64) -> Result<(), ArchiveError> {
+        self.set_progress(REKEYED_UP_TO, number)
+    }
+
+    fn progress(&self, name: &str) -> Result<u64, ArchiveError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(PROGRESS).map_err(redb::Error::from)?;
+        let value = table.get(name).map_err(redb::Error::from)?;
+        Ok(value.map_or(0, |value| value.value()))
+    }
+
+    fn set_progress(&self, name: &str, value: u64) -> Result<(), ArchiveError> {
         self.write(|write| {
-            write.open_table(PROGRESS)?.insert(PUBLISHED_UP_TO, registration)?;
+            write.open_table(PROGRESS)?.insert(name, value)?;
             Ok(())
         })
     }

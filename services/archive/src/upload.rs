@@ -22,7 +22,7 @@ use commitments::CommitmentCheck;
 use futures::{Stream, StreamExt as _};
 use locus_commitment::{Address, NetworkId};
 use locus_genomics::{PanelBlockIndex, PanelDigest, Plane};
-use locus_ledger::{Registration, leaves_hash, signed_leaves_hash};
+use locus_ledger::{REKEYINGS_MAX, Registration, leaves_hash, signed_leaves_hash};
 use locus_service::blocking;
 use locus_sharing::REGISTRATION_DATASETS_MAX;
 use locus_store::{BatchWriter, Column, StoreError};
@@ -98,6 +98,9 @@ where
     }
 }
 
+/// Largest version of a dataset: re-keyings add to it.
+const VERSION_MAX: u64 = (u32::MAX - REKEYINGS_MAX as u32) as u64;
+
 /// The next message's content; `None` at the end of the stream.
 async fn next_part<S>(parts: &mut S, idle: Duration) -> Result<Option<Part>, ArchiveError>
 where
@@ -131,7 +134,7 @@ fn parse_header(archive: &Archive, message: &UploadHeader) -> Result<BatchHeader
     Ok(BatchHeader {
         registrant: field::address("header.registrant", &message.registrant)?,
         panel: PanelDigest(field::array("header.panel_digest", &message.panel_digest)?),
-        version: field::in_range("header.version", message.version, 1, u64::from(u32::MAX))?,
+        version: field::in_range("header.version", message.version, 1, VERSION_MAX)?,
         batch_nonce: message.batch_nonce,
         accreditor,
         deadline_unix_s: deadline,

@@ -102,6 +102,9 @@ impl Keyholder {
             let view = self.view();
             let registration = view.registration(statement.registration);
             let registration = registration.ok_or(KeyholderError::NotFinal("the registration"))?;
+            if registration.generation() > 0 {
+                return Err(KeyholderError::AttributesOfRekeyed);
+            }
             let dataset = |(ordinal, leaf): (u32, &locus_ledger::DatasetLeaf)| BatchDataset {
                 context: DatasetContext {
                     network: self.network(),

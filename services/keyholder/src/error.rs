@@ -3,9 +3,11 @@
 use crate::store::StoreError;
 use locus_cohort::{CohortRefusal, PlanRefusal};
 use locus_commitment::DatasetId;
+use locus_engine::EngineError;
 use locus_ledger::RegistrationId;
 use locus_service::{AuditError, ErrorCode, SeenError, ServiceError};
 use locus_sharing::SharingError;
+use locus_store::StoreError as ObjectError;
 
 /// Everything a call can be refused for.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +162,30 @@ pub(crate) enum KeyholderError {
     /// A step is missing.
     #[error("{0} must come first")]
     StepMissing(&'static str),
+    /// Datasets whose commitments to ciphertexts are in registry trees.
+    #[error("datasets of a market that settles on proven cohorts cannot be re-keyed: have them enrolled again")]
+    RekeyingOfCommitted,
+    /// Another generation of keys is next.
+    #[error(
+        "the order is for generation {ordered} of the registration's keys, generation {next} is next: order that one"
+    )]
+    OtherGeneration {
+        /// The next.
+        next: u8,
+        /// What was ordered.
+        ordered: u8,
+    },
+    /// A re-keying is not under way here, or another one is.
+    #[error("this re-keying is not under way here: start it again")]
+    RekeyingGone,
+    /// A piece that its sender did not seal, or out of order.
+    #[error("piece {0} of the re-keying is not what the other keyholder sent: start the re-keying again")]
+    RekeyingPiece(u32),
+    /// Attributes whose shares would follow from seeds that are gone.
+    #[error(
+        "the registration was re-keyed, so its attributes stay as they are: revoke it and enrol anew to change them"
+    )]
+    AttributesOfRekeyed,
     /// Not revoked.
     #[error("dataset {0} of the registration is not revoked: revoke it first")]
     NotRevoked(u32),
@@ -209,17 +235,25 @@ impl ServiceError for KeyholderError {
                 | StoreError::AttemptUsed { .. }
                 | StoreError::AttemptGone(_)
                 | StoreError::EvaluationUsed(_)
-                | StoreError::PreparedAnew,
-            ) => ErrorCode::Conflict,
+                | StoreError::PreparedAnew
+                | StoreError::RekeyingChanged,
+            )
+            | Self::RekeyingGone
+            | Self::RekeyingPiece(_) => ErrorCode::Conflict,
             Self::CutOff(_) => ErrorCode::Unavailable,
             Self::Engine(error) if error.is_stale() => ErrorCode::Unavailable,
+            // Bodies of keys that were replaced, until the archive has put the new ones there.
+            Self::Engine(EngineError::Store(ObjectError::DatasetMismatch { .. })) => ErrorCode::Unavailable,
             Self::Engine(_) => ErrorCode::Internal,
             Self::Filter(_) | Self::RoundTooLong { .. } | Self::Round { .. } => ErrorCode::BadRequest,
             Self::NoNoiseKeys | Self::Chain(_) => ErrorCode::Unavailable,
             Self::Store(StoreError::Duplicate { .. }) => ErrorCode::AlreadyExists,
-            Self::Store(StoreError::SeedsMissing(_) | StoreError::Privacy(_) | StoreError::OldRevision { .. }) => {
-                ErrorCode::Refused
-            }
+            Self::Store(
+                StoreError::SeedsMissing(_)
+                | StoreError::Privacy(_)
+                | StoreError::OldRevision { .. }
+                | StoreError::BeingRekeyed(_),
+            ) => ErrorCode::Refused,
             Self::Store(_) => ErrorCode::Internal,
             _ => ErrorCode::Refused,
         }
@@ -243,6 +277,12 @@ impl ServiceError for KeyholderError {
             Self::Store(StoreError::AttemptUsed { .. }) => "ATTEMPT_USED",
             Self::Store(StoreError::AttemptGone(_)) => "ATTEMPT_GONE",
             Self::Store(StoreError::OldRevision { .. }) => "OLD_REVISION",
+            Self::RekeyingOfCommitted => "REKEYING_OF_COMMITTED",
+            Self::OtherGeneration { .. } => "OTHER_GENERATION",
+            Self::RekeyingGone | Self::Store(StoreError::RekeyingChanged) => "REKEYING_GONE",
+            Self::RekeyingPiece(_) => "REKEYING_PIECE",
+            Self::AttributesOfRekeyed => "ATTRIBUTES_OF_REKEYED",
+            Self::Store(StoreError::BeingRekeyed(_)) => "BEING_REKEYED",
             Self::Unproven => "UNPROVEN",
             Self::NoProofKey => "NO_PROOF_KEY",
             Self::PersonHasDataset(_) => "PERSON_HAS_DATASET",

@@ -6,6 +6,7 @@ use crate::{
     error::KeyholderError,
     keyholder::Keyholder,
     proven::ProvenBodies,
+    rekeying::Making,
     reply_grid::at_set_times,
 };
 use locus_service::{MESSAGE_BYTES_MAX, blocking, check_speaks_for_itself, spawn_for_request, to_status};
@@ -18,6 +19,7 @@ use locus_wire::pb::keyholder::{
     evaluate_answer_response::Part as EvaluatedPart,
     import_payouts_request::Part as ImportPart,
     keyholder_service_server::{KeyholderService, KeyholderServiceServer},
+    receive_rekeying_request::Part as RekeyingPart,
     release_answer_response::Part as ReleasePart,
 };
 use std::{sync::Arc, time::Duration};
@@ -89,6 +91,8 @@ impl KeyholderService for Grpc {
     type CheckDatasetsStream = ReceiverStream<Result<pb::CheckDatasetsResponse, Status>>;
     type EvaluateAnswerStream = ReceiverStream<Result<pb::EvaluateAnswerResponse, Status>>;
     type ReleaseAnswerStream = ReceiverStream<Result<pb::ReleaseAnswerResponse, Status>>;
+    type SendRekeyingStream = ReceiverStream<Result<pb::SendRekeyingResponse, Status>>;
+    type ReceiveRekeyingStream = ReceiverStream<Result<pb::ReceiveRekeyingResponse, Status>>;
 
     async fn get_keyholder(
         &self,
@@ -303,6 +307,87 @@ impl KeyholderService for Grpc {
         Ok(Response::new(pb::ImportPayoutsResponse { known_sequence }))
     }
 
+    async fn open_rekeying(
+        &self,
+        request: Request<pb::OpenRekeyingRequest>,
+    ) -> Result<Response<pb::OpenRekeyingResponse>, Status> {
+        let order = request.get_ref().order.as_ref().ok_or_else(missing_order)?;
+        let opening = self.0.open_rekeying(order).await.map_err(status)?;
+        let facts: [(&str, &dyn std::fmt::Display); 2] =
+            [("registration", &order.registration_id), ("generation", &order.generation)];
+        self.0.record("rekeying_opened", &facts).map_err(status)?;
+        Ok(Response::new(pb::OpenRekeyingResponse { opening: Some(opening) }))
+    }
+
+    async fn share_rekeying(
+        &self,
+        request: Request<pb::ShareRekeyingRequest>,
+    ) -> Result<Response<pb::ShareRekeyingResponse>, Status> {
+        let contributions = self.0.share_rekeying(request.get_ref()).await.map_err(status)?;
+        Ok(Response::new(pb::ShareRekeyingResponse { contributions }))
+    }
+
+    async fn send_rekeying(
+        &self,
+        request: Request<pb::SendRekeyingRequest>,
+    ) -> Result<Response<Self::SendRekeyingStream>, Status> {
+        let making = making(&self.0, request.get_ref().header.as_ref()).await?;
+        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        let keyholder = self.0.clone();
+        spawn_for_request(async move {
+            if let Err(error) = keyholder.send_rekeying(making, &sender).await {
+                // A receiver that is gone needs no answer.
+                let _ = sender.send(Err(status(error))).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn receive_rekeying(
+        &self,
+        request: Request<Streaming<pb::ReceiveRekeyingRequest>>,
+    ) -> Result<Response<Self::ReceiveRekeyingStream>, Status> {
+        let mut stream = request.into_inner();
+        let Some(RekeyingPart::Header(header)) = stream.message().await?.and_then(|message| message.part) else {
+            return Err(status(KeyholderError::Order("the header must come first")));
+        };
+        let making = making(&self.0, header.header.as_ref()).await?;
+        let (sender, receiver) = mpsc::channel(RESPONSES_MAX);
+        let (arriving, pieces) = mpsc::channel(RESPONSES_MAX);
+        let keyholder = self.0.clone();
+        spawn_for_request(async move {
+            let receive = async {
+                // A caller that falls silent must not hold the re-keying for ever.
+                while let Ok(Ok(Some(message))) = tokio::time::timeout(PIECE_WAIT, stream.message()).await {
+                    let Some(RekeyingPart::Piece(piece)) = message.part else { break };
+                    if arriving.send(piece).await.is_err() {
+                        break;
+                    }
+                }
+                drop(arriving);
+            };
+            let work = keyholder.receive_rekeying(making, header.with_bodies, pieces, &sender);
+            let ((), result) = tokio::join!(receive, work);
+            if let Err(error) = result {
+                let _ = sender.send(Err(status(error))).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn attest_rekeying(
+        &self,
+        request: Request<pb::AttestRekeyingRequest>,
+    ) -> Result<Response<pb::AttestRekeyingResponse>, Status> {
+        let attestation = self.0.attest_rekeying(request.get_ref()).await.map_err(status)?;
+        let order =
+            request.get_ref().header.as_ref().and_then(|header| header.order.as_ref()).ok_or_else(missing_order)?;
+        let facts: [(&str, &dyn std::fmt::Display); 2] =
+            [("registration", &order.registration_id), ("generation", &order.generation)];
+        self.0.record("rekeying_attested", &facts).map_err(status)?;
+        Ok(Response::new(attestation))
+    }
+
     async fn erase_seeds(
         &self,
         request: Request<pb::EraseSeedsRequest>,
@@ -322,6 +407,19 @@ impl KeyholderService for Grpc {
         self.0.record("statement_given", &[("registration", &registration), ("ordinal", &ordinal)]).map_err(status)?;
         Ok(Response::new(statement))
     }
+}
+
+fn missing_order() -> Status {
+    status(KeyholderError::Malformed("order is missing".into()))
+}
+
+/// What the third and the fourth step of a re-keying work on.
+async fn making(keyholder: &Keyholder, header: Option<&pb::RekeyingHeader>) -> Result<Arc<Making>, Status> {
+    let header = header.ok_or_else(missing_order)?;
+    let prepared = keyholder.prepare_rekeying(header).await.map_err(status)?;
+    let keyholder = keyholder.clone();
+    let making = blocking(move || keyholder.begin_making(prepared)).await.map_err(status)?;
+    Ok(Arc::new(making))
 }
 
 fn missing_question() -> Status {

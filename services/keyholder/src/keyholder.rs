@@ -10,7 +10,7 @@ use locus_privacy::NetworkParameters;
 use locus_proofs::encryption::EncryptionVerifier;
 use locus_service::{AuditLog, Clock, Metrics, SeenRequests, SignedRequest};
 use locus_sharing::{KeyholderIndex, NoiseKey, Prss, PrssSession, ShareIndex, seal::SealingPrivateKey};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Random numbers of the operating system.
 pub(crate) fn system_rng() -> impl rand_core::CryptoRng {
@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) disclosures: Arc<DisclosureBook>,
     /// Whether settlements need a proven cohort, and datasets a commitment to their ciphertexts.
     pub(crate) settles_on_cohorts: bool,
+    /// Re-keyings on the chain after which replaced seeds were destroyed since the start.
+    pub(crate) rekeyings_seen: Mutex<u64>,
 }
 
 impl Keyholder {
@@ -65,6 +67,10 @@ impl Keyholder {
 
     pub(crate) fn parameters(&self) -> &NetworkParameters {
         &self.0.parameters
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
     }
 
     pub(crate) fn signer_address(&self) -> Address {
@@ -126,7 +132,41 @@ impl Keyholder {
 
     /// Reads what is new on the chain.
     pub(crate) async fn poll_chain(&self) -> Result<(), KeyholderError> {
-        self.0.view.refreshed().await.map_err(|error| KeyholderError::Chain(error.to_string()))?;
+        let view = self.0.view.refreshed().await.map_err(|error| KeyholderError::Chain(error.to_string()))?;
+        self.notice_rekeyings(view.rekeying_count()).await
+    }
+
+    /// Follows the chain without being called, so that replaced seeds do not wait for the next question.
+    pub(crate) async fn follow_rekeyings(self) {
+        let mut view = self.0.view.clone();
+        loop {
+            let current = view.snapshot();
+            if let Err(error) = self.notice_rekeyings(current.rekeying_count()).await {
+                tracing::warn!(%error, "replaced key seeds are not destroyed yet");
+            }
+            if view.newer_than(&current).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Destroys replaced seeds when the chain has re-keyings that this keyholder has not dealt with since its start. One
+    /// at a time: a second one that still saw the last re-keying signed would end the next one, which has begun since.
+    async fn notice_rekeyings(&self, count: u64) -> Result<(), KeyholderError> {
+        let is_done = self.0.rekeyings_seen.try_lock().is_ok_and(|seen| *seen >= count);
+        if !is_done {
+            let keyholder = self.clone();
+            // Goes on when the call that noticed them is gone, so the lock is taken there.
+            let retire = move || -> Result<(), KeyholderError> {
+                let mut seen = keyholder.0.rekeyings_seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if *seen < count {
+                    keyholder.retire_replaced_seeds()?;
+                    *seen = count;
+                }
+                Ok(())
+            };
+            locus_service::blocking(retire).await?;
+        }
         Ok(())
     }
 

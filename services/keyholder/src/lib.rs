@@ -14,6 +14,7 @@ mod keyholder;
 mod noise;
 mod payouts;
 mod proven;
+mod rekeying;
 mod reply_grid;
 mod start;
 mod statement;

@@ -218,6 +218,7 @@ pub async fn prepare(deps: KeyholderDeps) -> Result<PreparedKeyholder, StartErro
         requests,
         audit,
         settles_on_cohorts: ledger.settles_on_cohorts().await?,
+        rekeyings_seen: Default::default(),
         ledger,
         view,
         objects: deps.objects,
@@ -237,6 +238,7 @@ pub struct PreparedKeyholder(Keyholder);
 pub struct KeyholderHandle {
     server: ServerHandle,
     noise_keys: tokio::task::JoinHandle<()>,
+    rekeyings: tokio::task::JoinHandle<()>,
     keyholder: Keyholder,
 }
 
@@ -270,7 +272,8 @@ impl PreparedKeyholder {
         let routes = Routes::new(grpc::service(self.0.clone()));
         let server = front.serve(routes, &[ACCESS], listen, locus_wire::DESCRIPTOR_SET).await?;
         let noise_keys = tokio::spawn(self.0.clone().share_noise_keys(peers()));
-        Ok(KeyholderHandle { server, noise_keys, keyholder: self.0 })
+        let rekeyings = tokio::spawn(self.0.clone().follow_rekeyings());
+        Ok(KeyholderHandle { server, noise_keys, rekeyings, keyholder: self.0 })
     }
 }
 
@@ -283,6 +286,7 @@ impl KeyholderHandle {
     /// Stops accepting calls and waits for running ones.
     pub async fn shutdown(self) {
         self.noise_keys.abort();
+        self.rekeyings.abort();
         self.server.shutdown().await;
     }
 

@@ -106,7 +106,7 @@ impl Keyholder {
     ) -> Result<pb::EraseSeedsResponse, KeyholderError> {
         self.poll_chain().await?;
         let id = RegistrationId(request.registration_id);
-        let keys = {
+        let (keys, is_ended) = {
             let view = self.view();
             let registration = view.registration(id).ok_or(KeyholderError::NotFinal("the registration"))?;
             let mut keys = Vec::with_capacity(request.ordinals.len());
@@ -115,12 +115,15 @@ impl Keyholder {
                 if !view.is_revoked(id, *ordinal) {
                     return Err(KeyholderError::NotRevoked(*ordinal));
                 }
-                keys.push(DatasetKey { dataset: leaf.dataset, version: registration.version });
+                // Whatever version of its keys is here, also one that the chain does not have yet.
+                let versions = registration.version..=registration.key_version() + 1;
+                keys.extend(versions.map(|version| DatasetKey { dataset: leaf.dataset, version }));
             }
-            keys
+            let is_ended = (0u32..).zip(registration.leaves.iter()).all(|(ordinal, _)| view.is_revoked(id, ordinal));
+            (keys, is_ended)
         };
-        let erased = self.store().erase(&keys)?;
-        tracing::info!(registration = %id, asked = keys.len(), erased, "key seeds destroyed");
+        let erased = if is_ended { self.store().erase_of_ended(id, &keys)? } else { self.store().erase(id, &keys)? };
+        tracing::info!(registration = %id, asked = request.ordinals.len(), erased, "key seeds destroyed");
         let signing_hash = self.contracts().erasure_signing_hash(id, &request.ordinals, self.index().get());
         Ok(pb::EraseSeedsResponse { keyholder: u32::from(self.index().get()), signature: self.sign(&signing_hash)? })
     }

@@ -10,6 +10,7 @@ mod charges;
 mod datasets;
 mod exact;
 mod payouts;
+mod rekeyings;
 mod succession;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,9 @@ pub(crate) use charges::{AnswerRecord, MemberCharge, Outcome, UseRecord};
 pub(crate) use datasets::{DatasetKey, PendingDataset, seeds_of_secret};
 pub(crate) use exact::{ExactAnswer, ExactPerson};
 pub(crate) use payouts::PayoutTable;
+pub(crate) use rekeyings::{
+    AttributeRecord, MadeDataset, RekeyedAttributes, RekeyedDataset, RekeyingDraws, RekeyingResult,
+};
 pub(crate) use succession::{Given, Listed, Merged, Taken};
 
 use crate::kek::{KeyEncryptionKey, KeyFileError};
@@ -93,6 +97,12 @@ pub(crate) enum StoreError {
     /// An answer to a preparation that another one has replaced.
     #[error("the order was prepared anew meanwhile: prepare it again")]
     PreparedAnew,
+    /// Something of a re-keying is not what it was.
+    #[error("what is to be re-keyed has changed, or the re-keying is not under way here: start it again")]
+    RekeyingChanged,
+    /// A registration is between two generations of keys.
+    #[error("registration {0} is being re-keyed: try again when its new keys are final on the chain")]
+    BeingRekeyed(u64),
     /// A privacy rule refuses.
     #[error(transparent)]
     Privacy(#[from] locus_privacy::PrivacyError),
@@ -161,6 +171,8 @@ impl Store {
         Ok(transaction)
     }
 
+    /// The key that secrets are wrapped under. Writers take it within their transaction, or two would wait for each other;
+    /// readers before they begin theirs, or it would be a later key than the one that wrapped what they see.
     fn wrapping_key(&self) -> MutexGuard<'_, WrappingKey> {
         self.wrapping_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,5 +190,6 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     answers::create_tables(transaction)?;
     exact::create_tables(transaction)?;
     payouts::create_tables(transaction)?;
-    attributes::create_tables(transaction)
+    attributes::create_tables(transaction)?;
+    rekeyings::create_tables(transaction)
 }

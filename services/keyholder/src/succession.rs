@@ -323,7 +323,7 @@ fn listed(view: &ChainView, network: NetworkId) -> impl Iterator<Item = Listed> 
                 registrant: registration.registrant,
                 dataset: leaf.dataset,
                 panel: registration.panel,
-                version: registration.version,
+                version: registration.key_version(),
             },
         })
     })

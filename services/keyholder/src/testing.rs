@@ -8,45 +8,68 @@ use locus_commitment::{
     Address, DatasetBodyDigest, DatasetCommitments, DatasetContext, DatasetId, Digest32, GenotypeCommitment, PersonTag,
     ShareSetCommitment,
 };
-use locus_genomics::PanelDigest;
+use locus_genomics::{PackedGenotypes, PanelDigest};
 use locus_ledger::{
-    AccountKey, Amount, Chain, ChainConfig, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, EmbeddedChain,
-    Ledger, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, QueryClass, RegisteredBatch, Registration,
-    RegistrationId, Settlement, SettlementSignatures, SystemClock, ViewFollower, deploy, leaves_hash, order_id,
+    AccountKey, Amount, Chain, ChainConfig, CommitteeMember, Contracts, DatasetKeys, DatasetLeaf, DeploymentConfig,
+    EmbeddedChain, Ledger, Order, OrderId, PayoutTree, PermitSignature, PermitTerms, QueryClass, RegisteredBatch,
+    Registration, RegistrationId, RekeyRequest, Settlement, SettlementSignatures, SystemClock, ViewFollower, deploy,
+    leaves_hash, order_id, rekey_request_hash,
 };
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
+use locus_rlwe::{Body, DatasetEncryptor, Mask};
 use locus_service::Clock;
 use locus_sharing::{
     DatasetSecrets, DatasetSeeds, GenotypeDigest, KeyholderIndex, MasterSecret, seal::SealingPrivateKey,
 };
+use locus_store::{BatchId, FILLER_BODY, PanelShape, PanelStore, RegistrationCommit, SlotSet};
+use locus_wire::pb::keyholder as pb;
 use std::{path::Path, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
 /// Everything here can be done until then.
 const DEADLINE_UNIX_S: u64 = 4_000_000_000;
 const PANEL: PanelDigest = PanelDigest([0xaa; 32]);
-const ADMIN: u8 = 9;
+/// One panel block, in which calls may be missing: two bodies of each dataset.
+const PANEL_OF_TWO_PLANES: PanelDigest = PanelDigest([0xbb; 32]);
+const VARIANTS: u32 = 4_080;
+const BATCH_NONCE: u64 = 7;
+pub(crate) const ADMIN: u8 = 9;
 
 /// A registration's datasets, with all that their contributor knows.
 pub(crate) struct People {
     pub(crate) registration: RegistrationId,
+    pub(crate) first_slot: u32,
     pub(crate) master: MasterSecret,
     pub(crate) contexts: Vec<DatasetContext>,
     pub(crate) secrets: Vec<DatasetSecrets>,
+    pub(crate) bodies: Vec<DatasetBodyDigest>,
     pub(crate) registrant: AccountKey,
 }
 
 impl People {
+    /// Nobody yet, on account number `number`.
+    fn unregistered(number: u8) -> Self {
+        Self {
+            registration: RegistrationId(0),
+            first_slot: 0,
+            master: MasterSecret::from_bytes([number; 32]),
+            contexts: Vec::new(),
+            secrets: Vec::new(),
+            bodies: Vec::new(),
+            registrant: account(number),
+        }
+    }
+
     /// Makes the datasets attested at a keyholder, as enrolment would.
     pub(crate) fn attest_at(&self, keyholder: &Keyholder) {
-        let dataset = |(context, secrets): (&DatasetContext, &DatasetSecrets)| {
+        let dataset = |((context, secrets), bodies): ((&DatasetContext, &DatasetSecrets), &DatasetBodyDigest)| {
             let seeds = DatasetSeeds::for_keyholder(secrets, keyholder.index());
             let parts = seeds.0.iter().flat_map(|seed| [*seed.seed.as_bytes(), seed.blinding.0]);
             PendingDataset {
                 key: DatasetKey::of(context),
                 person: PersonTag(context.dataset.0),
                 commitments: DatasetCommitments {
-                    bodies: DatasetBodyDigest(Digest32(context.dataset.0)),
+                    bodies: *bodies,
                     shares: secrets.share_set_commitment(context),
                     genotypes: GenotypeCommitment(Digest32(context.dataset.0)),
                 },
@@ -55,7 +78,8 @@ impl People {
                 ciphertext: None,
             }
         };
-        let datasets: Vec<PendingDataset> = self.contexts.iter().zip(&self.secrets).map(dataset).collect();
+        let datasets: Vec<PendingDataset> =
+            self.contexts.iter().zip(&self.secrets).zip(&self.bodies).map(dataset).collect();
         let name = Digest32([0x77; 32]);
         keyholder.store().put_pending(&name, 0, &datasets).expect("they are kept");
         let count = u32::try_from(datasets.len()).expect("a few");
@@ -74,6 +98,7 @@ pub(crate) struct Committee {
     contracts: Contracts,
     /// The admin's connection.
     ledger: Ledger,
+    objects: locus_store::Store,
 }
 
 fn account(number: u8) -> AccountKey {
@@ -86,6 +111,11 @@ fn sign(key: &AccountKey, digest: &Digest32) -> Vec<u8> {
 
 fn sealing(index: KeyholderIndex) -> SealingPrivateKey {
     SealingPrivateKey::from_seed(&[index.get(); 32])
+}
+
+/// Shape of the panel of two planes.
+pub(crate) fn two_planes() -> PanelShape {
+    PanelShape::try_new(1, false).expect("one block")
 }
 
 /// Keyholder 1, 2 or 3.
@@ -111,8 +141,10 @@ impl Committee {
         let admin = Chain::embedded(chain.clone(), Some(&account(ADMIN)));
         let contracts = deploy(&admin, &config).await.expect("the contracts deploy");
         let ledger = Ledger::open(admin, contracts).await.expect("the market opens");
-        ledger.publish_panel(PANEL, "panel", 4_080, true).await.expect("the panel is published");
-        Self { chain, contracts, ledger }
+        ledger.publish_panel(PANEL, "panel", VARIANTS, true).await.expect("the panel is published");
+        let published = ledger.publish_panel(PANEL_OF_TWO_PLANES, "two planes", VARIANTS, false);
+        published.await.expect("the panel is published");
+        Self { chain, contracts, ledger, objects: locus_store::Store::memory() }
     }
 
     /// Account number `number` registers one dataset, and so can earn.
@@ -143,41 +175,135 @@ impl Committee {
 
     /// Account number `number` registers `count` datasets, whose seeds it gives to nobody yet.
     pub(crate) async fn register_people(&self, number: u8, count: u32) -> People {
-        let registrant = account(number);
-        let network = self.contracts.network;
-        let context = |ordinal| DatasetContext {
-            network,
-            registrant: registrant.address(),
-            dataset: DatasetId::derive(registrant.address(), 7, ordinal),
-            panel: PANEL,
-            version: 1,
-        };
-        let contexts: Vec<DatasetContext> = (0..count).map(context).collect();
+        let contexts = self.contexts(number, PANEL, count);
         let master = MasterSecret::from_bytes([number; 32]);
         let derive = |context| DatasetSecrets::derive(&master, context, &GenotypeDigest::of_packed(&[number]));
-        let secrets: Vec<DatasetSecrets> = contexts.iter().map(derive).collect();
-        let leaf = |(context, secrets): (&DatasetContext, &DatasetSecrets)| DatasetLeaf {
-            dataset: context.dataset,
-            person: PersonTag(context.dataset.0),
-            commitments: DatasetCommitments {
-                bodies: DatasetBodyDigest(Digest32(context.dataset.0)),
-                shares: secrets.share_set_commitment(context),
-                // The registry takes no value twice, whatever it is a commitment to.
-                genotypes: GenotypeCommitment(Digest32(context.dataset.0.map(|byte| !byte))),
-            },
+        let secrets = contexts.iter().map(derive).collect();
+        let bodies = contexts.iter().map(|context| DatasetBodyDigest(Digest32(context.dataset.0))).collect();
+        self.register_all(People { contexts, secrets, bodies, ..People::unregistered(number) }).await
+    }
+
+    /// Account number `number` registers people with these genotypes on the panel of two planes; their bodies are in the object
+    /// store.
+    pub(crate) async fn enrol_people(&self, number: u8, genotypes: &[PackedGenotypes]) -> People {
+        let count = u32::try_from(genotypes.len()).expect("a few");
+        let contexts = self.contexts(number, PANEL_OF_TWO_PLANES, count);
+        let master = MasterSecret::from_bytes([number; 32]);
+        let shape = two_planes();
+        let (mut secrets, mut bodies) = (Vec::new(), Vec::<Vec<Body>>::new());
+        for (context, genotypes) in contexts.iter().zip(genotypes) {
+            let encryptor = DatasetEncryptor::new(&master, context, genotypes);
+            let encrypt = |column: locus_store::Column| encryptor.encrypt(Mask::v1(), column.block, column.plane);
+            bodies.push(shape.columns().map(|column| encrypt(column).expect("a block of the panel")).collect());
+            secrets.push(DatasetSecrets::derive(&master, context, &GenotypeDigest::of_packed(genotypes.as_bytes())));
+        }
+        let digest =
+            |bodies: &Vec<Body>| DatasetBodyDigest::of_bodies(&bodies.iter().map(Body::digest).collect::<Vec<_>>());
+        let digests: Vec<DatasetBodyDigest> = bodies.iter().map(digest).collect();
+        let people = People { contexts, secrets, bodies: digests.clone(), ..People::unregistered(number) };
+        let people = self.register_all(people).await;
+        let rows = |column: usize| bodies.iter().flat_map(move |bodies| bodies[column].to_bytes().to_vec()).collect();
+        let (panel, commit) = self.store_bodies(&people, [rows(0), rows(1)], &digests).await;
+        panel.commit_registration(commit, &digests).await.expect("they are in use");
+        people
+    }
+
+    /// Puts new bodies, by column, of those who have new keys in the place of the old ones, as the archive does.
+    pub(crate) async fn replace_bodies(&self, people: &People, keys: &[Option<DatasetKeys>], bodies: &[Vec<Body>]) {
+        let rows = |column: usize| {
+            let mut bodies = bodies[column].iter();
+            let row = |keys: &Option<DatasetKeys>| match keys {
+                Some(_) => bodies.next().expect("one for each").to_bytes().to_vec(),
+                None => FILLER_BODY.to_vec(),
+            };
+            keys.iter().flat_map(row).collect()
         };
-        let leaves: Vec<DatasetLeaf> = contexts.iter().zip(&secrets).map(leaf).collect();
+        let declared: Vec<_> = keys.iter().map(|keys| keys.map(|keys| keys.bodies)).collect();
+        let filler = two_planes().filler_digest();
+        let digests: Vec<DatasetBodyDigest> = declared.iter().map(|digest| digest.unwrap_or(filler)).collect();
+        let (panel, commit) = self.store_bodies(people, [rows(0), rows(1)], &digests).await;
+        let slots = (people.first_slot..).zip(keys).filter(|(_, keys)| keys.is_none()).map(|(slot, _)| slot);
+        panel.tombstone(&SlotSet::try_from_iter(slots).expect("a few")).await.expect("they are out of use");
+        panel.replace_registration(commit, &declared).await.expect("they are in use");
+    }
+
+    /// Stores bodies, by column, as a batch of the panel of two planes.
+    async fn store_bodies(
+        &self,
+        people: &People,
+        columns: [Vec<u8>; 2],
+        digests: &[DatasetBodyDigest],
+    ) -> (PanelStore, RegistrationCommit) {
+        let panel = self.objects.panel(PANEL_OF_TWO_PLANES, two_planes());
+        let batch = BatchId(digests[0].0.0);
+        let count = u32::try_from(digests.len()).expect("a few");
+        let mut writer = panel.create_batch(batch, count).await.expect("a new batch");
+        for (column, rows) in two_planes().columns().zip(columns) {
+            writer.append(column, 0, rows.into()).await.expect("it is stored");
+        }
+        writer.finish(digests).await.expect("it is sealed");
+        let (registration, first_slot) = (people.registration.0, people.first_slot);
+        (panel, RegistrationCommit { batch, registration, first_slot })
+    }
+
+    fn contexts(&self, number: u8, panel: PanelDigest, count: u32) -> Vec<DatasetContext> {
+        let (network, registrant) = (self.contracts.network, account(number).address());
+        let dataset = |ordinal| DatasetId::derive(registrant, BATCH_NONCE, ordinal);
+        let context = |ordinal| DatasetContext { network, registrant, dataset: dataset(ordinal), panel, version: 1 };
+        (0..count).map(context).collect()
+    }
+
+    /// Registers people; gives them with their number and slots.
+    async fn register_all(&self, people: People) -> People {
+        let leaf =
+            |((context, secrets), bodies): ((&DatasetContext, &DatasetSecrets), &DatasetBodyDigest)| DatasetLeaf {
+                dataset: context.dataset,
+                person: PersonTag(context.dataset.0),
+                commitments: DatasetCommitments {
+                    bodies: *bodies,
+                    shares: secrets.share_set_commitment(context),
+                    // The registry takes no value twice, whatever it is a commitment to.
+                    genotypes: GenotypeCommitment(Digest32(context.dataset.0.map(|byte| !byte))),
+                },
+            };
+        let leaves: Vec<DatasetLeaf> =
+            people.contexts.iter().zip(&people.secrets).zip(&people.bodies).map(leaf).collect();
         let registration = Registration {
-            registrant: registrant.address(),
-            panel: PANEL,
+            registrant: people.registrant.address(),
+            panel: people.contexts[0].panel,
             version: 1,
-            batch_nonce: 7,
+            batch_nonce: BATCH_NONCE,
             accreditor: None,
             deadline_unix_s: DEADLINE_UNIX_S,
             leaves_hash: leaves_hash(&leaves),
         };
-        let registered = self.register_signed(&registrant, &registration, &leaves).await;
-        People { registration: registered.registration, master, contexts, secrets, registrant }
+        let registered = self.register_signed(&people.registrant, &registration, &leaves).await;
+        let first_slot = u32::try_from(registered.first_slot).expect("a few");
+        People { registration: registered.registration, first_slot, ..people }
+    }
+
+    /// An order to re-key a registration, signed by account number `signer`.
+    pub(crate) fn rekeying_order(&self, signer: u8, request: &RekeyRequest) -> pb::RekeyingOrder {
+        let key = account(signer);
+        pb::RekeyingOrder {
+            registration_id: request.registration.0,
+            generation: u32::from(request.generation),
+            deadline_unix_s: request.deadline_unix_s,
+            admin: key.address().0.to_vec().into(),
+            signature: sign(&key, &rekey_request_hash(&self.contracts.network, request)).into(),
+        }
+    }
+
+    /// The contracts, with the admin as sender.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Keyholder `number` is replaced by one with the same keys, so that another epoch of the committee begins.
+    pub(crate) async fn begin_epoch(&self, number: u8) {
+        let hpke_public_key = sealing(index(number)).public_key().to_bytes().to_vec();
+        let member = CommitteeMember { signer: account(number).address(), hpke_public_key };
+        self.ledger.set_keyholder(number, &member).await.expect("the admin may");
     }
 
     /// Revokes datasets of a registration.
@@ -274,13 +400,14 @@ impl Committee {
             store: Store::open(dir).expect("the storage opens"),
             requests: locus_service::SeenRequests::open(&dir.join("requests.redb")).expect("the record opens"),
             audit: locus_service::AuditLog::open(&dir.join("audit.log"), Clock::system()).expect("the log opens"),
-            objects: None,
+            objects: Some(self.objects.clone()),
             view: ViewFollower::start(ledger.clone(), Duration::from_secs(3_600)),
             ledger,
             clock: Clock::system(),
             encryption_verifier: None,
             disclosures: Arc::new(locus_cohort::DisclosureBook::new(None)),
             settles_on_cohorts: false,
+            rekeyings_seen: Default::default(),
         });
         keyholder.poll_chain().await.expect("the chain can be followed");
         keyholder

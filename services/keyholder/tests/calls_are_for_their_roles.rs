@@ -12,9 +12,10 @@ use locus_service::{
 };
 use locus_sharing::KeyholderIndex;
 use locus_wire::pb::keyholder::{
-    AdmitAttributesRequest, AttestDatasetsRequest, CheckAttributesRequest, CheckDatasetsRequest, CommitAnswerRequest,
-    EraseSeedsRequest, EvaluateAnswerRequest, GetKeyholderRequest, GetStatementRequest, ImportPayoutsRequest,
-    PrepareAnswerRequest, ReleaseAnswerRequest, ShareNoiseKeyRequest, VerifyAttributesRequest,
+    AdmitAttributesRequest, AttestDatasetsRequest, AttestRekeyingRequest, CheckAttributesRequest, CheckDatasetsRequest,
+    CommitAnswerRequest, EraseSeedsRequest, EvaluateAnswerRequest, GetKeyholderRequest, GetStatementRequest,
+    ImportPayoutsRequest, OpenRekeyingRequest, PrepareAnswerRequest, ReceiveRekeyingRequest, ReleaseAnswerRequest,
+    SendRekeyingRequest, ShareNoiseKeyRequest, ShareRekeyingRequest, VerifyAttributesRequest,
     keyholder_service_client::KeyholderServiceClient,
 };
 use std::{
@@ -138,6 +139,11 @@ async fn outcomes(connector: &Connector) -> Vec<(&'static str, Result<(), Status
     call!("CheckAttributes", check_attributes, tokio_stream::iter([CheckAttributesRequest::default()]));
     call!("VerifyAttributes", verify_attributes, VerifyAttributesRequest::default());
     call!("AdmitAttributes", admit_attributes, AdmitAttributesRequest::default());
+    call!("OpenRekeying", open_rekeying, OpenRekeyingRequest::default());
+    call!("ShareRekeying", share_rekeying, ShareRekeyingRequest::default());
+    call!("SendRekeying", send_rekeying, SendRekeyingRequest::default());
+    call!("ReceiveRekeying", receive_rekeying, tokio_stream::iter([ReceiveRekeyingRequest::default()]));
+    call!("AttestRekeying", attest_rekeying, AttestRekeyingRequest::default());
     call!("EraseSeeds", erase_seeds, EraseSeedsRequest::default());
     call!("GetStatement", get_statement, GetStatementRequest::default());
     assert_eq!(outcomes.len(), ACCESS.methods.len(), "every call is tried");
@@ -168,7 +174,9 @@ async fn every_role_makes_its_own_calls_and_no_others() {
     let archive = outcomes(&scene.service(Role::Archive)).await;
     let (enrolment, attributes) =
         (["CheckDatasets", "AttestDatasets"], ["CheckAttributes", "VerifyAttributes", "AdmitAttributes"]);
-    let of_archive = [&["GetKeyholder"], &enrolment[..], &attributes[..], &["EraseSeeds", "GetStatement"][..]].concat();
+    let rekeying = ["OpenRekeying", "ShareRekeying", "SendRekeying", "ReceiveRekeying", "AttestRekeying"];
+    let ends = ["EraseSeeds", "GetStatement"];
+    let of_archive = [&["GetKeyholder"], &enrolment[..], &attributes[..], &rekeying[..], &ends[..]].concat();
     assert_eq!(admitted(&archive), of_archive);
     let aggregator = outcomes(&scene.service(Role::Aggregator)).await;
     assert_eq!(

@@ -12,8 +12,8 @@ pub(crate) use contributor::{
     TermsArgs,
 };
 pub(crate) use operator::{
-    CommitteeCommand, CommitteeReplaceArgs, DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand, TlsCommand,
-    TlsInitArgs, TlsIssueArgs,
+    CommitteeCommand, CommitteeRekeyArgs, CommitteeReplaceArgs, DeployArgs, RootsAdvanceArgs, RootsArgs, RootsCommand,
+    TlsCommand, TlsInitArgs, TlsIssueArgs,
 };
 pub(crate) use research::{
     AssociationArgs, CohortArgs, CountsArgs, FetchArgs, FilterArgs, QueryCommand, QuestionArgs, QuoteArgs, SchemaArgs,

@@ -1,5 +1,5 @@
 //! A keyholder's host burns down. The other two hand over to its successor, and the market goes on as before: same counts,
-//! same budgets, nobody enrols again.
+//! same budgets, nobody enrols again. Whoever has the seeds of the burnt one is left behind by new keys for everybody.
 
 mod support;
 
@@ -82,13 +82,35 @@ impl Scene {
             &self.hosts.path("kek"),
         ]);
         assert!(made.status.success(), "{}", text(&made.stderr));
-        let (deployment, admin) = (self.hosts.path("deployment.json"), self.hosts.path("operator.key"));
-        let chain = ["--rpc", &self.hosts.anvil.url, "--deployment", &deployment, "--operator-key", &admin];
         let refused = self.hand_over(1, &public);
         assert!(text(&refused.stderr).contains("the chain has other keys"), "{}", text(&refused.stderr));
+        let chain = self.as_admin();
+        let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
         let named = run(&[&["committee", "replace", "--json", &public], &chain[..]].concat());
         assert!(named.status.success(), "{}", text(&named.stderr));
         public
+    }
+
+    /// What commands of the admin are told.
+    fn as_admin(&self) -> [String; 6] {
+        let (deployment, admin) = (self.hosts.path("deployment.json"), self.hosts.path("operator.key"));
+        let rpc = self.hosts.anvil.url.clone();
+        ["--rpc".into(), rpc, "--deployment".into(), deployment, "--operator-key".into(), admin]
+    }
+
+    /// New keys for all datasets.
+    fn rekey(&self) -> Value {
+        let admin = self.as_admin();
+        let admin: Vec<&str> = admin.iter().map(String::as_str).collect();
+        self.biobank.does(&self.hosts, &[&["committee", "rekey", "--generation", "1"], &admin[..]].concat())
+    }
+
+    /// Which wrapping keys a keyholder has: one, of a number that grows with every destruction of seeds.
+    fn wrapping_keys(&self, keyholder: u8) -> Vec<String> {
+        let folder = self.hosts.path(&format!("keyholder-{keyholder}"));
+        let names = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("wrapping-key.")).collect()
     }
 
     fn hand_over(&self, keyholder: u8, public: &str) -> std::process::Output {
@@ -176,6 +198,21 @@ fn a_successor_answers_as_the_lost_keyholder_did() {
     assert!(!refused.status.success(), "{}", text(&refused.stdout));
     scene.add_attributes();
     scene.researcher.does(&scene.hosts, &words);
+
+    // New keys, made by the successor and the others: everything goes on, and the old seeds are nowhere but in the burnt folder.
+    let old_keys: Vec<_> = (1..=3).map(|keyholder| scene.wrapping_keys(keyholder)).collect();
+    let rekeyed = scene.rekey();
+    assert_eq!(rekeyed, json!({ "rekeyed": [{ "registration": 1, "generation": 1, "datasets": PEOPLE }] }));
+    assert_eq!(scene.rekey(), json!({ "rekeyed": [] }), "they have the generation that was ordered");
+    let (bought, _) = scene.counts("rekeyed.tsv");
+    assert_eq!((&bought["cohort_size"], &bought["signed_by"]), (&json!(PEOPLE), &json!([1, 2, 3])));
+    let selected = scene.smokers("smoker", &["--authenticated"]);
+    let matched = selected["selections"][0]["matched"].as_i64().expect("a number");
+    assert!((matched - 230).abs() < 140, "{matched} of 230 match, ten standard deviations off");
+    for (keyholder, before) in (1..=3).zip(&old_keys) {
+        let is_new = || scene.wrapping_keys(keyholder).len() == 1 && scene.wrapping_keys(keyholder) != *before;
+        until("old seeds that are destroyed", is_new);
+    }
 
     // The burnt keyholder, found again, is nobody.
     fs::rename(scene.hosts.path("keyholder-2"), scene.hosts.path("successor")).expect("moved");

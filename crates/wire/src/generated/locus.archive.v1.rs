@@ -224,6 +224,40 @@ pub mod erase_datasets_response {
         pub signature: ::prost::bytes::Bytes,
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyDatasetsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub order: ::core::option::Option<super::super::keyholder::v1::RekeyingOrder>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyReceipt {
+    #[prost(uint64, tag = "1")]
+    pub registration_id: u64,
+    /// The generation of keys that results.
+    #[prost(uint32, tag = "2")]
+    pub generation: u32,
+    /// As in RekeyedKeys.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub keys: ::prost::bytes::Bytes,
+    /// EIP-712 Rekeying signatures of keyholders 1, 2 and 3.
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub attestations: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyDatasetsResponse {
+    #[prost(oneof = "rekey_datasets_response::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<rekey_datasets_response::Event>,
+}
+/// Nested message and enum types in `RekeyDatasetsResponse`.
+pub mod rekey_datasets_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Progress(super::UploadProgress),
+        #[prost(message, tag = "2")]
+        Receipt(super::RekeyReceipt),
+    }
+}
 /// Attributes of consecutive datasets, sealed to one keyholder. All three keyholders get packages of the
 /// same datasets; each keyholder's come by ordinal, without gaps.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -749,6 +783,37 @@ pub mod archive_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Leads the keyholders through giving all datasets of a registration new keys, and keeps the new bodies until the chain has
+        /// the keys. Answers with progress, and at the end with what the transaction needs, which anybody may send. Needs all three
+        /// keyholders. Idempotent.
+        /// Errors: PERMISSION_DENIED (not the admin's word), FAILED_PRECONDITION (a check failed, or another generation is next),
+        /// ABORTED (keyholders disagree), UNAVAILABLE (a keyholder is down).
+        pub async fn rekey_datasets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RekeyDatasetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RekeyDatasetsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.archive.v1.ArchiveService/RekeyDatasets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("locus.archive.v1.ArchiveService", "RekeyDatasets"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -883,6 +948,24 @@ pub mod archive_service_server {
             request: tonic::Request<super::EraseDatasetsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::EraseDatasetsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the RekeyDatasets method.
+        type RekeyDatasetsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::RekeyDatasetsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Leads the keyholders through giving all datasets of a registration new keys, and keeps the new bodies until the chain has
+        /// the keys. Answers with progress, and at the end with what the transaction needs, which anybody may send. Needs all three
+        /// keyholders. Idempotent.
+        /// Errors: PERMISSION_DENIED (not the admin's word), FAILED_PRECONDITION (a check failed, or another generation is next),
+        /// ABORTED (keyholders disagree), UNAVAILABLE (a keyholder is down).
+        async fn rekey_datasets(
+            &self,
+            request: tonic::Request<super::RekeyDatasetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::RekeyDatasetsStream>,
             tonic::Status,
         >;
     }
@@ -1465,6 +1548,52 @@ pub mod archive_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.archive.v1.ArchiveService/RekeyDatasets" => {
+                    #[allow(non_camel_case_types)]
+                    struct RekeyDatasetsSvc<T: ArchiveService>(pub Arc<T>);
+                    impl<
+                        T: ArchiveService,
+                    > tonic::server::ServerStreamingService<super::RekeyDatasetsRequest>
+                    for RekeyDatasetsSvc<T> {
+                        type Response = super::RekeyDatasetsResponse;
+                        type ResponseStream = T::RekeyDatasetsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RekeyDatasetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArchiveService>::rekey_datasets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RekeyDatasetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -560,6 +560,213 @@ pub struct EraseSeedsResponse {
     #[prost(bytes = "bytes", tag = "2")]
     pub signature: ::prost::bytes::Bytes,
 }
+/// The word of the market's admin that a registration gets new keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyingOrder {
+    #[prost(uint64, tag = "1")]
+    pub registration_id: u64,
+    /// The generation of keys that results, from 1.
+    #[prost(uint32, tag = "2")]
+    pub generation: u32,
+    /// Until when the order may be taken.
+    #[prost(uint64, tag = "3")]
+    pub deadline_unix_s: u64,
+    /// 20 bytes: an account with the registry's admin role.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub admin: ::prost::bytes::Bytes,
+    /// EIP-712 signature over RekeyRequest(uint64 registrationId,uint8 generation,uint64 deadline); domain LocusKeyholder,
+    /// version 1, chain id, registry.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub signature: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenRekeyingRequest {
+    #[prost(message, optional, tag = "1")]
+    pub order: ::core::option::Option<RekeyingOrder>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyingOpening {
+    #[prost(uint32, tag = "1")]
+    pub keyholder: u32,
+    #[prost(uint64, tag = "2")]
+    pub registration_id: u64,
+    #[prost(uint32, tag = "3")]
+    pub generation: u32,
+    #[prost(uint64, tag = "4")]
+    pub committee_epoch: u64,
+    /// 1,216 bytes: made for this re-keying.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub hpke_public_key: ::prost::bytes::Bytes,
+    /// Committee signature over all fields.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub signature: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenRekeyingResponse {
+    #[prost(message, optional, tag = "1")]
+    pub opening: ::core::option::Option<RekeyingOpening>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShareRekeyingRequest {
+    #[prost(message, optional, tag = "1")]
+    pub order: ::core::option::Option<RekeyingOrder>,
+    /// Of all three keyholders.
+    #[prost(message, repeated, tag = "2")]
+    pub openings: ::prost::alloc::vec::Vec<RekeyingOpening>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyingContribution {
+    #[prost(uint32, tag = "1")]
+    pub from_keyholder: u32,
+    #[prost(uint32, tag = "2")]
+    pub to_keyholder: u32,
+    /// The share that both hold.
+    #[prost(uint32, tag = "3")]
+    pub share: u32,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub sealed: ::prost::bytes::Bytes,
+    /// Committee signature over the session and all fields.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub signature: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShareRekeyingResponse {
+    /// One for each of the others.
+    #[prost(message, repeated, tag = "1")]
+    pub contributions: ::prost::alloc::vec::Vec<RekeyingContribution>,
+}
+/// What the steps from the third on start with.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RekeyingHeader {
+    #[prost(message, optional, tag = "1")]
+    pub order: ::core::option::Option<RekeyingOrder>,
+    /// Of all three keyholders.
+    #[prost(message, repeated, tag = "2")]
+    pub openings: ::prost::alloc::vec::Vec<RekeyingOpening>,
+    /// Of the other two for this keyholder.
+    #[prost(message, repeated, tag = "3")]
+    pub contributions: ::prost::alloc::vec::Vec<RekeyingContribution>,
+    /// Ordinals that get no new keys, ascending; all of them revoked.
+    #[prost(uint32, repeated, tag = "4")]
+    pub left_out: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SendRekeyingRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<RekeyingHeader>,
+}
+/// A piece of what one keyholder tells another about its changed shares.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyingPiece {
+    /// From 0.
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    #[prost(bool, tag = "2")]
+    pub is_last: bool,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub sealed: ::prost::bytes::Bytes,
+    /// 32 bytes in the first piece: random for every stream.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub salt: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SendRekeyingResponse {
+    #[prost(message, optional, tag = "1")]
+    pub piece: ::core::option::Option<RekeyingPiece>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReceiveRekeyingRequest {
+    #[prost(oneof = "receive_rekeying_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<receive_rekeying_request::Part>,
+}
+/// Nested message and enum types in `ReceiveRekeyingRequest`.
+pub mod receive_rekeying_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Header(super::ReceiveRekeyingHeader),
+        #[prost(message, tag = "2")]
+        Piece(super::RekeyingPiece),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReceiveRekeyingHeader {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<RekeyingHeader>,
+    /// Whether the new bodies are wanted.
+    #[prost(bool, tag = "2")]
+    pub with_bodies: bool,
+}
+/// New bodies of datasets that get new keys, column by column, each in the order of ordinals.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyedBodies {
+    /// Place in (panel block, plane) order.
+    #[prost(uint32, tag = "1")]
+    pub column: u32,
+    /// Place of the first among the datasets that get new keys.
+    #[prost(uint32, tag = "2")]
+    pub first: u32,
+    /// 32,768 bytes each.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub bodies: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyedKeys {
+    /// For every ordinal 64 bytes: digest of all new bodies and commitment to the new shares; zeros where it was left out.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub keys: ::prost::bytes::Bytes,
+}
+/// What a keyholder has computed. All three must state the same.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyingStatement {
+    #[prost(uint32, tag = "1")]
+    pub keyholder: u32,
+    /// 32 bytes: digest of order, committee and openings.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub session: ::prost::bytes::Bytes,
+    /// keccak256(abi.encode(keys)).
+    #[prost(bytes = "bytes", tag = "3")]
+    pub keys_hash: ::prost::bytes::Bytes,
+    /// 32 bytes: by how much shares of attributes change.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub attributes_digest: ::prost::bytes::Bytes,
+    /// Committee signature over all fields.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub signature: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReceiveRekeyingResponse {
+    #[prost(oneof = "receive_rekeying_response::Part", tags = "1, 2, 3")]
+    pub part: ::core::option::Option<receive_rekeying_response::Part>,
+}
+/// Nested message and enum types in `ReceiveRekeyingResponse`.
+pub mod receive_rekeying_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Bodies(super::RekeyedBodies),
+        #[prost(message, tag = "2")]
+        Keys(super::RekeyedKeys),
+        #[prost(message, tag = "3")]
+        Statement(super::RekeyingStatement),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttestRekeyingRequest {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<RekeyingHeader>,
+    /// Of all three keyholders.
+    #[prost(message, repeated, tag = "2")]
+    pub statements: ::prost::alloc::vec::Vec<RekeyingStatement>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttestRekeyingResponse {
+    #[prost(uint32, tag = "1")]
+    pub keyholder: u32,
+    /// EIP-712 signature over Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetStatementRequest {
     #[prost(uint64, tag = "1")]
@@ -1120,6 +1327,167 @@ pub mod keyholder_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// First step of giving all datasets of a registration new keys: draws this keyholder's part of the secrets, once for each
+        /// generation and committee, and a key of its own for what the others will send.
+        /// Errors: PERMISSION_DENIED (not the admin's word), FAILED_PRECONDITION (another generation is next), NOT_FOUND (the
+        /// registration is not final here yet).
+        pub async fn open_rekeying(
+            &mut self,
+            request: impl tonic::IntoRequest<super::OpenRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::OpenRekeyingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/OpenRekeying",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "OpenRekeying",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Second step: what this keyholder adds to the secrets of its two shares, sealed to their other holders.
+        /// Errors: ABORTED (the openings are not of this re-keying: open it anew).
+        pub async fn share_rekeying(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShareRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShareRekeyingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/ShareRekeying",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "ShareRekeying",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Third step, at the same time as the fourth of the keyholder that lacks the share which this one releases: how the bodies
+        /// change by that share, sealed to that keyholder.
+        pub async fn send_rekeying(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SendRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SendRekeyingResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/SendRekeying",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "SendRekeying",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Fourth step: takes in what the bodies change by through the share that this keyholder lacks, and makes the new bodies from the
+        /// stored ones. Header first, then pieces. Answers with bodies, if asked to, and at the end with keys and statement.
+        /// Errors: ABORTED (a piece that its sender did not seal).
+        pub async fn receive_rekeying(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::ReceiveRekeyingRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ReceiveRekeyingResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/ReceiveRekeying",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "ReceiveRekeying",
+                    ),
+                );
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Fifth step: when all three state the same, keeps the new seeds and signs. They come into force with the transaction on
+        /// the chain; the old ones are destroyed when it is final.
+        /// Errors: ABORTED (statements differ, or the fourth step was not made).
+        pub async fn attest_rekeying(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AttestRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AttestRekeyingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.keyholder.v1.KeyholderService/AttestRekeying",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "locus.keyholder.v1.KeyholderService",
+                        "AttestRekeying",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Every use of the datasets of a registration, for its registrant.
         /// Errors: PERMISSION_DENIED (not the registrant, expired, or made before: sign it anew).
         pub async fn get_statement(
@@ -1309,6 +1677,67 @@ pub mod keyholder_service_server {
             request: tonic::Request<super::EraseSeedsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::EraseSeedsResponse>,
+            tonic::Status,
+        >;
+        /// First step of giving all datasets of a registration new keys: draws this keyholder's part of the secrets, once for each
+        /// generation and committee, and a key of its own for what the others will send.
+        /// Errors: PERMISSION_DENIED (not the admin's word), FAILED_PRECONDITION (another generation is next), NOT_FOUND (the
+        /// registration is not final here yet).
+        async fn open_rekeying(
+            &self,
+            request: tonic::Request<super::OpenRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::OpenRekeyingResponse>,
+            tonic::Status,
+        >;
+        /// Second step: what this keyholder adds to the secrets of its two shares, sealed to their other holders.
+        /// Errors: ABORTED (the openings are not of this re-keying: open it anew).
+        async fn share_rekeying(
+            &self,
+            request: tonic::Request<super::ShareRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShareRekeyingResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the SendRekeying method.
+        type SendRekeyingStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SendRekeyingResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Third step, at the same time as the fourth of the keyholder that lacks the share which this one releases: how the bodies
+        /// change by that share, sealed to that keyholder.
+        async fn send_rekeying(
+            &self,
+            request: tonic::Request<super::SendRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::SendRekeyingStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ReceiveRekeying method.
+        type ReceiveRekeyingStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ReceiveRekeyingResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Fourth step: takes in what the bodies change by through the share that this keyholder lacks, and makes the new bodies from the
+        /// stored ones. Header first, then pieces. Answers with bodies, if asked to, and at the end with keys and statement.
+        /// Errors: ABORTED (a piece that its sender did not seal).
+        async fn receive_rekeying(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::ReceiveRekeyingRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ReceiveRekeyingStream>,
+            tonic::Status,
+        >;
+        /// Fifth step: when all three state the same, keeps the new seeds and signs. They come into force with the transaction on
+        /// the chain; the old ones are destroyed when it is final.
+        /// Errors: ABORTED (statements differ, or the fourth step was not made).
+        async fn attest_rekeying(
+            &self,
+            request: tonic::Request<super::AttestRekeyingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AttestRekeyingResponse>,
             tonic::Status,
         >;
         /// Every use of the datasets of a registration, for its registrant.
@@ -1993,6 +2422,240 @@ pub mod keyholder_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EraseSeedsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/OpenRekeying" => {
+                    #[allow(non_camel_case_types)]
+                    struct OpenRekeyingSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::UnaryService<super::OpenRekeyingRequest>
+                    for OpenRekeyingSvc<T> {
+                        type Response = super::OpenRekeyingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OpenRekeyingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::open_rekeying(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OpenRekeyingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/ShareRekeying" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShareRekeyingSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::UnaryService<super::ShareRekeyingRequest>
+                    for ShareRekeyingSvc<T> {
+                        type Response = super::ShareRekeyingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShareRekeyingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::share_rekeying(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShareRekeyingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/SendRekeying" => {
+                    #[allow(non_camel_case_types)]
+                    struct SendRekeyingSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::ServerStreamingService<super::SendRekeyingRequest>
+                    for SendRekeyingSvc<T> {
+                        type Response = super::SendRekeyingResponse;
+                        type ResponseStream = T::SendRekeyingStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SendRekeyingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::send_rekeying(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SendRekeyingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/ReceiveRekeying" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReceiveRekeyingSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::StreamingService<super::ReceiveRekeyingRequest>
+                    for ReceiveRekeyingSvc<T> {
+                        type Response = super::ReceiveRekeyingResponse;
+                        type ResponseStream = T::ReceiveRekeyingStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ReceiveRekeyingRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::receive_rekeying(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReceiveRekeyingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.keyholder.v1.KeyholderService/AttestRekeying" => {
+                    #[allow(non_camel_case_types)]
+                    struct AttestRekeyingSvc<T: KeyholderService>(pub Arc<T>);
+                    impl<
+                        T: KeyholderService,
+                    > tonic::server::UnaryService<super::AttestRekeyingRequest>
+                    for AttestRekeyingSvc<T> {
+                        type Response = super::AttestRekeyingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AttestRekeyingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as KeyholderService>::attest_rekeying(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AttestRekeyingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -133,6 +133,8 @@ impl KeyholderService for Service {
     type CheckDatasetsStream = Stream<pb::CheckDatasetsResponse>;
     type EvaluateAnswerStream = Stream<pb::EvaluateAnswerResponse>;
     type ReleaseAnswerStream = Stream<pb::ReleaseAnswerResponse>;
+    type SendRekeyingStream = Stream<pb::SendRekeyingResponse>;
+    type ReceiveRekeyingStream = Stream<pb::ReceiveRekeyingResponse>;
 
     async fn check_datasets(
         &self,
@@ -217,6 +219,41 @@ impl KeyholderService for Service {
         &self,
         _: Request<pb::AdmitAttributesRequest>,
     ) -> Result<Response<pb::AdmitAttributesResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn open_rekeying(
+        &self,
+        _: Request<pb::OpenRekeyingRequest>,
+    ) -> Result<Response<pb::OpenRekeyingResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn share_rekeying(
+        &self,
+        _: Request<pb::ShareRekeyingRequest>,
+    ) -> Result<Response<pb::ShareRekeyingResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn send_rekeying(
+        &self,
+        _: Request<pb::SendRekeyingRequest>,
+    ) -> Result<Response<Self::SendRekeyingStream>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn receive_rekeying(
+        &self,
+        _: Request<Streaming<pb::ReceiveRekeyingRequest>>,
+    ) -> Result<Response<Self::ReceiveRekeyingStream>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn attest_rekeying(
+        &self,
+        _: Request<pb::AttestRekeyingRequest>,
+    ) -> Result<Response<pb::AttestRekeyingResponse>, Status> {
         Err(Status::unimplemented("not in the script"))
     }
 

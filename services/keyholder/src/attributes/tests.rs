@@ -8,7 +8,7 @@ use crate::{
 use locus_cohort::Member;
 use locus_commitment::{DatasetBodyDigest, PersonTag};
 use locus_genomics::PanelDigest;
-use locus_ledger::{Amount, AttributeStatement};
+use locus_ledger::{Amount, AttributeStatement, RegistrationId};
 use locus_service::{ErrorCode, ServiceError as _};
 use locus_sharing::{AttributeCommitment, AttributeEntry, AttributeShares};
 use std::path::Path;
@@ -394,7 +394,7 @@ async fn erased_people_have_no_attributes_and_the_others_keep_theirs() {
     let checks = scene.checks(&under_way).await.expect("they open");
     scene.committee.revoke(&scene.people, &[1]).await;
     for keyholder in &scene.keyholders {
-        assert_eq!(keyholder.store().erase(&[gone]).expect("it erases"), 1);
+        assert_eq!(keyholder.store().erase(RegistrationId(1), &[gone]).expect("it erases"), 1);
         let left = keyholder.store().attribute_commitments(&[gone], &schema().digest()).expect("it reads");
         assert_eq!(left, [None]);
     }

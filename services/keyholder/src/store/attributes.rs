@@ -5,7 +5,7 @@
 //! and, where it is held, share 3, wrapped like a seed; shares 1 and 2 expand from the seeds. So the
 //! erasure of a seed makes the attributes unreadable too, and here they are removed with it.
 
-use super::{DatasetKey, Store, StoreError, vault::WrappingKey};
+use super::{DatasetKey, Store, StoreError, rekeyings, vault::WrappingKey};
 use locus_commitment::{Digest32, sha3_256};
 use locus_ledger::{AttributeStatement, RegistrationId};
 use locus_phenotype::SchemaDigest;
@@ -138,6 +138,7 @@ impl Store {
         let registration = statement.registration;
         let transaction = self.database.begin_write()?;
         {
+            rekeyings::withdraw_statement(&transaction, registration)?;
             let mut states = transaction.open_table(STATES)?;
             let mut state = read_state(&states, registration)?;
             if attempt.number <= state.last_attempt {
@@ -185,8 +186,8 @@ impl Store {
         attempt: &AttributeAttempt,
         range: Range<u32>,
     ) -> Result<Vec<PendingEntry>, StoreError> {
-        let table = self.database.begin_read()?.open_table(PENDING)?;
         let wrapping_key = self.wrapping_key();
+        let table = self.database.begin_read()?.open_table(PENDING)?;
         let registration = attempt.statement.registration.0;
         let mut entries = Vec::new();
         for item in table.range((registration, range.start)..(registration, range.end))? {
@@ -259,6 +260,7 @@ impl Store {
         let mut admitted = 0;
         {
             present(&transaction, attempt, AttributeStage::Verified)?;
+            rekeyings::check_not_stated(&transaction, registration)?;
             let mut live = transaction.open_table(LIVE)?;
             for dataset in datasets {
                 live.remove(&dataset.to_bytes())?;
@@ -312,8 +314,8 @@ impl Store {
         keys: &[DatasetKey],
         schema: &SchemaDigest,
     ) -> Result<Vec<Option<AttributeEntry>>, StoreError> {
-        let table = self.database.begin_read()?.open_table(LIVE)?;
         let wrapping_key = self.wrapping_key();
+        let table = self.database.begin_read()?.open_table(LIVE)?;
         let entry = |key: &DatasetKey| {
             let name = key.to_bytes();
             let Some(record) = table.get(&name)? else { return Ok(None) };
@@ -471,7 +473,7 @@ fn rewrap_pending(
     Ok(())
 }
 
-fn rewrap_record(
+pub(super) fn rewrap_record(
     current: &WrappingKey,
     next: &WrappingKey,
     key: &[u8; KEY_BYTES],
@@ -521,6 +523,12 @@ fn split_record(record: &[u8]) -> Result<(Digest32, AttributeCommitment, &[u8]),
     let (schema, commitment) = fixed.split_first_chunk::<32>().ok_or_else(damaged)?;
     let commitment = commitment.try_into().map_err(|_| damaged())?;
     Ok((Digest32(*schema), AttributeCommitment(Digest32(commitment)), wrapped))
+}
+
+/// Schema digest and commitment of a record.
+pub(super) fn record_name(record: &[u8]) -> Result<(Digest32, AttributeCommitment), StoreError> {
+    let (schema, commitment, _) = split_record(record)?;
+    Ok((schema, commitment))
 }
 
 fn split_pending(value: &[u8]) -> Result<(&[u8; KEY_BYTES], &[u8]), StoreError> {

@@ -3,8 +3,9 @@
 //! A dataset is *pending* from the moment its seeds arrive until this keyholder signs its batch,
 //! and *attested* from then on. Seeds of both are wrapped; erasure destroys both.
 
-use super::{META, Store, StoreError, attributes, vault};
+use super::{META, Store, StoreError, attributes, rekeyings, vault};
 use locus_commitment::{DatasetCommitments, DatasetContext, DatasetId, Digest32, PersonTag};
+use locus_ledger::RegistrationId;
 use locus_sharing::{KeySeed, KeyholderIndex, ShareIndex, shares_of};
 use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
 use zeroize::Zeroizing;
@@ -119,8 +120,8 @@ impl Store {
         registration: &Digest32,
         range: std::ops::Range<u32>,
     ) -> Result<Vec<PendingDataset>, StoreError> {
-        let table = self.database.begin_read()?.open_table(PENDING)?;
         let wrapping_key = self.wrapping_key();
+        let table = self.database.begin_read()?.open_table(PENDING)?;
         let mut datasets = Vec::new();
         for entry in table.range((&registration.0, range.start)..(&registration.0, range.end))? {
             let (_, value) = entry?;
@@ -180,8 +181,8 @@ impl Store {
 
     /// Seed and blinding of both shares of each dataset, in the order asked for.
     pub(crate) fn seeds(&self, keys: &[DatasetKey]) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
-        let table = self.database.begin_read()?.open_table(SEEDS)?;
         let wrapping_key = self.wrapping_key();
+        let table = self.database.begin_read()?.open_table(SEEDS)?;
         keys.iter()
             .map(|key| {
                 let name = key.to_bytes();
@@ -191,16 +192,38 @@ impl Store {
             .collect()
     }
 
-    /// Destroys the seeds and attributes of these datasets and the key that wrapped them; returns how many
-    /// were still there. Pending datasets of other registrations survive under the new key.
-    pub(crate) fn erase(&self, keys: &[DatasetKey]) -> Result<u32, StoreError> {
+    /// Destroys the seeds and attributes of these datasets of a registration and the key that wrapped them; returns how many
+    /// were still there. Pending datasets of other registrations survive under the new key. A re-keying of the
+    /// registration that nobody can have signed yet is over, for new seeds would follow from what was drawn for it.
+    ///
+    /// # Errors
+    /// [`StoreError::BeingRekeyed`] while a re-keying of the registration may be signed and is not on the chain.
+    pub(crate) fn erase(&self, registration: RegistrationId, keys: &[DatasetKey]) -> Result<u32, StoreError> {
+        self.destroy(keys, &[registration], |transaction| rekeyings::check_not_stated(transaction, registration))
+    }
+
+    /// The same where every dataset of the registration is revoked: nobody could lead a re-keying of it to its end, and new
+    /// keys of it would count nobody.
+    pub(crate) fn erase_of_ended(&self, registration: RegistrationId, keys: &[DatasetKey]) -> Result<u32, StoreError> {
+        self.destroy(keys, &[registration], |_| Ok(()))
+    }
+
+    /// Destroys these seeds and attributes, and what the re-keyings of these registrations were drawn from, and the key that
+    /// wrapped them; nothing when `check` refuses.
+    pub(super) fn destroy(
+        &self,
+        keys: &[DatasetKey],
+        ended: &[RegistrationId],
+        check: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<u32, StoreError> {
+        let transaction = self.database.begin_write()?;
         let mut wrapping_key = self.wrapping_key();
         let next_epoch = wrapping_key.epoch.saturating_add(1);
         vault::create_key(&self.dir, next_epoch, self.kek.as_ref())?;
         let next = vault::WrappingKey::load(&self.dir, next_epoch, self.kek.as_ref())?;
         let mut erased = 0;
-        let transaction = self.database.begin_write()?;
         {
+            check(&transaction)?;
             let mut seeds = transaction.open_table(SEEDS)?;
             for key in keys {
                 erased += u32::from(seeds.remove(&key.to_bytes())?.is_some());
@@ -217,6 +240,7 @@ impl Store {
             rewrap_pending(&transaction, &wrapping_key, &next, keys)?;
             rewrap_noise_keys(&transaction, &wrapping_key, &next)?;
             attributes::rewrap(&transaction, &wrapping_key, &next, keys)?;
+            rekeyings::rewrap(&transaction, &wrapping_key, &next, ended)?;
             transaction.open_table(META)?.insert(vault::EPOCH, next_epoch)?;
         }
         transaction.commit()?;
@@ -246,9 +270,10 @@ impl Store {
 
     /// The noise key of a share, once agreed.
     pub(crate) fn noise_key(&self, share: u8) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let wrapping_key = self.wrapping_key();
         let table = self.database.begin_read()?.open_table(NOISE_KEYS)?;
         match table.get(share)? {
-            Some(wrapped) => Ok(Some(self.wrapping_key().unwrap_record(&[share], wrapped.value())?)),
+            Some(wrapped) => Ok(Some(wrapping_key.unwrap_record(&[share], wrapped.value())?)),
             None => Ok(None),
         }
     }

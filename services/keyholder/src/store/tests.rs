@@ -136,7 +136,7 @@ fn erased_seeds_cannot_be_opened_even_from_an_older_copy_of_the_database() {
     fs::copy(dir.path().join("keyholder.redb"), copy.path().join("keyholder.redb")).expect("a backup");
     fs::copy(dir.path().join("wrapping-key.1"), copy.path().join("stolen-key")).expect("for the control");
     let store = Store::open(dir.path()).expect("it opens");
-    assert_eq!(store.erase(&[key(1)]).expect("it erases"), 1);
+    assert_eq!(store.erase(RegistrationId(1), &[key(1)]).expect("it erases"), 1);
     assert!(matches!(store.seeds(&[key(1)]), Err(StoreError::SeedsMissing(_))));
     assert_eq!(*store.seeds(&[key(2)]).expect("the survivor is there")[0], vec![2; 128]);
     assert!(!dir.path().join("wrapping-key.1").exists());
@@ -176,7 +176,7 @@ fn a_share_that_both_holders_erased_comes_back_with_no_backup_of_the_third_keyho
     assert_eq!(shares(folders.each_ref()), all);
     for folder in &folders {
         let store = Store::open(folder.path()).expect("it opens");
-        assert_eq!(store.erase(&[key(1)]).expect("it erases"), 1);
+        assert_eq!(store.erase(RegistrationId(1), &[key(1)]).expect("it erases"), 1);
     }
     assert_eq!(shares(folders.each_ref()), BTreeSet::new());
     let [first, second, third] = &folders;
@@ -204,6 +204,51 @@ fn no_file_of_the_storage_holds_a_seed_in_the_clear() {
         files += 1;
     }
     assert_eq!(files, 2, "the database and the wrapping key");
+}
+
+/// Public key and contributions of what is drawn for a re-keying.
+fn draws(store: &Store, registration: u64, generation: u8, epoch: u64) -> (Vec<u8>, [[u8; 32]; 2]) {
+    let draws = store.open_rekeying(RegistrationId(registration), generation, epoch).expect("it draws");
+    let contributions = draws.contributions(KeyholderIndex::ALL[0]).map(|(_, contribution)| *contribution.as_bytes());
+    (draws.private_key().public_key().to_bytes().to_vec(), contributions)
+}
+
+#[test]
+fn draws_of_a_rekeying_outlast_a_restart_and_erasures_elsewhere_and_lie_nowhere_open() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let copy = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path()).expect("it opens");
+    attested(&store, &[1]);
+    let first = draws(&store, 1, 1, 1);
+    drop(store);
+    let database = fs::read(dir.path().join("keyholder.redb")).expect("it reads");
+    let is_there = |needle: &[u8]| database.windows(16).any(|window| window == needle);
+    assert!(!first.1.iter().any(|contribution| is_there(&contribution[..16])));
+    assert!(is_there(&dataset(1).commitments.bodies.0.0[..16]), "control: what is no secret is found");
+    for file in ["keyholder.redb", "wrapping-key.1"] {
+        fs::copy(dir.path().join(file), copy.path().join(file)).expect("a backup with its key");
+    }
+
+    let store = Store::open(dir.path()).expect("it opens again");
+    assert_eq!(draws(&store, 1, 1, 1), first);
+    store.erase(RegistrationId(2), &[key(1)]).expect("it erases");
+    assert_eq!(draws(&store, 1, 1, 1), first, "under the new key");
+    let others = [draws(&store, 2, 1, 1), draws(&store, 1, 2, 1), draws(&store, 1, 2, 2), draws(&store, 1, 1, 1)];
+    for (place, other) in others.iter().enumerate() {
+        assert!(other.0 != first.0 && other.1 != first.1, "{place}");
+    }
+
+    store.erase(RegistrationId(1), &[]).expect("it erases");
+    assert!(store.rekeying_draws(RegistrationId(1)).expect("it reads").is_none());
+    drop(store);
+    // A backup does not bring them back, but with the key that was destroyed.
+    fs::rename(copy.path().join("wrapping-key.1"), copy.path().join("stolen-key")).expect("for the control");
+    fs::copy(dir.path().join("wrapping-key.3"), copy.path().join("wrapping-key.1")).expect("an attempt");
+    let restored = Store::open(copy.path()).expect("the database itself opens");
+    assert!(matches!(restored.rekeying_draws(RegistrationId(1)), Err(StoreError::Damaged(_))));
+    drop(restored);
+    fs::copy(copy.path().join("stolen-key"), copy.path().join("wrapping-key.1")).expect("the control");
+    assert_eq!(draws(&Store::open(copy.path()).expect("it opens"), 1, 1, 1), first);
 }
 
 #[test]

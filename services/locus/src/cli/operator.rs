@@ -92,6 +92,8 @@ pub(crate) struct RootsAdvanceArgs {
 pub(crate) enum CommitteeCommand {
     /// Name a successor's keys for a keyholder that was lost; for the admin of the contracts
     Replace(CommitteeReplaceArgs),
+    /// Have the keyholders give registrations new keys, so that keys that leaked open nothing; for the admin of the contracts
+    Rekey(CommitteeRekeyArgs),
 }
 
 /// `locus committee replace`.
@@ -100,6 +102,26 @@ pub(crate) struct CommitteeReplaceArgs {
     /// The successor's public file, as `locus-keyholder init` wrote it
     #[arg(value_name = "FILE")]
     pub(crate) public: PathBuf,
+    /// JSON-RPC address of a node of the chain
+    #[arg(long, value_name = "URL")]
+    pub(crate) rpc: String,
+    /// Description of the market, as `locus deploy` wrote it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) deployment: PathBuf,
+    /// Key of the admin: a file of 64 hexadecimal digits, mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub(crate) operator_key: PathBuf,
+}
+
+/// `locus committee rekey`.
+#[derive(Debug, Args)]
+pub(crate) struct CommitteeRekeyArgs {
+    /// The registrations; several with commas [default: all that have datasets left]
+    #[arg(value_name = "N", value_delimiter = ',')]
+    pub(crate) registrations: Vec<u64>,
+    /// Leave out registrations that have this generation of keys already; to go on where a run was cut off
+    #[arg(long, value_name = "N")]
+    pub(crate) generation: Option<u8>,
     /// JSON-RPC address of a node of the chain
     #[arg(long, value_name = "URL")]
     pub(crate) rpc: String,

@@ -1,20 +1,23 @@
-//! `locus committee`: who the keyholders of a market are.
+//! `locus committee`: who the keyholders of a market are, and which keys they hold.
 
 use super::{
     deploy::{DeployError, read_identity, wait_until_final},
     roots::read_deployment,
 };
 use crate::{
-    cli::{CommitteeCommand, CommitteeReplaceArgs},
-    context::Context,
+    cli::{CommitteeCommand, CommitteeRekeyArgs, CommitteeReplaceArgs},
+    context::{Context, now_unix_s},
     error::CommandError,
+    progress::Bars,
 };
-use locus_ledger::{Chain, Ledger, read_key_file};
-use serde_json::json;
+use locus_client::{Services, attest_new_keys, publish_new_keys, registration_state};
+use locus_ledger::{AccountKey, Chain, Ledger, RegistrationId, read_key_file};
+use serde_json::{Value, json};
 
 pub(super) async fn run(command: &CommitteeCommand, context: &Context) -> Result<(), CommandError> {
     match command {
         CommitteeCommand::Replace(args) => replace(args, context).await,
+        CommitteeCommand::Rekey(args) => rekey(args, context).await,
     }
 }
 
@@ -37,4 +40,62 @@ async fn replace(args: &CommitteeReplaceArgs, context: &Context) -> Result<(), C
             identity.signer
         )
     })
+}
+
+/// Gives registrations new keys, one after the other. What was done stays done when a later one fails.
+async fn rekey(args: &CommitteeRekeyArgs, context: &Context) -> Result<(), CommandError> {
+    let contracts = read_deployment(&args.deployment)?;
+    let admin = read_key_file(&args.operator_key).map_err(DeployError::from)?;
+    let chain = Chain::http(&args.rpc, Some(&admin)).map_err(DeployError::from)?;
+    let ledger = Ledger::open(chain, contracts).await.map_err(DeployError::from)?;
+    let services = context.services()?;
+    let mut done = Vec::new();
+    for registration in registrations(args, &ledger, &services).await? {
+        let generation = ledger.rekey_generation(registration).await.map_err(DeployError::from)?;
+        if args.generation.is_some_and(|wanted| wanted <= generation) {
+            continue;
+        }
+        done.push(rekey_one(registration, &admin, &ledger, &services, context).await?);
+    }
+    let count = done.len();
+    context.output.result(&json!({ "rekeyed": done }), || {
+        format!("registrations with new keys  {count}\nthe keys before them open nothing any more\n")
+    })
+}
+
+/// Those named, or all that have datasets left.
+async fn registrations(
+    args: &CommitteeRekeyArgs,
+    ledger: &Ledger,
+    services: &Services,
+) -> Result<Vec<RegistrationId>, CommandError> {
+    if !args.registrations.is_empty() {
+        return Ok(args.registrations.iter().copied().map(RegistrationId).collect());
+    }
+    let count = ledger.registration_count().await.map_err(DeployError::from)?;
+    let mut found = Vec::new();
+    for id in (1..=count).map(RegistrationId) {
+        let state = registration_state(services, id).await?;
+        if state.revoked.len() < state.dataset_count as usize {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}
+
+async fn rekey_one(
+    registration: RegistrationId,
+    admin: &AccountKey,
+    ledger: &Ledger,
+    services: &Services,
+    context: &Context,
+) -> Result<Value, CommandError> {
+    let bars = Bars::new(context.output);
+    let keys = attest_new_keys(services, ledger, admin, registration, now_unix_s(), &*bars).await?;
+    bars.clear();
+    keys.submit(ledger).await?;
+    wait_until_final(ledger, context).await?;
+    publish_new_keys(services, registration).await?;
+    let generation = keys.generation;
+    Ok(json!({ "registration": registration.0, "generation": generation, "datasets": keys.dataset_count() }))
 }

@@ -1,0 +1,394 @@
+//! Leading the keyholders through giving all datasets of a registration new keys, and putting the new bodies in the place of the
+//! old ones when the chain has the keys.
+//!
+//! The archive carries sealed pieces that it cannot open, and gets the new bodies from keyholder 1. It believes nobody: the
+//! bodies must have the digests that all three sign for.
+
+mod rows;
+
+use crate::{
+    archive::{Archive, KeyholderClient, fresh_batch_id},
+    error::ArchiveError,
+    publish::{Registered, insert_ordinal},
+    staged::{BatchPlace, StagedRekeying},
+};
+use futures::future::{try_join, try_join_all};
+use locus_commitment::Address;
+use locus_ledger::{ChainView, RegistrationId, RekeyRequest, Rekeying, keys_hash, recover, rekey_request_hash};
+use locus_sharing::KeyholderIndex;
+use locus_store::{RegistrationCommit, SHARD_SLOTS, SlotSet};
+use locus_wire::{
+    convert::{field, parse_rekeyed_keys},
+    pb::{
+        archive::RekeyReceipt,
+        keyholder::{self as pb, receive_rekeying_request::Part as Sent, receive_rekeying_response::Part as Received},
+    },
+    relay,
+};
+use rows::Rows;
+use std::{
+    future::Future,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status};
+
+/// Pieces that wait for a slow keyholder, 2 MiB each.
+const PIECES_WAITING_MAX: usize = 2;
+
+/// One re-keying on its way through the keyholders.
+struct Ceremony<'a> {
+    registered: &'a Registered<'a>,
+    order: &'a pb::RekeyingOrder,
+    generation: u8,
+    committee_epoch: u64,
+    members: [Member; 3],
+    /// Ordinals that get new keys, and those that do not.
+    live: Vec<u32>,
+    left_out: Vec<u32>,
+    patience: Duration,
+}
+
+/// A keyholder, and the account that it signs with.
+struct Member {
+    keyholder: KeyholderIndex,
+    signer: Address,
+    client: KeyholderClient,
+}
+
+/// What came of one keyholder's work.
+struct Outcome {
+    keys: pb::RekeyedKeys,
+    statement: pb::RekeyingStatement,
+}
+
+/// Runs a re-keying up to the point where its transaction can be sent. Doing it again gives the same receipt.
+pub(crate) async fn rekey(
+    archive: &Arc<Archive>,
+    order: &pb::RekeyingOrder,
+    report: impl Fn(&str, u64, u64) + Sync,
+) -> Result<RekeyReceipt, ArchiveError> {
+    let _permit = archive.upload_permit()?;
+    check_order(archive, order).await?;
+    let view = archive.view.refreshed().await?;
+    let id = RegistrationId(order.registration_id);
+    let registered = archive.registered(&view, id)?;
+    archive.publish(&registered).await?;
+    let next = registered.record.generation() + 1;
+    let generation = u8::try_from(order.generation).ok().filter(|generation| *generation == next);
+    let generation = generation.ok_or(ArchiveError::OtherGeneration { next, ordered: order.generation })?;
+    let committee_epoch = view.committee_epoch();
+    if let Some(staged) = archive.batches.staged_rekeying(id)?
+        && (staged.receipt.generation, staged.committee_epoch) == (u32::from(generation), committee_epoch)
+    {
+        return Ok(staged.receipt);
+    }
+    let ceremony = Ceremony::new(archive, &view, &registered, order, generation, committee_epoch)?;
+    let place =
+        BatchPlace { batch: fresh_batch_id()?, panel: registered.record.panel, shape: registered.store.shape() };
+    archive.batches.begin_upload(&place)?;
+    match ceremony.run(archive, &place, &report).await {
+        Ok(receipt) => {
+            archive.batches.stage_rekeying(id, &StagedRekeying { place, committee_epoch, receipt: receipt.clone() })?;
+            tracing::info!(registration = id.0, generation, "re-keying attested");
+            Ok(receipt)
+        }
+        Err(error) => {
+            tracing::info!(registration = id.0, generation, %error, "re-keying refused");
+            match archive.store_of(&place).discard_batch(place.batch).await {
+                Ok(()) => archive.batches.forget_upload(place.batch)?,
+                Err(error) => tracing::warn!(batch = %place.batch, %error, "its bodies could not be removed yet"),
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The order is the admin's, and its time is not over.
+async fn check_order(archive: &Archive, order: &pb::RekeyingOrder) -> Result<(), ArchiveError> {
+    if archive.settles_on_cohorts {
+        return Err(ArchiveError::RekeyingOfCommitted);
+    }
+    let admin = field::address("order.admin", &order.admin)?;
+    let signature = field::signature("order.signature", &order.signature)?;
+    let generation = field::in_range("order.generation", order.generation, 1, u64::from(u8::MAX))?;
+    let (now, deadline) = (archive.clock.now_unix_s(), order.deadline_unix_s);
+    if deadline < now {
+        return Err(field::FieldError::refused("order.deadline_unix_s", "it has passed: sign a later one").into());
+    }
+    if !archive.ledger.is_registry_admin(admin).await? {
+        return Err(ArchiveError::Signature("market's admin"));
+    }
+    let network = archive.contracts().network;
+    let id = RegistrationId(order.registration_id);
+    let generation = u8::try_from(generation).unwrap_or(u8::MAX);
+    let request = RekeyRequest { registration: id, generation, deadline_unix_s: deadline };
+    let digest = rekey_request_hash(&network, &request);
+    archive.verify(admin, &digest, &signature, "market's admin").await
+}
+
+impl<'a> Ceremony<'a> {
+    fn new(
+        archive: &Archive,
+        view: &ChainView,
+        registered: &'a Registered<'a>,
+        order: &'a pb::RekeyingOrder,
+        generation: u8,
+        committee_epoch: u64,
+    ) -> Result<Self, ArchiveError> {
+        let member = |keyholder: KeyholderIndex| -> Result<Member, ArchiveError> {
+            let signer = archive.signer_of(view, keyholder)?;
+            Ok(Member { keyholder, signer, client: archive.keyholder(keyholder) })
+        };
+        let [first, second, third] = KeyholderIndex::ALL;
+        let id = registered.record.id;
+        let is_live = |ordinal: &u32| !view.is_revoked(id, *ordinal);
+        let (live, left_out): (Vec<u32>, Vec<u32>) = (0..registered.slots.count).partition(is_live);
+        if live.is_empty() {
+            return Err(ArchiveError::AllRevoked(id));
+        }
+        Ok(Self {
+            registered,
+            order,
+            generation,
+            committee_epoch,
+            members: [member(first)?, member(second)?, member(third)?],
+            live,
+            left_out,
+            patience: Duration::from_secs(archive.limits.keyholder_wait_s),
+        })
+    }
+
+    async fn run(
+        &self,
+        archive: &Archive,
+        place: &BatchPlace,
+        report: &(impl Fn(&str, u64, u64) + Sync),
+    ) -> Result<RekeyReceipt, ArchiveError> {
+        report("drawing keys", 0, 3);
+        let headers = self.headers().await?;
+        report("drawing keys", 3, 3);
+        let writer = archive.store_of(place).create_batch(place.batch, self.registered.slots.count).await?;
+        let mut rows = Rows::new(writer, place.shape, &self.live, self.registered.slots.count);
+        let [first, second, third] = &self.members;
+        let (kept, others) = try_join(
+            self.exchange(first, &headers, Some((&mut rows, report))),
+            try_join_all([second, third].map(|member| self.exchange(member, &headers, NOBODY))),
+        )
+        .await?;
+        let outcomes: Vec<Outcome> = std::iter::once(kept).chain(others).collect();
+        let keys = self.agreed_keys(&outcomes)?;
+        let declared = parse_rekeyed_keys("keys", &keys.keys)?;
+        rows.finish(&declared).await?;
+        report("attesting", 0, 3);
+        let attestations = self.attest(archive, &headers, &outcomes, keys_hash(&declared)).await?;
+        report("attesting", 3, 3);
+        Ok(RekeyReceipt {
+            registration_id: self.registered.record.id.0,
+            generation: u32::from(self.generation),
+            keys: keys.keys.clone(),
+            attestations,
+        })
+    }
+
+    /// The first two steps; gives what each keyholder is sent in those after.
+    async fn headers(&self) -> Result<[pb::RekeyingHeader; 3], ArchiveError> {
+        let opened = self.members.iter().map(|member| async {
+            let request = pb::OpenRekeyingRequest { order: Some(self.order.clone()) };
+            let mut client = member.client.clone();
+            let response = self.patient(member, client.open_rekeying(request)).await?;
+            response.opening.ok_or_else(|| self.wrong(member, "an answer without its opening"))
+        });
+        let openings = try_join_all(opened).await?;
+        let shared = self.members.iter().map(|member| async {
+            let request = pb::ShareRekeyingRequest { order: Some(self.order.clone()), openings: openings.clone() };
+            let mut client = member.client.clone();
+            Ok::<_, ArchiveError>(self.patient(member, client.share_rekeying(request)).await?.contributions)
+        });
+        let contributions: Vec<pb::RekeyingContribution> = try_join_all(shared).await?.into_iter().flatten().collect();
+        Ok(KeyholderIndex::ALL.map(|keyholder| {
+            let is_for = |message: &&pb::RekeyingContribution| message.to_keyholder == u32::from(keyholder.get());
+            pb::RekeyingHeader {
+                order: Some(self.order.clone()),
+                openings: openings.clone(),
+                contributions: contributions.iter().filter(is_for).cloned().collect(),
+                left_out: self.left_out.clone(),
+            }
+        }))
+    }
+
+    /// Third and fourth step: what `member` lacks comes from the keyholder that releases it; the bodies go to `kept`, if they are
+    /// wanted.
+    async fn exchange<R: Fn(&str, u64, u64) + Sync>(
+        &self,
+        member: &Member,
+        headers: &[pb::RekeyingHeader; 3],
+        mut kept: Option<(&mut Rows<'_>, &R)>,
+    ) -> Result<Outcome, ArchiveError> {
+        let source = &self.members[member.keyholder.sends_to().position()];
+        let header_of = |member: &Member| headers[member.keyholder.position()].clone();
+        let (sender, receiver) = mpsc::channel(PIECES_WAITING_MAX);
+        let header = pb::ReceiveRekeyingHeader { header: Some(header_of(member)), with_bodies: kept.is_some() };
+        // The channel is empty, so there is room.
+        let _ = sender.try_send(pb::ReceiveRekeyingRequest { part: Some(Sent::Header(header)) });
+        let forward = async {
+            let request = pb::SendRekeyingRequest { header: Some(header_of(source)) };
+            let mut client = source.client.clone();
+            let mut pieces = self.patient(source, client.send_rekeying(request)).await?;
+            while let Some(message) = self.next(source, pieces.message()).await? {
+                let piece = message.piece.ok_or_else(|| self.wrong(source, "an empty piece"))?;
+                let message = pb::ReceiveRekeyingRequest { part: Some(Sent::Piece(piece)) };
+                if sender.send(message).await.is_err() {
+                    // Its own answer says why it stopped reading.
+                    break;
+                }
+            }
+            drop(sender);
+            Ok(())
+        };
+        let receive = async {
+            let mut client = member.client.clone();
+            let mut answers = self.patient(member, client.receive_rekeying(ReceiverStream::new(receiver))).await?;
+            let mut keys = None;
+            while let Some(message) = self.next(member, answers.message()).await? {
+                match (message.part, &mut kept) {
+                    (Some(Received::Bodies(bodies)), Some((rows, report))) => {
+                        rows.take(&bodies).await?;
+                        report("storing", rows.done(), rows.total());
+                    }
+                    (Some(Received::Keys(found)), _) => keys = Some(found),
+                    (Some(Received::Statement(statement)), _) => {
+                        let keys = keys.ok_or_else(|| self.wrong(member, "a statement without keys"))?;
+                        return self.checked(member, Outcome { keys, statement });
+                    }
+                    _ => return Err(self.wrong(member, "bodies that nobody asked for")),
+                }
+            }
+            Err(self.wrong(member, "no statement about the new keys"))
+        };
+        let ((), outcome) = try_join(forward, receive).await?;
+        Ok(outcome)
+    }
+
+    fn checked(&self, member: &Member, outcome: Outcome) -> Result<Outcome, ArchiveError> {
+        let digest = relay::rekeying_statement_digest(&outcome.statement);
+        let is_signed = recover(&digest, &outcome.statement.signature) == Ok(member.signer);
+        if is_signed && outcome.statement.keyholder == u32::from(member.keyholder.get()) {
+            Ok(outcome)
+        } else {
+            Err(self.wrong(member, "a statement without its signature"))
+        }
+    }
+
+    /// The keys that all three computed.
+    fn agreed_keys<'b>(&self, outcomes: &'b [Outcome]) -> Result<&'b pb::RekeyedKeys, ArchiveError> {
+        let [first, second, third] = outcomes else { return Err(ArchiveError::RekeyingDiffers) };
+        let is_same = [second, third].iter().all(|other| {
+            other.keys == first.keys
+                && other.statement.session == first.statement.session
+                && other.statement.keys_hash == first.statement.keys_hash
+                && other.statement.attributes_digest == first.statement.attributes_digest
+        });
+        if is_same { Ok(&first.keys) } else { Err(ArchiveError::RekeyingDiffers) }
+    }
+
+    /// Fifth step.
+    async fn attest(
+        &self,
+        archive: &Archive,
+        headers: &[pb::RekeyingHeader; 3],
+        outcomes: &[Outcome],
+        keys_hash: locus_commitment::Digest32,
+    ) -> Result<Vec<bytes::Bytes>, ArchiveError> {
+        let rekeying = Rekeying { registration: self.registered.record.id, generation: self.generation, keys_hash };
+        let signing_hash = archive.contracts().rekeying_signing_hash(&rekeying, self.committee_epoch);
+        let statements: Vec<_> = outcomes.iter().map(|outcome| outcome.statement.clone()).collect();
+        let calls = self.members.iter().zip(headers).map(|(member, header)| {
+            let request = pb::AttestRekeyingRequest { header: Some(header.clone()), statements: statements.clone() };
+            async move {
+                let mut client = member.client.clone();
+                let response = self.patient(member, client.attest_rekeying(request)).await?;
+                let is_signed = recover(&signing_hash, &response.signature) == Ok(member.signer);
+                if is_signed {
+                    Ok(response.signature)
+                } else {
+                    Err(self.wrong(member, "an attestation that does not verify"))
+                }
+            }
+        });
+        try_join_all(calls).await
+    }
+
+    async fn patient<T>(
+        &self,
+        member: &Member,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, ArchiveError> {
+        Ok(self.next(member, call).await?.into_inner())
+    }
+
+    async fn next<T>(&self, member: &Member, call: impl Future<Output = Result<T, Status>>) -> Result<T, ArchiveError> {
+        let keyholder = member.keyholder;
+        let answer = tokio::time::timeout(self.patience, call).await;
+        let answer = answer.map_err(|_| ArchiveError::KeyholderSlow { keyholder, seconds: self.patience.as_secs() })?;
+        answer.map_err(|status| ArchiveError::Keyholder { keyholder, status })
+    }
+
+    fn wrong(&self, member: &Member, what: &'static str) -> ArchiveError {
+        ArchiveError::KeyholderMessage { keyholder: member.keyholder, what }
+    }
+}
+
+/// Where bodies go that nobody wants.
+const NOBODY: Option<(&mut Rows<'static>, &fn(&str, u64, u64))> = None;
+
+impl Archive {
+    /// Puts the new bodies of every re-keying of `view` that was not dealt with yet in the place of the old ones.
+    pub(crate) async fn publish_rekeyed(&self, view: &ChainView) -> Result<(), ArchiveError> {
+        let _publishing = self.publishing.lock().await;
+        let seen = self.batches.rekeyed_up_to()?;
+        for (number, (id, generation)) in (seen + 1..).zip(view.rekeyings_from(seen + 1)) {
+            let registered = self.registered(view, id)?;
+            // Of several, the last one's bodies are the ones to have.
+            if registered.record.generation() == generation {
+                self.replace_bodies(&registered).await?;
+            }
+            self.batches.set_rekeyed_up_to(number)?;
+        }
+        Ok(())
+    }
+
+    async fn replace_bodies(&self, registered: &Registered<'_>) -> Result<(), ArchiveError> {
+        let record = registered.record;
+        let id = record.id;
+        let Some(staged) = self.batches.staged_rekeying(id)? else {
+            tracing::warn!(registration = id.0, "re-keyed elsewhere: its new bodies are not in this archive");
+            return Ok(());
+        };
+        let keys = parse_rekeyed_keys("keys", &staged.receipt.keys)?;
+        let bodies: Vec<_> = keys
+            .iter()
+            .zip(record.leaves.iter())
+            .map(|(keys, leaf)| keys.as_ref().map(|_| leaf.commitments.bodies))
+            .collect();
+        // Whoever was left out is revoked, also where that was not dealt with here yet.
+        let mut left_out = SlotSet::new();
+        for (ordinal, _) in (0u32..).zip(&keys).filter(|(_, keys)| keys.is_none()) {
+            insert_ordinal(&mut left_out, registered.slots, ordinal)?;
+        }
+        registered.store.tombstone(&left_out).await?;
+        let commit =
+            RegistrationCommit { batch: staged.place.batch, registration: id.0, first_slot: registered.slots.first };
+        registered.store.replace_registration(commit, &bodies).await?;
+        self.batches.unstage_rekeying(id)?;
+        // A registration has datasets.
+        let (first, last) = (registered.slots.first, registered.slots.first + (registered.slots.count - 1));
+        let shards = first / SHARD_SLOTS..=last / SHARD_SLOTS;
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).entry(record.panel).or_default().extend(shards);
+        let datasets = bodies.iter().flatten().count();
+        tracing::info!(registration = id.0, datasets, "re-keyed bodies are in use");
+        Ok(())
+    }
+}
