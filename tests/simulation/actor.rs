@@ -1,6 +1,7 @@
 //! The users of the market: two institutions and a researcher.
 
 use crate::{
+    admin::Admin,
     model::{Known, Model, Registration},
     operation::{Deed, Institution},
     plant::Plant,
@@ -16,7 +17,7 @@ use locus_client::{
 };
 use locus_commitment::Digest32;
 use locus_genomics::VariantSelection;
-use locus_ledger::{Amount, OrderId, RegistrationId};
+use locus_ledger::{Amount, OrderId, REKEYINGS_MAX, RegistrationId};
 use locus_privacy::{Rho, Tier};
 use locus_tests::{Party, ask, biomedical, question_of, terms};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -44,6 +45,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) services: Services,
     institutions: [Party; 2],
     researcher: Party,
+    admin: Admin,
     pub(crate) model: Model,
     next_person: u32,
     pub(crate) plant: Option<Plant>,
@@ -54,7 +56,7 @@ pub(crate) struct Actor<'a> {
 }
 
 impl<'a> Actor<'a> {
-    pub(crate) fn new(template: &'a Template, scratch: PathBuf, services: Services) -> Result<Self> {
+    pub(crate) fn new(template: &'a Template, scratch: PathBuf, services: Services, admin: Admin) -> Result<Self> {
         let party = |name: &str| -> Result<Party> {
             let folder = DataFolder::new(&scratch.join(name));
             Ok(Party { keys: Keystore::open(&folder.keys())?, folder })
@@ -72,12 +74,15 @@ impl<'a> Actor<'a> {
                 terms,
                 revoked: vec![Known::No; count],
                 erased: vec![Known::No; count],
+                generation: 0,
+                is_rekeying: false,
             });
         }
         Ok(Self {
             template,
             institutions: [party("biobank")?, party("clinic")?],
             researcher: party("researcher")?,
+            admin,
             scratch,
             services,
             model,
@@ -108,6 +113,7 @@ impl<'a> Actor<'a> {
             }
             Deed::Claim(institution) => self.claim(institution).await,
             Deed::Statement(place, ordinal) => self.state(place, ordinal, now_unix_s).await,
+            Deed::Rekey(place) => self.rekey(place, now_unix_s).await,
             Deed::AskAgain(_) => true,
         };
         self.model.note_consent();
@@ -147,6 +153,8 @@ impl<'a> Actor<'a> {
             terms,
             revoked: vec![Known::No; count],
             erased: vec![Known::No; count],
+            generation: 0,
+            is_rekeying: false,
         });
         self.complete_enrolment(self.model.registrations.len() - 1, now_unix_s).await
     }
@@ -270,6 +278,45 @@ impl<'a> Actor<'a> {
                 } else if registration.revoked[ordinal] == Known::Maybe {
                     is_done &= self.revoke(place, ordinal, now_unix_s).await;
                 }
+            }
+        }
+        self.model.note_consent();
+        is_done
+    }
+
+    async fn rekey(&mut self, place: usize, now_unix_s: u64) -> bool {
+        let Some((place, id)) = self.registered(place) else { return true };
+        let registration = &mut self.model.registrations[place];
+        let generation = registration.generation + 1;
+        if generation > REKEYINGS_MAX {
+            return true;
+        }
+        registration.is_rekeying = true;
+        self.model.note_consent();
+        let rekeying = self.admin.rekey(&self.services, id, generation, now_unix_s);
+        let why = match tokio::time::timeout(PATIENCE, rekeying).await {
+            Ok(Ok(())) => {
+                let registration = &mut self.model.registrations[place];
+                (registration.generation, registration.is_rekeying) = (generation, false);
+                return true;
+            }
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => "too slow".to_owned(),
+        };
+        let why = format!("registration {place}, generation {generation}: {why}");
+        if self.story.last() != Some(&why) {
+            self.story.push(why);
+        }
+        false
+    }
+
+    /// Ends re-keyings that were begun; false while any is left. One of people who have all left cannot end.
+    pub(crate) async fn complete_rekeyings(&mut self, now_unix_s: u64) -> bool {
+        let mut is_done = true;
+        for place in 0..self.model.registrations.len() {
+            let registration = &self.model.registrations[place];
+            if registration.is_rekeying && registration.revoked.iter().any(|revoked| *revoked != Known::Yes) {
+                is_done &= self.rekey(place, now_unix_s).await;
             }
         }
         self.model.note_consent();
@@ -401,5 +448,6 @@ fn name_of(deed: Deed) -> &'static str {
         Deed::Ask | Deed::AskAgain(_) => "question",
         Deed::Claim(_) => "claim",
         Deed::Statement(..) => "statement",
+        Deed::Rekey(_) => "re-keying",
     }
 }

@@ -1,6 +1,7 @@
 //! The services of one market, each in a runtime of its own that can be dropped in the middle of anything.
 
 use crate::{
+    admin::Admin,
     link::{Link, Weather},
     node::Node,
     operation::{PARTS, Part},
@@ -130,6 +131,12 @@ impl Cluster {
             aggregator: channel(Part::Aggregator)?,
             keyholders: [channel(Part::Keyholder(0))?, channel(Part::Keyholder(1))?, channel(Part::Keyholder(2))?],
         }))
+    }
+
+    /// The market's admin, who sends transactions without a service in between.
+    pub(crate) async fn admin(&self) -> Result<Admin> {
+        let chain = self.ledger.chain(Some(&self.operator))?;
+        Admin::open(chain, self.contracts, self.operator.clone()).await
     }
 
     /// What the time is on the chain.

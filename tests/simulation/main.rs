@@ -1,5 +1,5 @@
 //! Markets under faults: services of one market, each in a runtime of its own, users who enrol, sell, buy, revoke and
-//! erase, and mishaps in between, all drawn from a seed.
+//! erase, an admin who has datasets get new keys, and mishaps in between, all drawn from a seed.
 //!
 //! What goes wrong: connections between any two parties break after any byte in either direction, so that requests
 //! and answers are lost and requests are repeated, and are slow; any service dies at any point where it waits and
@@ -15,11 +15,12 @@
 //! starts while a panel is missing looks for it at its next start only.
 //!
 //! What must hold, whatever happens: an answer counts everybody who consented throughout and nobody who did not, once
-//! each; an order has one answer; its price is what was agreed, paid once and earned once; statements name every use
+//! each, but may leave out whom a re-keying began to give new keys while the order was open; an order has one answer; its price is what was agreed, paid once and earned once; statements name every use
 //! once, and nothing that was not consented to. After the last fault everything that was begun comes to its end within
 //! a minute, and a new question is answered.
 
 mod actor;
+mod admin;
 mod cluster;
 mod link;
 mod model;
@@ -124,7 +125,7 @@ fn markets_under_faults_keep_their_promises() -> Result<()> {
     // Enough goes well and enough goes wrong for the checks to mean something.
     ensure!(u64::from(times("answered")) > seeds, "{ended:?}");
     ensure!(u64::from(times("transactions taken back")) > seeds / 6, "{ended:?}");
-    for deed in ["enrolment", "revocation", "erasure", "price", "claim", "statement"] {
+    for deed in ["enrolment", "revocation", "erasure", "price", "claim", "statement", "re-keying"] {
         for end in ["done", "unknown"] {
             ensure!(times(&format!("{deed} {end}")) > 0, "no {deed} {end}: {ended:?}");
         }

@@ -36,12 +36,17 @@ pub(crate) struct Registration {
     /// By ordinal.
     pub(crate) revoked: Vec<Known>,
     pub(crate) erased: Vec<Known>,
+    /// Generation of the keys that were in use when the last re-keying was known to have ended.
+    pub(crate) generation: u8,
+    /// Whether the next re-keying has begun: it may come into force at any moment.
+    pub(crate) is_rekeying: bool,
 }
 
 impl Registration {
-    /// People counted as long as nothing changes.
+    /// People counted as long as nothing changes. An order that was opened before new keys came into force leaves out
+    /// those who have them.
     fn sure(&self) -> impl Iterator<Item = u32> {
-        let is_in = self.id.is_some() && self.offered == Known::Yes;
+        let is_in = self.id.is_some() && self.offered == Known::Yes && !self.is_rekeying;
         self.people_where(move |revoked| is_in && revoked == Known::No)
     }
 

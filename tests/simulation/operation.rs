@@ -39,6 +39,8 @@ pub(crate) enum Deed {
     AskAgain(usize),
     Claim(Institution),
     Statement(usize, usize),
+    /// The admin has a registration's datasets get new keys, or goes on with that.
+    Rekey(usize),
 }
 
 /// What happens to the market.
@@ -92,7 +94,7 @@ fn event(random: &mut Random, reorganises: bool) -> Event {
 fn deed(random: &mut Random) -> Deed {
     let institution = if random.below(2) == 0 { Institution::Biobank } else { Institution::Clinic };
     let (registration, ordinal) = (random.place(64), random.place(64));
-    match random.below(16) {
+    match random.below(18) {
         0..2 => Deed::Enrol(institution, 4 + random.place(3)),
         2 => Deed::Price(registration, 1 + u32::try_from(random.below(5)).unwrap_or(0)),
         3 => Deed::Withdraw(registration),
@@ -101,7 +103,8 @@ fn deed(random: &mut Random) -> Deed {
         7..12 => Deed::Ask,
         12..14 => Deed::AskAgain(random.place(64)),
         14 => Deed::Claim(institution),
-        _ => Deed::Statement(registration, ordinal),
+        15 => Deed::Statement(registration, ordinal),
+        _ => Deed::Rekey(registration),
     }
 }
 

@@ -15,16 +15,19 @@ pub(crate) enum Plant {
     OtherAnswer,
     /// When a keyholder dies, all of them lose what they wrote since the beginning.
     LostWrites,
+    /// After a re-keying a keyholder finds what it had before: it lacks the seeds in force.
+    LostRekeying,
 }
 
 /// All of them.
-pub(crate) const PLANTS: [Plant; 6] = [
+pub(crate) const PLANTS: [Plant; 7] = [
     Plant::ForgottenRevocation,
     Plant::SecretWithdrawal,
     Plant::SamePeopleTwice,
     Plant::MoneyFromNowhere,
     Plant::OtherAnswer,
     Plant::LostWrites,
+    Plant::LostRekeying,
 ];
 
 impl Plant {
@@ -38,6 +41,7 @@ impl Plant {
             Self::MoneyFromNowhere => &["tokens"],
             Self::OtherAnswer => &["an order has two answers"],
             Self::LostWrites => &["and is told of", "does not end", "is refused"],
+            Self::LostRekeying => &["does not end", "is refused", "nobody is answered"],
         }
     }
 }

@@ -5,10 +5,10 @@ use crate::{
     cluster::Cluster,
     link::Weather,
     model::Known,
-    operation::{Event, Part, events},
+    operation::{Deed, Event, Part, events},
     plant::Plant,
     random::Random,
-    template::Template,
+    template::{Template, copy_folder},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use locus_client::{AccountState, account_state};
@@ -62,7 +62,7 @@ pub(crate) async fn run(template: &Template, seed: u64, plant: Option<Plant>) ->
     let mut cluster = Cluster::open(&root.join("market"), template, reorganises, &mut random).await?;
     cluster.start_all().await?;
     let services = cluster.services()?;
-    let mut actor = Actor::new(template, root.clone(), services)?;
+    let mut actor = Actor::new(template, root.clone(), services, cluster.admin().await?)?;
     let [_, _, researcher] = actor.accounts();
     let balance_at_first = account_state(&actor.services, researcher).await?.balance;
     actor.plant = plant;
@@ -86,6 +86,9 @@ impl Run<'_> {
     async fn happen(&mut self, event: Event) -> Result<()> {
         let now = self.cluster.now_unix_s();
         match event {
+            Event::Deed(Deed::Rekey(place)) if self.plant == Some(Plant::LostRekeying) => {
+                self.lose_rekeying(place, now).await?;
+            }
             Event::Deed(deed) => self.actor.act(deed, now).await?,
             Event::DeedAndCrash(deed, part, after_ms) => {
                 let crash = async {
@@ -140,6 +143,20 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The planted bug of a lost re-keying: one keyholder finds what it had before.
+    async fn lose_rekeying(&mut self, place: usize, now: u64) -> Result<()> {
+        let part = Part::Keyholder(1);
+        let (folder, kept) = (self.root.join("market/keyholder-2"), self.root.join("before"));
+        self.cluster.crash(part);
+        copy_folder(&folder, &kept)?;
+        self.cluster.start(part).await?;
+        self.actor.act(Deed::Rekey(place), now).await?;
+        self.cluster.crash(part);
+        fs::remove_dir_all(&folder)?;
+        fs::rename(&kept, &folder)?;
+        self.cluster.start(part).await
+    }
+
     fn reorganise(&mut self, depth: u64) -> Result<()> {
         let taken_back = self.cluster.reorganise(depth)?;
         self.actor.count("transactions taken back", taken_back);
@@ -192,7 +209,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Ends enrolments, departures and orders; false while any is left.
+    /// Ends enrolments, re-keyings, departures and orders; false while any is left.
     async fn complete(&mut self, now: u64) -> Result<bool> {
         if !self.cluster.is_settled() {
             return Ok(false);
@@ -203,6 +220,8 @@ impl Run<'_> {
                 is_done &= self.actor.complete_enrolment(place, now).await?;
             }
         }
+        is_done &= self.actor.complete_rekeyings(now).await;
+        // Nothing is erased while a re-keying that was signed is not final.
         is_done &= self.actor.complete_departures(now).await;
         for place in 0..self.actor.model.orders.len() {
             let order = &self.actor.model.orders[place];
