@@ -42,7 +42,8 @@ pub(crate) fn run(root: &Path, no_npm: bool) -> Result<()> {
         ("LOCUS_SNARKJS", snarkjs.to_string_lossy().into_owned()),
         ("LOCUS_SNARKJS_REQUIRED", required()),
     ];
-    step(root, "cargo", &["test", "--release"], &environment)
+    // All that fails is seen in one run.
+    step(root, "cargo", &["test", "--release", "--no-fail-fast"], &environment)
 }
 
 /// Runs the decoders' test with many more inputs than the tests do.
