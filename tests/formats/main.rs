@@ -16,10 +16,7 @@ mod messages;
 mod pieces;
 
 use anyhow::{Context as _, Result};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 /// A file of version 1.
 struct Piece {
@@ -40,7 +37,7 @@ fn piece(
 
 /// Where a file of version 1 is.
 fn path_of(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/v1").join(name)
+    locus_tests::repository().join("tests/vectors/v1").join(name)
 }
 
 fn all() -> Vec<Piece> {

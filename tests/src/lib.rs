@@ -55,14 +55,22 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// The folder of the repository, for tests of any package: asked when they run, since a target folder may be shared by copies of
+/// the repository.
+pub fn repository() -> PathBuf {
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names it"));
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("a package is in the repository").to_path_buf()
+}
+
 /// The committed extract of 1000 Genomes data: 2,504 people, 4,500 variants.
 pub fn committed_extract() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/locus/demo/kgp3_exome_4500")
+    repository().join("services/locus/demo/kgp3_exome_4500")
 }
 
 /// A cohort beside the repository, when the data folder is there.
 pub fn shared_cohort(name: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
+    let folder = repository().join("../shared/data").join(name);
     folder.is_dir().then(|| folder.join(name))
 }
 

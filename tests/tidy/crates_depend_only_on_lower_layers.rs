@@ -81,7 +81,7 @@ struct Package {
 fn packages() -> Vec<Package> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(locus_tests::repository())
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -135,7 +135,26 @@ fn pure_packages_know_neither_runtime_nor_clock_nor_wire() {
 
 #[test]
 fn one_version_of_object_store_is_in_the_tree() {
-    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).expect("it is committed");
+    let lock = std::fs::read_to_string(locus_tests::repository().join("Cargo.lock")).expect("it is committed");
     assert_eq!(lock.matches("name = \"object_store\"\n").count(), 1);
     assert_eq!(lock.matches("name = \"parquet\"\n").count(), 1);
+}
+
+/// A target folder may be shared by copies of the repository, so where a test was built is not where it runs: it would read the
+/// files of another copy, or skip what it does not find.
+#[test]
+fn no_program_remembers_the_folder_that_it_was_built_in() {
+    let named = concat!("env!(\"CARGO_MANIFEST", "_DIR\")");
+    let root = locus_tests::repository();
+    let mut seen = 0;
+    for folder in ["crates", "services", "tests"] {
+        let files = locus_tests::files_below(&root.join(folder)).expect("readable");
+        let is_source = |path: &&std::path::PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+        for path in files.iter().filter(is_source) {
+            let text = std::fs::read_to_string(path).expect("text");
+            assert!(!text.contains(named), "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 500, "only {seen} files were found");
 }

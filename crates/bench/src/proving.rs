@@ -13,7 +13,7 @@ use locus_proofs::{
     groth16::{ProvingKey, ToxicWaste},
     registry::{Group, GroupOffer},
 };
-use std::{fs, path::PathBuf};
+use std::fs;
 
 /// Proofs made for one figure; the fastest counts.
 pub(crate) const RUNS: usize = 3;
@@ -34,12 +34,6 @@ pub(crate) fn peak_mb<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     let line = status.lines().find(|line| line.starts_with("VmHWM")).context("no peak")?;
     let kb: f64 = line.split_whitespace().nth(1).context("no peak")?.parse()?;
     Ok((result, kb / 1024.0))
-}
-
-/// The command-line program of snarkjs, where the tests have installed it.
-pub(crate) fn snarkjs() -> Option<PathBuf> {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../proofs/interop/node_modules/snarkjs/build/cli.cjs");
-    beside.canonicalize().ok()
 }
 
 pub(crate) fn dataset() -> DatasetContext {

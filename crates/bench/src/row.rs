@@ -119,6 +119,7 @@ pub(crate) struct Bench {
     pub(crate) peers: Peers,
     /// The cohort on disk.
     pub(crate) cohort: CohortFiles,
+    root: PathBuf,
     work: PathBuf,
     scratch: TempDir,
     market: Option<BenchMarket>,
@@ -129,7 +130,13 @@ impl Bench {
     pub(crate) fn new(locus: PathBuf, work: PathBuf, root: PathBuf) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(&work)?;
         let cohort = CohortFiles::find(&root, &work)?;
-        Ok(Self { locus, peers: Peers::new(work.clone()), cohort, work, scratch, market: None, proven_market: None })
+        let peers = Peers::new(work.clone());
+        Ok(Self { locus, peers, cohort, root, work, scratch, market: None, proven_market: None })
+    }
+
+    /// The command-line program of snarkjs, where the tests have installed it.
+    pub(crate) fn snarkjs(&self) -> Option<PathBuf> {
+        self.root.join("crates/proofs/interop/node_modules/snarkjs/build/cli.cjs").canonicalize().ok()
     }
 
     /// A fresh folder that goes with this run.

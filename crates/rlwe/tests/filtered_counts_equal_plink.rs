@@ -55,7 +55,8 @@ const QUESTIONS: [(&str, &str, i64, [u32; 2]); 7] = [
 ];
 
 fn folder() -> Option<PathBuf> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/kgp3_exome"));
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names it");
+    let folder = PathBuf::from(package).join("../../../shared/data/kgp3_exome");
     if folder.is_dir() {
         return Some(folder);
     }

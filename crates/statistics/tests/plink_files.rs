@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, io::Read, path::PathBuf};
 
 /// The folder of a shared data set, `None` on machines without shared data.
 pub(crate) fn data_set(name: &str) -> Option<PathBuf> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")).join(name);
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names it");
+    let folder = PathBuf::from(package).join("../../../shared/data").join(name);
     if folder.is_dir() {
         return Some(folder);
     }

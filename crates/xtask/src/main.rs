@@ -5,7 +5,7 @@ mod codegen;
 mod e2e;
 mod test;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ enum Task {
 }
 
 fn main() -> Result<()> {
-    let root = workspace_root();
+    let root = workspace_root()?;
     match Arguments::parse().task {
         Task::Bench { json, only } => bench::run(&root, json, &only),
         Task::Codegen { check } => codegen::run(&root, check),
@@ -61,10 +61,10 @@ fn main() -> Result<()> {
     }
 }
 
-/// The workspace folder: two levels above this package.
-fn workspace_root() -> PathBuf {
-    // At run time where possible: a target folder may be shared by copies of the tree.
-    let package =
-        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    package.ancestors().nth(2).map_or_else(|| package.clone(), Path::to_path_buf)
+/// The workspace folder: two levels above this package. Cargo names it at run time: a target folder may be shared by copies of the
+/// tree.
+fn workspace_root() -> Result<PathBuf> {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let root = package.as_deref().and_then(|package| package.ancestors().nth(2)).map(Path::to_path_buf);
+    root.context("this program is run by cargo: use `cargo xtask`")
 }

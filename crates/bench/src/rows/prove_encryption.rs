@@ -2,7 +2,7 @@
 
 use crate::{
     peers::output,
-    proving::{RUNS, dataset, key_of, peak_mb, snarkjs},
+    proving::{RUNS, dataset, key_of, peak_mb},
     row::{Bench, Goal, Measured, Row},
     timing::{fastest, seconds},
 };
@@ -46,7 +46,7 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let (value, peak) = peak_mb(prove)?;
     let note = format!("one panel block and plane, {size}, peak {peak:.0} MB");
     let mut measured = Measured { value, note, ..Measured::default() };
-    let Some(program) = snarkjs() else {
+    let Some(program) = bench.snarkjs() else {
         measured.peer = Some("snarkjs: absent".to_owned());
         return Ok(measured);
     };

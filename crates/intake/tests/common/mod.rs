@@ -15,7 +15,8 @@ use std::{
 /// The folder of development data beside the repository, or `None`, said aloud, where there is
 /// none: a test that needs it then has nothing to check.
 pub(crate) fn data_dir() -> Option<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names it");
+    let here = Path::new(&package);
     let found = here.ancestors().map(|dir| dir.join("../shared/data")).find(|dir| dir.join("README.md").exists());
     if found.is_none() {
         eprintln!("the development data are not beside the repository: nothing to compare with");
