@@ -55,7 +55,7 @@ fn area(dp_share: SigmaSquared) -> Result<f64> {
 fn answers_tell_neighbouring_cohorts_apart_no_better_than_the_bound() -> Result<()> {
     let noise = SigmaSquared::try_new(10, 3)?;
     // The loss that one variant with this noise is charged, without that of the flooding.
-    let charged = RhoCost::of_release(1, Some(noise), 1)?.dp;
+    let charged = RhoCost::of_release(1, Some(noise), 1, 0)?.dp;
     assert_eq!(charged, "0.1".parse::<Rho>()?);
     let bound = membership_auc_bound(charged);
     let measured = area(noise)?;

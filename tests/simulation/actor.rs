@@ -17,8 +17,8 @@ use locus_client::{
 };
 use locus_commitment::Digest32;
 use locus_genomics::VariantSelection;
-use locus_ledger::{Amount, OrderId, REKEYINGS_MAX, RegistrationId};
-use locus_privacy::{Rho, Tier};
+use locus_ledger::{Amount, OrderId, RegistrationId};
+use locus_privacy::{REKEYINGS_MAX, Rho, Tier};
 use locus_tests::{Party, ask, biomedical, question_of, terms};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 use tonic::{Code, Status};

@@ -19,6 +19,8 @@ pub struct Member {
     pub dataset: DatasetId,
     /// The version of its keys: that of the registration plus the number of re-keyings.
     pub version: u32,
+    /// How often its bodies got other keys.
+    pub rekeyings: u8,
     /// Whose budget it charges.
     pub person: PersonTag,
     /// H(b).
@@ -38,12 +40,14 @@ impl Member {
     ) -> impl Iterator<Item = Member> + '_ {
         let slots = registration.first_slot..;
         let version = registration.key_version_as_of(block);
+        let rekeyings = registration.generation_as_of(block);
         (0u32..).zip(slots).zip(registration.leaves_as_of(block).iter()).map(move |((ordinal, slot), leaf)| Member {
             registration: registration.id,
             ordinal,
             slot,
             dataset: leaf.dataset,
             version,
+            rekeyings,
             person: leaf.person,
             bodies: leaf.commitments.bodies,
             registrant: registration.registrant,
@@ -92,6 +96,7 @@ pub struct Cohort {
     members: Vec<Member>,
     digest: CohortDigest,
     price: Amount,
+    rekeyings: u8,
 }
 
 impl Cohort {
@@ -111,7 +116,8 @@ impl Cohort {
             .iter()
             .try_fold(Amount::ZERO, |sum, member| sum.checked_add(member.price))
             .ok_or(CohortRefusal::PriceOverflow)?;
-        Ok(Self { members, digest, price })
+        let rekeyings = members.iter().map(|member| member.rekeyings).max().unwrap_or(0);
+        Ok(Self { members, digest, price, rekeyings })
     }
 
     /// The members, ascending by registry slot.
@@ -127,6 +133,11 @@ impl Cohort {
     /// The cohort's digest.
     pub fn digest(&self) -> CohortDigest {
         self.digest
+    }
+
+    /// How often bodies of a member got other keys, at most.
+    pub fn rekeyings(&self) -> u8 {
+        self.rekeyings
     }
 
     /// What the order costs.

@@ -141,7 +141,7 @@ pub struct AnswerPlan {
     dp_share: Option<SigmaSquared>,
     dp_total: Option<SigmaSquared>,
     offset: u32,
-    cost: RhoCost,
+    bodies: u32,
     digest: AnswerDigest,
 }
 
@@ -217,7 +217,7 @@ impl AnswerPlan {
             dp_share,
             dp_total,
             offset,
-            cost: RhoCost::of_release(released, dp_share, bodies)?,
+            bodies,
             released_count: released,
             is_filtered: filter.is_some(),
             digest: AnswerDigest::of_taus(&taus)?,
@@ -270,9 +270,13 @@ impl AnswerPlan {
         self.offset
     }
 
-    /// Privacy loss of every member.
-    pub fn cost(&self) -> RhoCost {
-        self.cost
+    /// Privacy loss of every member of `cohort`, which the plan was made for: the same for all, as for the one whose bodies
+    /// got other keys most often.
+    ///
+    /// # Errors
+    /// [`PrivacyError::RhoRange`] when it does not fit.
+    pub fn cost(&self, cohort: &Cohort) -> Result<RhoCost, PrivacyError> {
+        RhoCost::of_release(self.released_count, self.dp_share, self.bodies, cohort.rekeyings())
     }
 
     /// Name of the whole answer.

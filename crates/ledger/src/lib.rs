@@ -41,7 +41,7 @@ pub use requests::{
 };
 pub use types::{
     Audience, CommitteeMember, DatasetKeys, DatasetLeaf, Demands, Offer, OfferPrices, Order, OrderId, QueryClass,
-    REKEYINGS_MAX, Registration, RegistrationId, Rekeying, Settlement, TierSet, tier_code, tier_from_code,
+    Registration, RegistrationId, Rekeying, Settlement, TierSet, tier_code, tier_from_code,
 };
 pub use view::{
     BlockRef, ChainView, EVENT_PAGE_BLOCKS, EventSource, LocatedEvent, MarketEvent, OrderRecord, OrderState,

@@ -76,7 +76,7 @@ pub fn attribute_statement_hash(network: &NetworkId, statement: &AttributeStatem
 pub struct RekeyRequest {
     /// The registration whose datasets get new keys.
     pub registration: RegistrationId,
-    /// The generation that results, from 1 to [`REKEYINGS_MAX`](crate::REKEYINGS_MAX).
+    /// The generation that results, from 1 to [`REKEYINGS_MAX`](locus_privacy::REKEYINGS_MAX).
     pub generation: u8,
     /// Last second at which a keyholder may take it.
     pub deadline_unix_s: u64,

@@ -52,7 +52,7 @@ pub struct Registration {
     pub registrant: Address,
     /// Panel of all datasets.
     pub panel: PanelDigest,
-    /// Version of all datasets, from 1 to 2^32 - 1 - [`REKEYINGS_MAX`].
+    /// Version of all datasets, from 1 to 2^32 - 1 - [`REKEYINGS_MAX`](locus_privacy::REKEYINGS_MAX).
     pub version: u32,
     /// The registrant's own number for the batch; used once.
     pub batch_nonce: u64,
@@ -63,9 +63,6 @@ pub struct Registration {
     /// keccak256 of the ABI-encoded leaves.
     pub leaves_hash: Digest32,
 }
-
-/// Most re-keyings of a registration: the ciphertexts have a noise budget for so many.
-pub const REKEYINGS_MAX: u8 = 8;
 
 /// What a re-keying gives a dataset: new key shares, and new ciphertexts of the same genotypes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +78,7 @@ pub struct DatasetKeys {
 pub struct Rekeying {
     /// The registration.
     pub registration: RegistrationId,
-    /// The generation that results, from 1 to [`REKEYINGS_MAX`].
+    /// The generation that results, from 1 to [`REKEYINGS_MAX`](locus_privacy::REKEYINGS_MAX).
     pub generation: u8,
     /// [`keys_hash`](crate::keys_hash) of the new keys.
     pub keys_hash: Digest32,

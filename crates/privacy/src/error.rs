@@ -1,6 +1,11 @@
 //! What can be refused.
 
-use crate::{budget::ChargeName, parameters::Tier, rho::Rho, sigma::SigmaSquared};
+use crate::{
+    budget::ChargeName,
+    parameters::Tier,
+    rho::{REKEYINGS_MAX, Rho},
+    sigma::SigmaSquared,
+};
 use locus_commitment::DatasetId;
 use thiserror::Error;
 
@@ -18,6 +23,9 @@ pub enum PrivacyError {
     /// An addition or multiplication of rho does not fit 64 bits.
     #[error("sum of rho is out of range; lower the amounts")]
     RhoRange,
+    /// Bodies that got other keys more often than the noise allows.
+    #[error("a dataset was re-keyed {0} times; at most {REKEYINGS_MAX} are accounted for")]
+    RekeyedTooOften(u8),
     /// A noise level of zero, or a division by zero rho.
     #[error("noise level must be positive; give a positive rho and at least one variant")]
     NoiseLevelZero,

@@ -9,8 +9,7 @@ use crate::{
 
 /// log2 of the standard deviation of the flooding noise in each share.
 ///
-/// One share alone must hide a contributor's encryption noise: see
-/// [`FLOODING_RHO_PER_BODY`](crate::FLOODING_RHO_PER_BODY).
+/// One share alone must hide a contributor's encryption noise: see [`RhoCost::flooding`](crate::RhoCost::flooding).
 pub const FLOODING_SIGMA_LOG2: u8 = 21;
 
 /// The variance of the flooding noise in each share: 2^42.

@@ -25,6 +25,6 @@ pub use floor::MatchFloor;
 pub use gaussian::{DiscreteGaussian, FLOODING_SIGMA_LOG2, FLOODING_SIGMA_SQUARED};
 pub use parameters::{BATCH_SIZE_MAX, NetworkParameterValues, NetworkParameters, Tier, TierCaps};
 pub use question::{AnswerDigest, LAYOUT_VERSION, PREDICATE_BYTES_MAX, PredicateBytes, Question, SlotMask, Tau};
-pub use rho::{FLOODING_RHO_PER_BODY, Rho, RhoCost};
+pub use rho::{NOISE_DISTANCES, REKEYINGS_MAX, Rho, RhoCost};
 pub use sigma::SigmaSquared;
 pub use uniform::{UniformBytes, UniformWords};

@@ -5,7 +5,6 @@ use crate::{
     domain::{DST_ANSWER, DST_TAU},
     error::PrivacyError,
     gaussian::FLOODING_SIGMA_LOG2,
-    rho::RhoCost,
     sigma::SigmaSquared,
 };
 use locus_commitment::{Digest32, NetworkId, Sha3Writer, sha3_256};
@@ -163,16 +162,6 @@ impl Question {
     /// The question's name.
     pub fn tau(&self) -> Tau {
         Tau(sha3_256(DST_TAU, &[&self.to_bytes()]))
-    }
-
-    /// What answering this block alone costs each person in the cohort, from `planes` planes. Sum
-    /// variants and bodies over the blocks of an answer, and use [`RhoCost::of_release`], to avoid
-    /// rounding up block by block.
-    ///
-    /// # Errors
-    /// [`PrivacyError::RhoRange`] when the cost does not fit.
-    pub fn cost(&self, planes: u32) -> Result<RhoCost, PrivacyError> {
-        RhoCost::of_release(self.slots.count(), self.dp_share, planes)
     }
 }
 

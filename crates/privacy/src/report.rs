@@ -35,6 +35,8 @@ pub struct QuoteRequest {
     pub has_missing_plane: bool,
     /// Privacy loss of the dp noise; zero in the exact tier.
     pub rho: Rho,
+    /// How often bodies of the cohort got other keys, at most.
+    pub rekeyings: u8,
 }
 
 /// The figures of a quote.
@@ -122,12 +124,12 @@ impl Quote {
         let planes = if request.has_missing_plane { 2 } else { 1 };
         let bodies = request.blocks.checked_mul(planes).ok_or(PrivacyError::RhoRange)?;
         if tier == Tier::Exact {
-            let cost = RhoCost::of_release(request.variants, None, bodies)?;
+            let cost = RhoCost::of_release(request.variants, None, bodies, request.rekeyings)?;
             let membership_auc = exact_membership_auc(request.variants, request.cohort_size, request.has_missing_plane);
             return Ok(Self { cost, precision: QuotePrecision::Exact { membership_auc } });
         }
         let noisy = NoisyQuote::compute(request, allowed)?;
-        let cost = RhoCost::of_release(request.variants, Some(noisy.share), bodies)?;
+        let cost = RhoCost::of_release(request.variants, Some(noisy.share), bodies, request.rekeyings)?;
         Ok(Self { cost, precision: QuotePrecision::Noisy(noisy) })
     }
 }

@@ -1,6 +1,7 @@
 //! Privacy loss in zero-concentrated differential privacy.
 
-use crate::{error::PrivacyError, sigma::SigmaSquared};
+use crate::{error::PrivacyError, gaussian::FLOODING_SIGMA_LOG2, sigma::SigmaSquared};
+use locus_genomics::PANEL_BLOCK_SLOTS;
 use std::{fmt, str::FromStr};
 
 /// Nano-rho in one rho.
@@ -107,20 +108,37 @@ pub struct RhoCost {
     pub flooding: Rho,
 }
 
-/// Flooding cost of one body (one panel block of one plane) in one answer.
-///
-/// Replacing a person's encryption noise, which lies in [-8, 7], moves each of 4096 coefficients
-/// by less than 16, so rho = 16^2 * 4096 / (2 * 2^42) = 2^-23 = 1.19209e-7, rounded up.
-pub const FLOODING_RHO_PER_BODY: Rho = Rho::from_nano(120);
+/// How often the bodies of a dataset may get other keys: each time adds noise to its ciphertexts.
+pub const REKEYINGS_MAX: u8 = 8;
+/// A number for every number of re-keyings there can be.
+type ByRekeyings<T> = [T; REKEYINGS_MAX as usize + 1];
 
-const _: () = assert!(FLOODING_RHO_PER_BODY.as_nano() == NANO.div_ceil(1 << 23));
+/// How far replacing a person moves the noise of a body, as the root mean square over its slots, for a person whose bodies got
+/// other keys so often. The noise of bodies as they were encrypted lies in [-8, 7], so none of its slots moves by 16.
+/// What re-keyings add is derived where their noise is (clauses 31 and 32 of the ciphertexts' specification).
+pub const NOISE_DISTANCES: ByRekeyings<u64> = [16, 29, 34, 39, 42, 45, 48, 50, 52];
+
+/// Flooding cost of one body (one panel block of one plane) in one answer: rho = d^2 N / (2 sigma^2), rounded up, of distance d
+/// over N slots. It is 2^-23 = 1.19209e-7 for a body that never got other keys.
+const FLOODING_RHO_PER_BODY: ByRekeyings<Rho> = {
+    let mut costs = [Rho::ZERO; REKEYINGS_MAX as usize + 1];
+    let mut rekeyings = 0;
+    while rekeyings < costs.len() {
+        let squares = NOISE_DISTANCES[rekeyings] * NOISE_DISTANCES[rekeyings] * PANEL_BLOCK_SLOTS as u64;
+        costs[rekeyings] = Rho((NANO * squares).div_ceil(2 << (2 * FLOODING_SIGMA_LOG2)));
+        rekeyings += 1;
+    }
+    costs
+};
+
+const _: () = assert!(FLOODING_RHO_PER_BODY[0].0 == NANO.div_ceil(1 << 23));
 
 /// Keyholders who could each add up what a colluding researcher sees with one share known.
 const LOSS_FACTOR_WITH_KEYHOLDER: u64 = 3;
 
 impl RhoCost {
     /// The cost of releasing `variants` variants with `dp_share` noise in each of the three shares
-    /// (`None`: exact counts) from `bodies` bodies.
+    /// (`None`: exact counts) from `bodies` bodies, of people whose bodies got other keys up to `rekeyings` times.
     ///
     /// Replacing one person changes at most two counters of a variant by one each, so the squared
     /// L2 sensitivity is 2 * `variants` and rho = 2 * `variants` / (2 * 3 * `dp_share`), rounded up
@@ -128,10 +146,17 @@ impl RhoCost {
     /// [`SigmaSquared::per_share`] with the same number of variants.
     ///
     /// # Errors
-    /// [`PrivacyError::RhoRange`] when the cost does not fit.
-    pub fn of_release(variants: u32, dp_share: Option<SigmaSquared>, bodies: u32) -> Result<Self, PrivacyError> {
+    /// [`PrivacyError::RhoRange`] when the cost does not fit, [`PrivacyError::RekeyedTooOften`] above [`REKEYINGS_MAX`].
+    pub fn of_release(
+        variants: u32,
+        dp_share: Option<SigmaSquared>,
+        bodies: u32,
+        rekeyings: u8,
+    ) -> Result<Self, PrivacyError> {
         let dp = dp_share.map_or(Ok(Rho::ZERO), |share| dp_rho(variants, share))?;
-        Ok(Self { dp, flooding: FLOODING_RHO_PER_BODY.checked_mul(u64::from(bodies))? })
+        let of_body = FLOODING_RHO_PER_BODY.get(usize::from(rekeyings));
+        let of_body = of_body.ok_or(PrivacyError::RekeyedTooOften(rekeyings))?;
+        Ok(Self { dp, flooding: of_body.checked_mul(u64::from(bodies))? })
     }
 
     /// What a person's account is charged.
@@ -214,8 +239,19 @@ mod tests {
 
     #[test]
     fn exact_counts_cost_only_the_flooding() {
-        let cost = RhoCost::of_release(23_770, None, 12).expect("in range");
+        let cost = RhoCost::of_release(23_770, None, 12, 0).expect("in range");
         assert_eq!((cost.dp, cost.flooding), (Rho::ZERO, Rho::from_nano(1_440)));
+    }
+
+    #[test]
+    fn every_rekeying_costs_more_and_one_too_many_is_refused() {
+        let flooding = |rekeyings| RhoCost::of_release(1, None, 1, rekeyings).map(|cost| cost.flooding.as_nano());
+        // 10^9 d^2 / 2^31, rounded up, of the distances 16, 29, 34, 39, 42, 45, 48, 50, 52.
+        let costs = [120, 392, 539, 709, 822, 943, 1_073, 1_165, 1_260];
+        for (rekeyings, cost) in (0u8..).zip(costs) {
+            assert_eq!(flooding(rekeyings), Ok(cost), "{rekeyings} re-keyings");
+        }
+        assert_eq!(flooding(REKEYINGS_MAX + 1), Err(PrivacyError::RekeyedTooOften(9)));
     }
 
     proptest! {
@@ -229,7 +265,7 @@ mod tests {
         fn the_noise_made_for_a_rho_costs_exactly_that_rho(variants in 1u32..2_000_000, nano in 1u64..5_000_000_000) {
             let rho = Rho::from_nano(nano);
             let share = SigmaSquared::per_share(variants, rho).expect("in range");
-            let cost = RhoCost::of_release(variants, Some(share), 1).expect("in range");
+            let cost = RhoCost::of_release(variants, Some(share), 1, 0).expect("in range");
             prop_assert_eq!(cost.dp, rho);
             prop_assert_eq!(cost.dp_with_one_keyholder(), rho.checked_mul(3));
         }

@@ -163,9 +163,3 @@ fn a_predicate_has_a_longest_length() {
         Err(PrivacyError::PredicateLength { .. })
     ));
 }
-
-#[test]
-fn a_block_costs_what_its_variants_and_planes_cost() {
-    let cost = question().cost(2).expect("in range");
-    assert_eq!((cost.dp.to_string(), cost.flooding.as_nano()), ("0.01".to_owned(), 240));
-}

@@ -126,7 +126,8 @@ fn a_membership_attack_on_exact_counts_is_as_good_as_quoted() {
 }
 
 fn request(tier: Tier, cohort_size: u32, variants: u32, amount: &str) -> QuoteRequest {
-    QuoteRequest { tier, cohort_size, variants, blocks: 1, has_missing_plane: true, rho: rho(amount) }
+    let rho = rho(amount);
+    QuoteRequest { tier, cohort_size, variants, blocks: 1, has_missing_plane: true, rho, rekeyings: 0 }
 }
 
 fn noisy(request: &QuoteRequest) -> locus_privacy::report::NoisyQuote {
@@ -178,6 +179,9 @@ fn an_exact_quote_states_the_membership_test_it_allows() {
     (asked.has_missing_plane, asked.blocks) = (false, 3);
     let quote = Quote::compute(&asked, &NetworkParameters::standard()).expect("a quote");
     assert_eq!((quote.cost.dp, quote.cost.flooding.as_nano()), (Rho::ZERO, 360));
+    asked.rekeyings = 1;
+    let rekeyed = Quote::compute(&asked, &NetworkParameters::standard()).expect("a quote");
+    assert_eq!(rekeyed.cost.flooding.as_nano(), 3 * 392);
     let QuotePrecision::Exact { membership_auc } = quote.precision else { panic!("the quote is noisy") };
     assert_near("area", membership_auc, 0.97, 0.02);
 }

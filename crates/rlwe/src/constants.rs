@@ -2,7 +2,7 @@
 //! the compiler: a changed constant does not build until its derivation is changed too.
 
 use locus_genomics::{CHECK_SLOTS, PANEL_BLOCK_SLOTS};
-use locus_privacy::FLOODING_SIGMA_LOG2;
+use locus_privacy::{FLOODING_SIGMA_LOG2, NOISE_DISTANCES, REKEYINGS_MAX};
 
 /// Ring dimension N: coefficients of a polynomial, slots of a panel block.
 ///
@@ -33,8 +33,6 @@ pub const ENCRYPTION_NOISE_ABS_MAX: u64 = 8;
 
 /// Most datasets in one sum.
 pub const COHORT_SIZE_MAX: u32 = 1 << 18;
-/// How often the bodies of a dataset may get other keys.
-pub const REKEYINGS_MAX: u32 = 8;
 /// Variance of the noise that one share's part of a re-keying adds to a slot, TUniform(3), in sixteenths: 21.5.
 const REKEYING_VARIANCE_SIXTEENTHS: u64 = 344;
 /// Bound on what the re-keyings of all datasets of a sum add to a slot. It is a sum of independent, strictly sub-Gaussian values
@@ -73,6 +71,7 @@ struct Parameters {
     flooding_sigma_log2: u8,
     flooding_total_tenth_sigmas: u64,
     rekeyings_max: u64,
+    noise_distances: [u64; REKEYINGS_MAX as usize + 1],
     rekeying_variance_sixteenths: u64,
     rekeying_sum_abs_max: u64,
 }
@@ -94,6 +93,7 @@ const PARAMETERS: Parameters = Parameters {
     flooding_sigma_log2: FLOODING_SIGMA_LOG2,
     flooding_total_tenth_sigmas: FLOODING_TOTAL_TENTH_SIGMAS,
     rekeyings_max: REKEYINGS_MAX as u64,
+    noise_distances: NOISE_DISTANCES,
     rekeying_variance_sixteenths: REKEYING_VARIANCE_SIXTEENTHS,
     rekeying_sum_abs_max: REKEYING_SUM_ABS_MAX,
 };
@@ -159,25 +159,35 @@ impl Parameters {
         (16 * 16 * self.ring_dimension as u64) << 23 <= 2 << (2 * self.flooding_sigma_log2)
     }
 
-    /// Variance that every re-keying there may be adds to a slot of one person, in sixteenths.
-    const fn rekeying_variance_sixteenths(&self) -> u64 {
-        self.rekeyings_max * self.shares as u64 * self.rekeying_variance_sixteenths
+    /// Variance that so many re-keyings add to a slot of one person, in sixteenths.
+    const fn variance_sixteenths_of(&self, rekeyings: u64) -> u64 {
+        rekeyings * self.shares as u64 * self.rekeying_variance_sixteenths
     }
 
     /// bound^2 >= 124 V: 2 exp(-124 / 2) is below 2^-88. Half of it would not do.
     const fn rekeying_noise_of_a_sum_is_bounded(&self) -> bool {
-        let variance = self.cohort_size_max * self.rekeying_variance_sixteenths() / 16;
+        let variance = self.cohort_size_max * self.variance_sixteenths_of(self.rekeyings_max) / 16;
         let (bound, half) = (self.rekeying_sum_abs_max, self.rekeying_sum_abs_max / 2);
         bound * bound >= 124 * variance && half * half < 124 * variance
     }
 
-    /// Replacing a person whose bodies got other keys as often as they may changes the noise by less than 16 a slot, as above, and
-    /// by independent numbers of mean square 2 V, whose squares come to more than 5/4 of their mean over 4096 slots with
-    /// probability below 2^-70 (Laurent and Massart, Ann. Statist. 28(5), 2000, lemma 1). Both together give rho below 2^-19.
+    /// Replacing a person whose bodies got other keys r times changes the noise by less than 16 a slot, as above, and by independent
+    /// numbers of mean square 2 V, whose squares come to more than 5/4 of their mean over 4096 slots with probability below 2^-70
+    /// (Laurent and Massart, Ann. Statist. 28(5), 2000, lemma 1). Losses are charged for both together, and stay below 2^-19.
     const fn flooding_hides_a_person_with_other_keys(&self) -> bool {
-        let rekeyed = (2 * self.rekeying_variance_sixteenths() / 16 * 5 / 4).isqrt() + 1;
-        let distance = 16 + rekeyed;
-        (distance * distance * self.ring_dimension as u64) << 19 <= 2 << (2 * self.flooding_sigma_log2)
+        let mut rekeyings = 0;
+        while rekeyings < self.noise_distances.len() {
+            let squares = (2 * 5 * self.variance_sixteenths_of(rekeyings as u64)).div_ceil(16 * 4);
+            let rekeyed = if squares == 0 { 0 } else { squares.isqrt() + 1 };
+            let charged = self.noise_distances[rekeyings];
+            let is_small =
+                (charged * charged * self.ring_dimension as u64) << 19 <= 2 << (2 * self.flooding_sigma_log2);
+            if charged != 16 + rekeyed || !is_small {
+                return false;
+            }
+            rekeyings += 1;
+        }
+        rekeyings as u64 == self.rekeyings_max + 1
     }
 }
 
@@ -228,6 +238,7 @@ mod tests {
             Parameters { flooding_total_tenth_sigmas: p.flooding_total_tenth_sigmas - 1, ..p },
             Parameters { flooding_total_tenth_sigmas: p.flooding_total_tenth_sigmas + 1, ..p },
             Parameters { rekeyings_max: p.rekeyings_max * 2, ..p },
+            Parameters { noise_distances: p.noise_distances.map(|distance| distance - 1), ..p },
             Parameters { rekeying_variance_sixteenths: p.rekeying_variance_sixteenths * 2, ..p },
             Parameters { rekeying_sum_abs_max: p.rekeying_sum_abs_max / 2, ..p },
             Parameters { rekeying_sum_abs_max: p.rekeying_sum_abs_max * 2, ..p },

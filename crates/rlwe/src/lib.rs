@@ -24,8 +24,7 @@ pub use check::{check_share_values, verify_check_slots};
 pub use combine::{CombinedPlane, CounterRange, SignedCounts, combine};
 pub use constants::{
     COHORT_SIZE_MAX, COUNTER_BITS, ENCRYPTION_NOISE_ABS_MAX, ENCRYPTION_NOISE_MAX, ENCRYPTION_NOISE_MIN,
-    FLOODING_TOTAL_TENTH_SIGMAS, HET_SHIFT, HOM_ALT_SHIFT, LOW_BITS_ABS_MAX, MISSING_SHIFT, REKEYINGS_MAX,
-    RING_DIMENSION, SHARES,
+    FLOODING_TOTAL_TENTH_SIGMAS, HET_SHIFT, HOM_ALT_SHIFT, LOW_BITS_ABS_MAX, MISSING_SHIFT, RING_DIMENSION, SHARES,
 };
 pub use encrypt::{DatasetEncryptor, DatasetKeys, EncryptionNoise};
 pub use error::RlweError;

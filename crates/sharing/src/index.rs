@@ -94,6 +94,18 @@ pub fn shares_of(keyholder: KeyholderIndex) -> [ShareIndex; 2] {
     others(keyholder.0).map(ShareIndex)
 }
 
+/// The keyholder that has a share beside `keyholder`.
+///
+/// # Errors
+/// [`SharingError::NotAHolder`] when `keyholder` does not have it.
+pub fn other_holder(keyholder: KeyholderIndex, share: ShareIndex) -> Result<KeyholderIndex, SharingError> {
+    match holders_of(share) {
+        [lower, higher] if lower == keyholder => Ok(higher),
+        [lower, higher] if higher == keyholder => Ok(lower),
+        _ => Err(SharingError::NotAHolder { keyholder, share }),
+    }
+}
+
 /// The two keyholders of a share, ascending.
 pub fn holders_of(share: ShareIndex) -> [KeyholderIndex; 2] {
     others(share.0).map(KeyholderIndex)

@@ -23,7 +23,7 @@ pub use attributes::{
 };
 pub use bit_check::{BIT_CHECK_WORDS, BitCheck, BitRules, BitSums, CoinPart, verify_bits};
 pub use error::SharingError;
-pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, release_plan, shares_of};
+pub use index::{KeyholderIndex, ReleaseAssignment, ShareIndex, holders_of, other_holder, release_plan, shares_of};
 pub use mac::{AuthenticatedPart, AuthenticatedVector, MacCheck, MacKey, Opening};
 pub use noise_key::{NoiseKey, NoiseKeyAgreement};
 pub use prss::{Prss, PrssSession, PrssStreamName};

@@ -6,14 +6,14 @@ use crate::{
         DST_REKEYING_SEED, DST_REKEYING_SESSION,
     },
     error::SharingError,
-    index::{KeyholderIndex, ShareIndex, holders_of},
+    index::{KeyholderIndex, ShareIndex, other_holder},
     seal::{SealBinding, SealedBox, SealingPrivateKey, SealingPublicKey, open, seal},
-    secret::secret_32,
+    secret::{derive, secret_32},
     seed::KeySeed,
 };
 use locus_commitment::{Blinding, DatasetContext, Digest32, NetworkId, ShareCommitment, sha3_256};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 secret_32! {
     /// What one holder of a share adds to the share's new secrets.
@@ -156,22 +156,6 @@ impl RekeyedShare {
     }
 }
 
-fn other_holder(keyholder: KeyholderIndex, share: ShareIndex) -> Result<KeyholderIndex, SharingError> {
-    match holders_of(share) {
-        [lower, higher] if lower == keyholder => Ok(higher),
-        [lower, higher] if higher == keyholder => Ok(lower),
-        _ => Err(SharingError::NotAHolder { keyholder, share }),
-    }
-}
-
 fn contribution_binding(associated_data: &[u8]) -> SealBinding<'_> {
     SealBinding { info: DST_REKEYING_CONTRIBUTION.as_bytes(), associated_data }
-}
-
-/// A 32-byte value of the domain `dst`; the intermediate digest is erased.
-fn derive(dst: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    let mut digest = sha3_256(dst, parts);
-    let derived = Zeroizing::new(digest.0);
-    digest.0.zeroize();
-    derived
 }

@@ -1,5 +1,8 @@
 //! What all 32-byte secrets have in common.
 
+use locus_commitment::sha3_256;
+use zeroize::{Zeroize as _, Zeroizing};
+
 /// Defines a 32-byte secret: erased on drop, without `Debug`, `Display` or `PartialEq`.
 macro_rules! secret_32 {
     ($(#[$doc:meta])* $name:ident) => {
@@ -34,3 +37,11 @@ macro_rules! secret_32 {
 }
 
 pub(crate) use secret_32;
+
+/// A 32-byte value of the domain `dst`; the intermediate digest is erased.
+pub(crate) fn derive(dst: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut digest = sha3_256(dst, parts);
+    let derived = Zeroizing::new(digest.0);
+    digest.0.zeroize();
+    derived
+}

@@ -7,10 +7,10 @@ use crate::{
         DST_SHARE_BLINDING,
     },
     index::ShareIndex,
-    secret::secret_32,
+    secret::{derive, secret_32},
 };
-use locus_commitment::{Blinding, DatasetContext, ShareCommitment, ShareSetCommitment, sha3_256};
-use zeroize::{Zeroize, Zeroizing};
+use locus_commitment::{Blinding, DatasetContext, ShareCommitment, ShareSetCommitment};
+use zeroize::Zeroizing;
 
 secret_32! {
     /// Root seed of one key share of one dataset version. Whoever has the seeds of all three
@@ -109,14 +109,6 @@ impl DatasetSecrets {
 
 fn derive_share(dst: &str, root: &[u8; 32], share: ShareIndex) -> Zeroizing<[u8; 32]> {
     derive(dst, &[root, &[share.get()]])
-}
-
-/// A 32-byte value of the domain `dst`; the intermediate digest is erased.
-fn derive(dst: &str, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    let mut digest = sha3_256(dst, parts);
-    let derived = Zeroizing::new(digest.0);
-    digest.0.zeroize();
-    derived
 }
 
 #[cfg(test)]

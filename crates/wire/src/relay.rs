@@ -192,13 +192,73 @@ mod tests {
             |message| message.blocks[0].tau = vec![9; 32].into(),
             |message| message.blocks[0].share_commitments.swap(0, 1),
         ];
-        for (number, change) in changes.iter().enumerate() {
-            let mut changed = commitment();
-            change(&mut changed);
-            assert_ne!(commitment_digest(&NETWORK, &changed), digest, "change {number}");
-        }
+        all_differ(&commitment(), &changes, |message| commitment_digest(&NETWORK, message));
         let elsewhere = NetworkId { chain_id: 2, ..NETWORK };
         assert_ne!(commitment_digest(&elsewhere, &commitment()), digest);
+    }
+
+    #[test]
+    fn every_field_of_a_rekeying_is_signed() {
+        let opening = RekeyingOpening {
+            keyholder: 1,
+            registration_id: 2,
+            generation: 3,
+            committee_epoch: 4,
+            hpke_public_key: vec![5; 1216].into(),
+            signature: Default::default(),
+        };
+        let changes: [fn(&mut RekeyingOpening); 5] = [
+            |message| message.keyholder = 2,
+            |message| message.registration_id = 3,
+            |message| message.generation = 4,
+            |message| message.committee_epoch = 5,
+            |message| message.hpke_public_key = vec![6; 1216].into(),
+        ];
+        let elsewhere = NetworkId { chain_id: 2, ..NETWORK };
+        all_differ(&opening, &changes, |message| rekeying_opening_digest(&NETWORK, message));
+        assert_ne!(rekeying_opening_digest(&elsewhere, &opening), rekeying_opening_digest(&NETWORK, &opening));
+
+        let contribution = RekeyingContribution {
+            from_keyholder: 1,
+            to_keyholder: 2,
+            share: 3,
+            sealed: vec![4; 80].into(),
+            signature: Default::default(),
+        };
+        let changes: [fn(&mut RekeyingContribution); 4] = [
+            |message| message.from_keyholder = 2,
+            |message| message.to_keyholder = 3,
+            |message| message.share = 2,
+            |message| message.sealed = vec![5; 80].into(),
+        ];
+        let [session, other] = [Digest32([1; 32]), Digest32([2; 32])];
+        all_differ(&contribution, &changes, |message| rekeying_contribution_digest(&session, message));
+        let digest = |session| rekeying_contribution_digest(session, &contribution);
+        assert_ne!(digest(&session), digest(&other));
+
+        let statement = RekeyingStatement {
+            keyholder: 1,
+            session: vec![2; 32].into(),
+            keys_hash: vec![3; 32].into(),
+            attributes_digest: vec![4; 32].into(),
+            signature: Default::default(),
+        };
+        let changes: [fn(&mut RekeyingStatement); 4] = [
+            |message| message.keyholder = 2,
+            |message| message.session = vec![9; 32].into(),
+            |message| message.keys_hash = vec![9; 32].into(),
+            |message| message.attributes_digest = vec![9; 32].into(),
+        ];
+        all_differ(&statement, &changes, rekeying_statement_digest);
+    }
+
+    /// Every change of the message gives another digest.
+    fn all_differ<M: Clone>(message: &M, changes: &[fn(&mut M)], digest: impl Fn(&M) -> Digest32) {
+        for (number, change) in changes.iter().enumerate() {
+            let mut changed = message.clone();
+            change(&mut changed);
+            assert_ne!(digest(&changed), digest(message), "change {number}");
+        }
     }
 
     #[test]
@@ -213,7 +273,6 @@ mod tests {
             exact_history: vec![7; 32].into(),
             attempt: 1,
         };
-        let digest = preparation_digest(&NETWORK, &message);
         let changes: [fn(&mut Preparation); 9] = [
             |message| message.attempt = 2,
             |message| message.exact_history = vec![8; 32].into(),
@@ -225,11 +284,7 @@ mod tests {
             |message| message.excluded_slots = vec![3],
             |message| message.charge_sequence = 6,
         ];
-        for (number, change) in changes.iter().enumerate() {
-            let mut changed = message.clone();
-            change(&mut changed);
-            assert_ne!(preparation_digest(&NETWORK, &changed), digest, "change {number}");
-        }
+        all_differ(&message, &changes, |message| preparation_digest(&NETWORK, message));
     }
 
     #[test]

@@ -83,7 +83,7 @@ async fn finish(
     let _settling = aggregator.settling_permit().await?;
     drop(permit);
     let (settlement, signed) = settle(aggregator, &committee, asked, &agreed, &answering, events).await?;
-    let privacy = answering.plan.cost().total()?;
+    let privacy = answering.plan.cost(&answering.cohort)?.total()?;
     let summary = AnswerSummary {
         cohort_size: answering.cohort.size(),
         price: field::amount_text(answering.cohort.price()),

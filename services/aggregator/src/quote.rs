@@ -99,6 +99,7 @@ impl Asked {
                 blocks: u32::try_from(plan.blocks().len()).unwrap_or(u32::MAX),
                 has_missing_plane: !panel.shape.complete_calls(),
                 rho: order.rho,
+                rekeyings: cohort.rekeyings(),
             },
             &aggregator.parameters,
         )?;
@@ -180,6 +181,7 @@ fn respond(
         membership_auc,
         warnings: warnings(figures, parameters, plan.is_filtered()),
         excluded: left_out.entries(),
+        rekeyings: cohort.rekeyings().into(),
     })
 }
 

@@ -8,14 +8,14 @@
 mod sequence;
 
 use crate::{
-    archive::{Archive, KeyholderClient},
+    archive::Archive,
+    committee::{Committee, Member},
     error::ArchiveError,
     upload,
 };
 use futures::{Stream, StreamExt as _, future::try_join_all};
-use locus_commitment::{Address, Digest32};
+use locus_commitment::Digest32;
 use locus_ledger::{attribute_statement_hash, recover};
-use locus_sharing::KeyholderIndex;
 use locus_wire::{
     convert::{AttributeEnrolment, field::FieldError},
     pb::{
@@ -59,15 +59,7 @@ struct Attempt {
     /// Name of the session.
     session: Digest32,
     number: u64,
-    members: [Member; 3],
-    patience: Duration,
-}
-
-/// A keyholder, and the account that it signs with.
-struct Member {
-    keyholder: KeyholderIndex,
-    signer: Address,
-    client: KeyholderClient,
+    committee: Committee,
 }
 
 /// Takes in the attributes of a registration and runs their check. After an error, what was live
@@ -132,17 +124,11 @@ impl Attempt {
         let network = archive.contracts().network;
         let digest = attribute_statement_hash(&network, &statement);
         archive.verify(record.registrant, &digest, &enrolment.registrant_signature, "registrant").await?;
-        let member = |keyholder: KeyholderIndex| -> Result<Member, ArchiveError> {
-            let signer = archive.signer_of(&view, keyholder)?;
-            Ok(Member { keyholder, signer, client: archive.keyholder(keyholder) })
-        };
-        let [first, second, third] = KeyholderIndex::ALL;
-        let members = [member(first)?, member(second)?, member(third)?];
         let number = archive.schemas.next_attempt(archive.clock.now_unix_s())?;
         header.attempt = number;
         let session = relay::attribute_session_digest(&network, &statement);
-        let patience = Duration::from_secs(archive.limits.keyholder_wait_s);
-        Ok(Self { header, enrolment, session, number, members, patience })
+        let committee = Committee::of(archive, &view)?;
+        Ok(Self { header, enrolment, session, number, committee })
     }
 
     /// First step: passes every chunk on as it comes; returns what the keyholders signed.
@@ -157,7 +143,7 @@ impl Attempt {
     {
         let all_sent = CancellationToken::new();
         let (mut senders, mut calls) = (Vec::with_capacity(3), Vec::with_capacity(3));
-        for member in &self.members {
+        for member in &self.committee.members {
             let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
             let header = CheckPart::Header(self.header.clone());
             // The channel is empty, so there is room.
@@ -171,7 +157,7 @@ impl Attempt {
             is_complete
         };
         let (is_complete, checks) = futures::future::try_join(forward, try_join_all(calls)).await?;
-        let too_early = || self.wrong(&self.members[0], "an answer before it had everything");
+        let too_early = || self.committee.members[0].wrong("an answer before it had everything");
         if is_complete { Ok(checks) } else { Err(too_early()) }
     }
 
@@ -196,10 +182,10 @@ impl Attempt {
             let attributes = locus_wire::convert::field::required("chunk.attributes", &attributes)?;
             let keyholder = sequence.take(keyholder, attributes)?;
             let message = pb::CheckAttributesRequest { part: Some(CheckPart::Chunk(attributes.clone())) };
-            match tokio::time::timeout(self.patience, senders[keyholder.position()].send(message)).await {
+            match tokio::time::timeout(self.committee.patience, senders[keyholder.position()].send(message)).await {
                 Ok(Ok(())) => progress.report("sharing", sequence.done(), sequence.total()),
                 Ok(Err(_)) => return Ok(false),
-                Err(_) => return Err(self.slow(keyholder)),
+                Err(_) => return Err(self.committee.slow(keyholder)),
             }
         }
         sequence.finish().map(|()| true)
@@ -215,37 +201,37 @@ impl Attempt {
         let mut client = member.client.clone();
         let too_late = async {
             all_sent.cancelled().await;
-            tokio::time::sleep(self.patience).await;
+            tokio::time::sleep(self.committee.patience).await;
         };
         let response = tokio::select! {
             response = client.check_attributes(ReceiverStream::new(chunks)) => response,
-            () = too_late => return Err(self.slow(member.keyholder)),
+            () = too_late => return Err(self.committee.slow(member.keyholder)),
         };
-        let response = response.map_err(|status| self.refused(member, status))?.into_inner();
-        let check = response.check.ok_or_else(|| self.wrong(member, "an answer without its check"))?;
+        let response = response.map_err(|status| member.refused(status))?.into_inner();
+        let check = response.check.ok_or_else(|| member.wrong("an answer without its check"))?;
         let digest = relay::attribute_check_digest(&self.session, self.number, &check);
         let is_signed = recover(&digest, &check.signature) == Ok(member.signer);
         if is_signed && check.keyholder == u32::from(member.keyholder.get()) {
             Ok(check)
         } else {
-            Err(self.wrong(member, "a check of attributes without its signature"))
+            Err(member.wrong("a check of attributes without its signature"))
         }
     }
 
     /// Second step.
     async fn verify(&self, checks: Vec<pb::AttributeCheck>) -> Result<Vec<pb::AttributeSums>, ArchiveError> {
-        let calls = self.members.iter().map(|member| {
+        let calls = self.committee.members.iter().map(|member| {
             let request = pb::VerifyAttributesRequest { header: Some(self.header.clone()), checks: checks.clone() };
             async move {
                 let mut client = member.client.clone();
-                let response = self.patient(member, client.verify_attributes(request)).await?;
-                let sums = response.sums.ok_or_else(|| self.wrong(member, "an answer without its sums"))?;
+                let response = self.committee.answer(member, client.verify_attributes(request)).await?;
+                let sums = response.sums.ok_or_else(|| member.wrong("an answer without its sums"))?;
                 let digest = relay::attribute_sums_digest(&self.session, self.number, &sums);
                 let is_signed = recover(&digest, &sums.signature) == Ok(member.signer);
                 if is_signed && sums.keyholder == u32::from(member.keyholder.get()) {
                     Ok(sums)
                 } else {
-                    Err(self.wrong(member, "sums of attributes without its signature"))
+                    Err(member.wrong("sums of attributes without its signature"))
                 }
             }
         });
@@ -254,38 +240,16 @@ impl Attempt {
 
     /// Third step; returns how many datasets have attributes now.
     async fn admit(&self, sums: Vec<pb::AttributeSums>) -> Result<u32, ArchiveError> {
-        let calls = self.members.iter().map(|member| {
+        let calls = self.committee.members.iter().map(|member| {
             let request = pb::AdmitAttributesRequest { header: Some(self.header.clone()), sums: sums.clone() };
             async move {
                 let mut client = member.client.clone();
-                let response = self.patient(member, client.admit_attributes(request)).await?;
+                let response = self.committee.answer(member, client.admit_attributes(request)).await?;
                 Ok::<_, ArchiveError>(response.dataset_count)
             }
         });
         let counts = try_join_all(calls).await?;
         // A dataset that one of them does not have cannot be asked about.
         Ok(counts.into_iter().min().unwrap_or(0))
-    }
-
-    async fn patient<T>(
-        &self,
-        member: &Member,
-        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-    ) -> Result<T, ArchiveError> {
-        let answer = tokio::time::timeout(self.patience, call).await;
-        let answer = answer.map_err(|_| self.slow(member.keyholder))?;
-        Ok(answer.map_err(|status| self.refused(member, status))?.into_inner())
-    }
-
-    fn slow(&self, keyholder: KeyholderIndex) -> ArchiveError {
-        ArchiveError::KeyholderSlow { keyholder, seconds: self.patience.as_secs() }
-    }
-
-    fn refused(&self, member: &Member, status: Status) -> ArchiveError {
-        ArchiveError::Keyholder { keyholder: member.keyholder, status }
-    }
-
-    fn wrong(&self, member: &Member, what: &'static str) -> ArchiveError {
-        ArchiveError::KeyholderMessage { keyholder: member.keyholder, what }
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod archive;
 mod attributes;
 mod background;
+mod committee;
 mod config;
 mod disclosures;
 mod enrol;

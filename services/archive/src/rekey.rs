@@ -7,13 +7,13 @@
 mod rows;
 
 use crate::{
-    archive::{Archive, KeyholderClient, fresh_batch_id},
+    archive::{Archive, fresh_batch_id},
+    committee::{Committee, Member},
     error::ArchiveError,
     publish::{Registered, insert_ordinal},
     staged::{BatchPlace, StagedRekeying},
 };
 use futures::future::{try_join, try_join_all};
-use locus_commitment::Address;
 use locus_ledger::{ChainView, RegistrationId, RekeyRequest, Rekeying, keys_hash, recover, rekey_request_hash};
 use locus_sharing::KeyholderIndex;
 use locus_store::{RegistrationCommit, SHARD_SLOTS, SlotSet};
@@ -26,14 +26,9 @@ use locus_wire::{
     relay,
 };
 use rows::Rows;
-use std::{
-    future::Future,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status};
 
 /// Pieces that wait for a slow keyholder, 2 MiB each.
 const PIECES_WAITING_MAX: usize = 2;
@@ -44,18 +39,10 @@ struct Ceremony<'a> {
     order: &'a pb::RekeyingOrder,
     generation: u8,
     committee_epoch: u64,
-    members: [Member; 3],
+    committee: Committee,
     /// Ordinals that get new keys, and those that do not.
     live: Vec<u32>,
     left_out: Vec<u32>,
-    patience: Duration,
-}
-
-/// A keyholder, and the account that it signs with.
-struct Member {
-    keyholder: KeyholderIndex,
-    signer: Address,
-    client: KeyholderClient,
 }
 
 /// What came of one keyholder's work.
@@ -91,16 +78,17 @@ pub(crate) async fn rekey(
     archive.batches.begin_upload(&place)?;
     match ceremony.run(archive, &place, &report).await {
         Ok(receipt) => {
-            archive.batches.stage_rekeying(id, &StagedRekeying { place, committee_epoch, receipt: receipt.clone() })?;
+            let staged = StagedRekeying { place, committee_epoch, receipt: receipt.clone() };
+            let replaced = archive.batches.stage_rekeying(id, &staged)?;
             tracing::info!(registration = id.0, generation, "re-keying attested");
+            if let Some(earlier) = replaced {
+                archive.give_up(&earlier).await?;
+            }
             Ok(receipt)
         }
         Err(error) => {
             tracing::info!(registration = id.0, generation, %error, "re-keying refused");
-            match archive.store_of(&place).discard_batch(place.batch).await {
-                Ok(()) => archive.batches.forget_upload(place.batch)?,
-                Err(error) => tracing::warn!(batch = %place.batch, %error, "its bodies could not be removed yet"),
-            }
+            archive.give_up(&place).await?;
             Err(error)
         }
     }
@@ -138,11 +126,6 @@ impl<'a> Ceremony<'a> {
         generation: u8,
         committee_epoch: u64,
     ) -> Result<Self, ArchiveError> {
-        let member = |keyholder: KeyholderIndex| -> Result<Member, ArchiveError> {
-            let signer = archive.signer_of(view, keyholder)?;
-            Ok(Member { keyholder, signer, client: archive.keyholder(keyholder) })
-        };
-        let [first, second, third] = KeyholderIndex::ALL;
         let id = registered.record.id;
         let is_live = |ordinal: &u32| !view.is_revoked(id, *ordinal);
         let (live, left_out): (Vec<u32>, Vec<u32>) = (0..registered.slots.count).partition(is_live);
@@ -154,10 +137,9 @@ impl<'a> Ceremony<'a> {
             order,
             generation,
             committee_epoch,
-            members: [member(first)?, member(second)?, member(third)?],
+            committee: Committee::of(archive, view)?,
             live,
             left_out,
-            patience: Duration::from_secs(archive.limits.keyholder_wait_s),
         })
     }
 
@@ -172,7 +154,7 @@ impl<'a> Ceremony<'a> {
         report("drawing keys", 3, 3);
         let writer = archive.store_of(place).create_batch(place.batch, self.registered.slots.count).await?;
         let mut rows = Rows::new(writer, place.shape, &self.live, self.registered.slots.count);
-        let [first, second, third] = &self.members;
+        let [first, second, third] = &self.committee.members;
         let (kept, others) = try_join(
             self.exchange(first, &headers, Some((&mut rows, report))),
             try_join_all([second, third].map(|member| self.exchange(member, &headers, NOBODY))),
@@ -195,17 +177,17 @@ impl<'a> Ceremony<'a> {
 
     /// The first two steps; gives what each keyholder is sent in those after.
     async fn headers(&self) -> Result<[pb::RekeyingHeader; 3], ArchiveError> {
-        let opened = self.members.iter().map(|member| async {
+        let opened = self.committee.members.iter().map(|member| async {
             let request = pb::OpenRekeyingRequest { order: Some(self.order.clone()) };
             let mut client = member.client.clone();
-            let response = self.patient(member, client.open_rekeying(request)).await?;
-            response.opening.ok_or_else(|| self.wrong(member, "an answer without its opening"))
+            let response = self.committee.answer(member, client.open_rekeying(request)).await?;
+            response.opening.ok_or_else(|| member.wrong("an answer without its opening"))
         });
         let openings = try_join_all(opened).await?;
-        let shared = self.members.iter().map(|member| async {
+        let shared = self.committee.members.iter().map(|member| async {
             let request = pb::ShareRekeyingRequest { order: Some(self.order.clone()), openings: openings.clone() };
             let mut client = member.client.clone();
-            Ok::<_, ArchiveError>(self.patient(member, client.share_rekeying(request)).await?.contributions)
+            Ok::<_, ArchiveError>(self.committee.answer(member, client.share_rekeying(request)).await?.contributions)
         });
         let contributions: Vec<pb::RekeyingContribution> = try_join_all(shared).await?.into_iter().flatten().collect();
         Ok(KeyholderIndex::ALL.map(|keyholder| {
@@ -227,7 +209,7 @@ impl<'a> Ceremony<'a> {
         headers: &[pb::RekeyingHeader; 3],
         mut kept: Option<(&mut Rows<'_>, &R)>,
     ) -> Result<Outcome, ArchiveError> {
-        let source = &self.members[member.keyholder.sends_to().position()];
+        let source = &self.committee.members[member.keyholder.sends_to().position()];
         let header_of = |member: &Member| headers[member.keyholder.position()].clone();
         let (sender, receiver) = mpsc::channel(PIECES_WAITING_MAX);
         let header = pb::ReceiveRekeyingHeader { header: Some(header_of(member)), with_bodies: kept.is_some() };
@@ -236,9 +218,9 @@ impl<'a> Ceremony<'a> {
         let forward = async {
             let request = pb::SendRekeyingRequest { header: Some(header_of(source)) };
             let mut client = source.client.clone();
-            let mut pieces = self.patient(source, client.send_rekeying(request)).await?;
-            while let Some(message) = self.next(source, pieces.message()).await? {
-                let piece = message.piece.ok_or_else(|| self.wrong(source, "an empty piece"))?;
+            let mut pieces = self.committee.answer(source, client.send_rekeying(request)).await?;
+            while let Some(message) = self.committee.in_time(source, pieces.message()).await? {
+                let piece = message.piece.ok_or_else(|| source.wrong("an empty piece"))?;
                 let message = pb::ReceiveRekeyingRequest { part: Some(Sent::Piece(piece)) };
                 if sender.send(message).await.is_err() {
                     // Its own answer says why it stopped reading.
@@ -250,9 +232,10 @@ impl<'a> Ceremony<'a> {
         };
         let receive = async {
             let mut client = member.client.clone();
-            let mut answers = self.patient(member, client.receive_rekeying(ReceiverStream::new(receiver))).await?;
+            let mut answers =
+                self.committee.answer(member, client.receive_rekeying(ReceiverStream::new(receiver))).await?;
             let mut keys = None;
-            while let Some(message) = self.next(member, answers.message()).await? {
+            while let Some(message) = self.committee.in_time(member, answers.message()).await? {
                 match (message.part, &mut kept) {
                     (Some(Received::Bodies(bodies)), Some((rows, report))) => {
                         rows.take(&bodies).await?;
@@ -260,13 +243,13 @@ impl<'a> Ceremony<'a> {
                     }
                     (Some(Received::Keys(found)), _) => keys = Some(found),
                     (Some(Received::Statement(statement)), _) => {
-                        let keys = keys.ok_or_else(|| self.wrong(member, "a statement without keys"))?;
+                        let keys = keys.ok_or_else(|| member.wrong("a statement without keys"))?;
                         return self.checked(member, Outcome { keys, statement });
                     }
-                    _ => return Err(self.wrong(member, "bodies that nobody asked for")),
+                    _ => return Err(member.wrong("bodies that nobody asked for")),
                 }
             }
-            Err(self.wrong(member, "no statement about the new keys"))
+            Err(member.wrong("no statement about the new keys"))
         };
         let ((), outcome) = try_join(forward, receive).await?;
         Ok(outcome)
@@ -278,7 +261,7 @@ impl<'a> Ceremony<'a> {
         if is_signed && outcome.statement.keyholder == u32::from(member.keyholder.get()) {
             Ok(outcome)
         } else {
-            Err(self.wrong(member, "a statement without its signature"))
+            Err(member.wrong("a statement without its signature"))
         }
     }
 
@@ -305,39 +288,20 @@ impl<'a> Ceremony<'a> {
         let rekeying = Rekeying { registration: self.registered.record.id, generation: self.generation, keys_hash };
         let signing_hash = archive.contracts().rekeying_signing_hash(&rekeying, self.committee_epoch);
         let statements: Vec<_> = outcomes.iter().map(|outcome| outcome.statement.clone()).collect();
-        let calls = self.members.iter().zip(headers).map(|(member, header)| {
+        let calls = self.committee.members.iter().zip(headers).map(|(member, header)| {
             let request = pb::AttestRekeyingRequest { header: Some(header.clone()), statements: statements.clone() };
             async move {
                 let mut client = member.client.clone();
-                let response = self.patient(member, client.attest_rekeying(request)).await?;
+                let response = self.committee.answer(member, client.attest_rekeying(request)).await?;
                 let is_signed = recover(&signing_hash, &response.signature) == Ok(member.signer);
                 if is_signed {
                     Ok(response.signature)
                 } else {
-                    Err(self.wrong(member, "an attestation that does not verify"))
+                    Err(member.wrong("an attestation that does not verify"))
                 }
             }
         });
         try_join_all(calls).await
-    }
-
-    async fn patient<T>(
-        &self,
-        member: &Member,
-        call: impl Future<Output = Result<Response<T>, Status>>,
-    ) -> Result<T, ArchiveError> {
-        Ok(self.next(member, call).await?.into_inner())
-    }
-
-    async fn next<T>(&self, member: &Member, call: impl Future<Output = Result<T, Status>>) -> Result<T, ArchiveError> {
-        let keyholder = member.keyholder;
-        let answer = tokio::time::timeout(self.patience, call).await;
-        let answer = answer.map_err(|_| ArchiveError::KeyholderSlow { keyholder, seconds: self.patience.as_secs() })?;
-        answer.map_err(|status| ArchiveError::Keyholder { keyholder, status })
-    }
-
-    fn wrong(&self, member: &Member, what: &'static str) -> ArchiveError {
-        ArchiveError::KeyholderMessage { keyholder: member.keyholder, what }
     }
 }
 
@@ -345,26 +309,48 @@ impl<'a> Ceremony<'a> {
 const NOBODY: Option<(&mut Rows<'static>, &fn(&str, u64, u64))> = None;
 
 impl Archive {
-    /// Puts the new bodies of every re-keying of `view` that was not dealt with yet in the place of the old ones.
+    /// Removes bodies that will not be used. What cannot be removed now is when the archive starts again.
+    async fn give_up(&self, place: &BatchPlace) -> Result<(), ArchiveError> {
+        match self.store_of(place).discard_batch(place.batch).await {
+            Ok(()) => self.batches.forget_upload(place.batch),
+            Err(error) => {
+                tracing::warn!(batch = %place.batch, %error, "its bodies could not be removed yet");
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the new bodies of every re-keying of `view` that was not dealt with yet in the place of the old ones. A failure
+    /// does not hold up the registrations after it, and is tried again the next time.
     pub(crate) async fn publish_rekeyed(&self, view: &ChainView) -> Result<(), ArchiveError> {
         let _publishing = self.publishing.lock().await;
         let seen = self.batches.rekeyed_up_to()?;
+        let mut failed = None;
         for (number, (id, generation)) in (seen + 1..).zip(view.rekeyings_from(seen + 1)) {
-            let registered = self.registered(view, id)?;
-            // Of several, the last one's bodies are the ones to have.
-            if registered.record.generation() == generation {
-                self.replace_bodies(&registered).await?;
+            let replaced = match self.registered(view, id) {
+                // Of several, the last one's bodies are the ones to have.
+                Ok(registered) if registered.record.generation() == generation => {
+                    self.replace_bodies(&registered).await
+                }
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = replaced {
+                tracing::warn!(registration = id.0, %error, "re-keyed bodies are not in use yet");
+                failed.get_or_insert(error);
             }
-            self.batches.set_rekeyed_up_to(number)?;
+            if failed.is_none() {
+                self.batches.set_rekeyed_up_to(number)?;
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn replace_bodies(&self, registered: &Registered<'_>) -> Result<(), ArchiveError> {
         let record = registered.record;
         let id = record.id;
         let Some(staged) = self.batches.staged_rekeying(id)? else {
-            tracing::warn!(registration = id.0, "re-keyed elsewhere: its new bodies are not in this archive");
+            tracing::warn!(registration = id.0, "re-keyed bodies are in use already, or in another archive");
             return Ok(());
         };
         let keys = parse_rekeyed_keys("keys", &staged.receipt.keys)?;

@@ -216,13 +216,25 @@ impl StagedBatches {
         })
     }
 
-    /// Moves a re-keying from the uploads under way to the staged ones, instead of an earlier one of the registration.
-    pub(crate) fn stage_rekeying(&self, id: RegistrationId, staged: &StagedRekeying) -> Result<(), ArchiveError> {
+    /// Moves a re-keying from the uploads under way to the staged ones, instead of an earlier one of the registration, which
+    /// becomes an upload that is to be discarded: its place is returned.
+    pub(crate) fn stage_rekeying(
+        &self,
+        id: RegistrationId,
+        staged: &StagedRekeying,
+    ) -> Result<Option<BatchPlace>, ArchiveError> {
+        let replaced = self.staged_rekeying(id)?.map(|earlier| earlier.place);
+        let replaced = replaced.filter(|earlier| *earlier != staged.place);
         self.write(|write| {
-            write.open_table(OPEN)?.remove(&staged.place.batch.0[..])?;
+            let mut open = write.open_table(OPEN)?;
+            open.remove(&staged.place.batch.0[..])?;
+            if let Some(earlier) = replaced {
+                open.insert(&earlier.batch.0[..], &earlier.to_bytes()[..])?;
+            }
             write.open_table(REKEYED)?.insert(id.0, &staged.to_bytes()[..])?;
             Ok(())
-        })
+        })?;
+        Ok(replaced)
     }
 
     /// The staged re-keying of a registration.
@@ -323,6 +335,33 @@ mod tests {
         batches.unstage(&key(5)).expect("forgets");
         assert!(batches.open_uploads().expect("reads").is_empty());
         assert!(batches.all_staged().expect("reads").is_empty());
+    }
+
+    #[test]
+    fn a_staged_rekeying_is_kept_until_it_is_used_or_another_takes_its_place() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let file = folder.path().join("archive.redb");
+        let id = RegistrationId(7);
+        let staged = |byte: u8| StagedRekeying {
+            place: place(byte),
+            committee_epoch: u64::from(byte),
+            receipt: RekeyReceipt { registration_id: id.0, generation: u32::from(byte), ..Default::default() },
+        };
+        let batches = StagedBatches::open(&file).expect("opens");
+        batches.begin_upload(&place(1)).expect("begins");
+        assert_eq!(batches.stage_rekeying(id, &staged(1)).expect("stages"), None);
+        drop(batches);
+        let batches = StagedBatches::open(&file).expect("opens again");
+        assert!(batches.open_uploads().expect("reads").is_empty());
+        assert_eq!(batches.staged_rekeying(id).expect("reads"), Some(staged(1)));
+        assert_eq!(batches.staged_rekeying(RegistrationId(8)).expect("reads"), None);
+        // The bodies of the earlier one are debris from then on.
+        batches.begin_upload(&place(2)).expect("begins");
+        assert_eq!(batches.stage_rekeying(id, &staged(2)).expect("stages"), Some(place(1)));
+        assert_eq!(batches.staged_rekeying(id).expect("reads"), Some(staged(2)));
+        assert_eq!(batches.open_uploads().expect("reads"), [place(1)]);
+        batches.unstage_rekeying(id).expect("forgets");
+        assert_eq!(batches.staged_rekeying(id).expect("reads"), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
         UseRecord,
     },
 };
-use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, SelectionShape, attributes_digest};
+use locus_cohort::{AnswerPlan, Cohort, FilterShape, Member, PlanRefusal, SelectionShape, attributes_digest};
 use locus_commitment::{Digest32, PersonTag, sha3_256};
 use locus_ledger::{OrderId, OrderState};
 use locus_phenotype::SelectionRelease;
@@ -164,7 +164,7 @@ impl Keyholder {
             Tier::Open | Tier::Vetted => None,
         };
         let now = self.now_unix_s();
-        let charge = charge_request(plan, now);
+        let charge = charge_request(plan, cohort, now)?;
         let mut also = Vec::new();
         also.extend(surcharge_owed(self.store(), &charge, agreement.participants.len())?);
         if asked.filter.is_some() && self.store().is_charged_before_succession(&charge.name)? {
@@ -274,7 +274,7 @@ impl Keyholder {
             }
         }
         let members: Vec<MemberCharge> = cohort.members().iter().map(charge_of).collect();
-        let charge = charge_request(&plan, self.now_unix_s());
+        let charge = charge_request(&plan, &cohort, self.now_unix_s())?;
         excluded.extend(self.store().exhausted(&members, &charge, self.parameters())?);
         Ok(excluded)
     }
@@ -389,8 +389,9 @@ fn charge_of(member: &Member) -> MemberCharge {
     MemberCharge { slot: member.slot, person: member.person }
 }
 
-fn charge_request(plan: &AnswerPlan, at_unix_s: u64) -> ChargeRequest {
-    ChargeRequest { name: ChargeName::from(plan.digest()), tier: plan.tier(), cost: plan.cost(), at_unix_s }
+fn charge_request(plan: &AnswerPlan, cohort: &Cohort, at_unix_s: u64) -> Result<ChargeRequest, PlanRefusal> {
+    let cost = plan.cost(cohort)?;
+    Ok(ChargeRequest { name: ChargeName::from(plan.digest()), tier: plan.tier(), cost, at_unix_s })
 }
 
 /// Clause 4: half as much again, under a name of its own, for an answer without one of the keyholders, unless all three

@@ -18,11 +18,11 @@ use crate::{
 use locus_commitment::{DatasetBodyDigest, DatasetContext, Digest32};
 use locus_genomics::VARIANTS_PER_PANEL_BLOCK;
 use locus_ledger::{
-    DatasetKeys, DatasetLeaf, REKEYINGS_MAX, RegistrationId, RegistrationRecord, RekeyRequest, Rekeying,
-    rekey_request_hash,
+    DatasetKeys, DatasetLeaf, RegistrationId, RegistrationRecord, RekeyRequest, Rekeying, rekey_request_hash,
 };
+use locus_privacy::REKEYINGS_MAX;
 use locus_sharing::{
-    KeyholderIndex, RekeyingSeed, RekeyingSession, ShareIndex,
+    KeyholderIndex, RekeyingSeed, RekeyingSession, ShareIndex, other_holder,
     seal::{SealedBox, SealingPublicKey},
 };
 use locus_store::PanelShape;
@@ -92,7 +92,7 @@ impl Keyholder {
             let sealed = session.seal_contribution(self.index(), share, &contribution, &mut system_rng())?;
             let mut message = pb::RekeyingContribution {
                 from_keyholder: u32::from(self.index().get()),
-                to_keyholder: u32::from(other_holder(self.index(), share).get()),
+                to_keyholder: u32::from(other_holder(self.index(), share)?.get()),
                 share: u32::from(share.get()),
                 sealed: sealed.into_bytes().into(),
                 signature: Default::default(),
@@ -110,7 +110,7 @@ impl Keyholder {
         let digest = session.digest();
         let mut seeds = Vec::with_capacity(2);
         for (share, own) in draws.contributions(self.index()) {
-            let peer = other_holder(self.index(), share);
+            let peer = other_holder(self.index(), share)?;
             let message = header.contributions.iter().find(|message| message.share == u32::from(share.get()));
             let message = message.ok_or(KeyholderError::StepMissing("the contributions of the other keyholders"))?;
             let signed = relay::rekeying_contribution_digest(&digest, message);
@@ -334,12 +334,6 @@ impl Prepared {
         let found = self.seeds.iter().find(|(held, _)| *held == share);
         found.map(|(_, seed)| seed).ok_or(KeyholderError::StepMissing("a seed of the share"))
     }
-}
-
-/// The other keyholder that has a share.
-fn other_holder(keyholder: KeyholderIndex, share: ShareIndex) -> KeyholderIndex {
-    let [lower, higher] = locus_sharing::holders_of(share);
-    if lower == keyholder { higher } else { lower }
 }
 
 /// The keyholder that lacks a share has its number.

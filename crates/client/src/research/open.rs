@@ -224,7 +224,6 @@ pub fn open_answer(
     let opened = OpenedAnswer {
         tier: plan.tier(),
         rho: verified.order.rho,
-        cost: plan.cost(),
         cohort_size: verified.settlement.cohort_size,
         dp_total: plan.dp_total(),
         rows,

@@ -2,14 +2,13 @@
 
 use crate::research::table::VariantCounts;
 use locus_phenotype::Selection;
-use locus_privacy::{Rho, RhoCost, SigmaSquared, Tier};
+use locus_privacy::{Rho, SigmaSquared, Tier};
 
 /// An opened answer.
 #[derive(Debug, Clone)]
 pub struct OpenedAnswer {
     pub(crate) tier: Tier,
     pub(crate) rho: Rho,
-    pub(crate) cost: RhoCost,
     pub(crate) cohort_size: u32,
     pub(crate) dp_total: Option<SigmaSquared>,
     pub(crate) rows: Vec<VariantCounts>,
@@ -57,11 +56,6 @@ impl OpenedAnswer {
         self.rho
     }
 
-    /// What the answer cost every person in the cohort.
-    pub fn cost(&self) -> RhoCost {
-        self.cost
-    }
-
     /// Variance of the noise in every counter and matched number; `None` for exact counts.
     pub fn dp_total(&self) -> Option<SigmaSquared> {
         self.dp_total
@@ -71,7 +65,6 @@ impl OpenedAnswer {
     pub(crate) fn for_tests(tier: Tier, rho: Rho, cohort_size: u32, rows: Vec<VariantCounts>) -> Self {
         let variants = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         let dp_total = SigmaSquared::total(variants, rho).ok();
-        let cost = RhoCost { dp: rho, flooding: Rho::ZERO };
-        Self { tier, rho, cost, cohort_size, dp_total, rows, selections: Vec::new() }
+        Self { tier, rho, cohort_size, dp_total, rows, selections: Vec::new() }
     }
 }

@@ -13,7 +13,7 @@ use locus_commitment::Address;
 use locus_genomics::Panel;
 use locus_ledger::Amount;
 use locus_privacy::{
-    DiscreteGaussian, PrivacyError,
+    DiscreteGaussian, PrivacyError, REKEYINGS_MAX,
     report::{self, QuotePrecision, QuoteRequest, Usefulness},
 };
 use locus_wire::{
@@ -91,43 +91,54 @@ pub async fn quote(
         async move { query.quote_query(request).await }
     };
     let message = retrying(name::QUERY, call).await?;
-    let (cohort_size, price) =
-        parse(&message).map_err(|error| ClientError::Malformed { service: name::QUERY, error })?;
-    let figures = figures(network, panel, question, cohort_size)?;
+    let (cohort, price) = parse(&message).map_err(|error| ClientError::Malformed { service: name::QUERY, error })?;
+    let figures = figures(network, panel, question, cohort)?;
     check_squares(&figures, question.filter.as_ref())?;
     let excluded = message.excluded.into_iter().map(|excluded| (excluded.reason, excluded.count));
     Ok(Quote {
-        cohort_size,
+        cohort_size: cohort.size,
         price,
         variant_count: question.selection.count(),
         figures,
-        filter: question.filter.as_ref().map(|asked| asked.cost(cohort_size)),
+        filter: question.filter.as_ref().map(|asked| asked.cost(cohort.size)),
         warnings: message.warnings,
         excluded: excluded.collect(),
     })
 }
 
-fn parse(message: &pb::QuoteQueryResponse) -> Result<(u32, Amount), FieldError> {
-    let cohort_size = field::in_range("cohort_size", message.cohort_size, 1, u64::from(u32::MAX))?;
-    Ok((cohort_size, field::amount("price", &message.price)?))
+/// What the figures depend on in a cohort.
+#[derive(Debug, Clone, Copy)]
+struct Quoted {
+    /// People in it.
+    size: u32,
+    /// How often bodies of a member got other keys, at most.
+    rekeyings: u8,
+}
+
+fn parse(message: &pb::QuoteQueryResponse) -> Result<(Quoted, Amount), FieldError> {
+    let size = field::in_range("cohort_size", message.cohort_size, 1, u64::from(u32::MAX))?;
+    let rekeyings = field::in_range("rekeyings", message.rekeyings, 0, u64::from(REKEYINGS_MAX))?;
+    let rekeyings = u8::try_from(rekeyings).unwrap_or(REKEYINGS_MAX);
+    Ok((Quoted { size, rekeyings }, field::amount("price", &message.price)?))
 }
 
 fn figures(
     network: &Network,
     panel: &Panel,
     question: &Question,
-    cohort_size: u32,
+    cohort: Quoted,
 ) -> Result<report::Quote, PrivacyError> {
     let blocks = u32::try_from(question.selection.blocks().len()).unwrap_or(u32::MAX);
     let variants = question.selection.count();
-    let selections = question.filter.as_ref().map_or(1, |asked| asked.cost(cohort_size).selections);
+    let selections = question.filter.as_ref().map_or(1, |asked| asked.cost(cohort.size).selections);
     let request = QuoteRequest {
         tier: question.tier,
-        cohort_size,
+        cohort_size: cohort.size,
         variants: question.filter.as_ref().map_or(variants, |asked| asked.released_count(variants)),
         blocks: blocks.saturating_mul(selections),
         has_missing_plane: !panel.complete_calls(),
         rho: question.rho,
+        rekeyings: cohort.rekeyings,
     };
     let mut figures = report::Quote::compute(&request, network.parameters())?;
     if question.filter.is_some() {
@@ -169,6 +180,33 @@ mod tests {
     use locus_privacy::{Rho, SigmaSquared, Tier};
     use std::sync::Arc;
 
+    const COHORT: Quoted = Quoted { size: 500, rekeyings: 0 };
+
+    #[test]
+    fn a_cohort_with_other_keys_costs_its_people_more() {
+        let response =
+            |rekeyings| pb::QuoteQueryResponse { cohort_size: 500, price: "1".into(), rekeyings, ..Default::default() };
+        let panel = testing::panel(20, false);
+        let question = Question {
+            selection: VariantSelection::all(&panel),
+            query_class: locus_ledger::QueryClass::Counts,
+            purpose: Purpose { code: PurposeCode::Biomedical, declarations: Declarations::NONE },
+            condition: None,
+            tier: Tier::Exact,
+            rho: Rho::ZERO,
+            filter: None,
+            requirements: Default::default(),
+        };
+        let flooding = |rekeyings| {
+            let (cohort, _) = parse(&response(rekeyings)).expect("a cohort");
+            figures(&testing::network(), &panel, &question, cohort).expect("figures").cost.flooding
+        };
+        // One block of two planes.
+        assert_eq!([0, 1, 8].map(flooding), [240, 784, 2_520].map(Rho::from_nano));
+        let refused = parse(&response(9)).expect_err("nobody was re-keyed nine times");
+        assert!(refused.to_string().contains("rekeyings"), "{refused}");
+    }
+
     #[test]
     fn figures_of_a_filtered_question_count_everything_released() {
         let panel = testing::panel(20, false);
@@ -187,7 +225,7 @@ mod tests {
             filter,
             requirements: Default::default(),
         };
-        let figures = figures(&testing::network(), &panel, &question, 500).expect("figures");
+        let figures = figures(&testing::network(), &panel, &question, COHORT).expect("figures");
         let QuotePrecision::Noisy(noisy) = figures.precision else { panic!("there is noise") };
         // Two selections of 20 variants and a matched number each.
         assert_eq!(noisy.total, SigmaSquared::total(42, rho).expect("in range"));
@@ -218,7 +256,7 @@ mod tests {
                 filter,
                 requirements: Default::default(),
             };
-            let figures = figures(&testing::network(), &panel, &question, 500).expect("figures");
+            let figures = figures(&testing::network(), &panel, &question, COHORT).expect("figures");
             check_squares(&figures, question.filter.as_ref())
         };
         check(16, 3_000, Tier::Exact).expect("exact squares have no noise");

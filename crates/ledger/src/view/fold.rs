@@ -4,7 +4,8 @@ use super::{
     BlockRef, ChainView, EVENT_PAGE_BLOCKS, EventSource, LocatedEvent, MarketEvent, OrderRecord, OrderState,
     PanelRecord, RegistrationRecord, ViewError,
 };
-use crate::types::{DatasetKeys, Offer, OrderId, REKEYINGS_MAX, RegistrationId};
+use crate::types::{DatasetKeys, Offer, OrderId, RegistrationId};
+use locus_privacy::REKEYINGS_MAX;
 use std::sync::Arc;
 
 impl ChainView {

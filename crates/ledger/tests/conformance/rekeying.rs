@@ -6,9 +6,10 @@ use crate::{
 };
 use locus_commitment::{DatasetBodyDigest, DatasetCommitments, Digest32, ShareSetCommitment, field::FieldBytes};
 use locus_ledger::{
-    ChainView, Ciphertexts, Contracts, DatasetKeys, DatasetLeaf, EventSource as _, LedgerError, REKEYINGS_MAX,
-    RegistrationId, Rekeying, committed_leaves_hash, keys_hash,
+    ChainView, Ciphertexts, Contracts, DatasetKeys, DatasetLeaf, EventSource as _, LedgerError, RegistrationId,
+    Rekeying, committed_leaves_hash, keys_hash,
 };
+use locus_privacy::REKEYINGS_MAX;
 
 const BAD_SIGNATURE: &str = "DatasetRegistryBadSignature";
 const DUPLICATE: &str = "DatasetRegistryDuplicate";

@@ -1,9 +1,10 @@
 //! Re-keyed bodies: same flags, other keys; and what somebody learns who gets keys of before and of after.
 
 use super::*;
-use crate::{BlockKeys, HET_SHIFT, LOW_BITS_ABS_MAX, REKEYINGS_MAX, encrypt::DatasetEncryptor, secret::SecretKey};
+use crate::{BlockKeys, HET_SHIFT, LOW_BITS_ABS_MAX, encrypt::DatasetEncryptor, secret::SecretKey};
 use locus_commitment::{Address, DatasetContext, DatasetId, NetworkId};
 use locus_genomics::{Genotype, PackedGenotypes, PanelDigest, VARIANTS_PER_PANEL_BLOCK};
+use locus_privacy::REKEYINGS_MAX;
 use locus_sharing::{KeySeed, MasterSecret, ShareIndex};
 
 const BLOCK: PanelBlockIndex = PanelBlockIndex(0);
@@ -33,8 +34,8 @@ impl Keys {
             .map(|share| BlockKeys::new(&context(1), share, encryptor.secrets().seeds.of(share)).expand(BLOCK, PLANE));
         let later = (1..=REKEYINGS_MAX).map(|generation| {
             ShareIndex::ALL.map(|share| {
-                let seed = KeySeed::from_bytes([u8::try_from(generation).unwrap() * 4 + share.get(); 32]);
-                BlockKeys::new(&context(1 + generation), share, &seed).expand(BLOCK, PLANE)
+                let seed = KeySeed::from_bytes([generation * 4 + share.get(); 32]);
+                BlockKeys::new(&context(1 + u32::from(generation)), share, &seed).expand(BLOCK, PLANE)
             })
         });
         Self(std::iter::once(first).chain(later).collect())
@@ -73,7 +74,7 @@ fn eight_rekeyings_keep_the_flags_and_the_noise_budget_and_end_every_older_key()
     let mut body = encryptor.encrypt(Mask::v1(), BLOCK, PLANE).unwrap();
     let expected = flags(&without(&body, keys.0[0].each_ref()), 8).unwrap();
     assert!(expected.iter().any(|flag| *flag != 0));
-    for generation in 1..=REKEYINGS_MAX as usize {
+    for generation in 1..=usize::from(REKEYINGS_MAX) {
         let parts = keys.parts(generation);
         body = body.rekeyed(parts.each_ref());
         let noise_abs_max = 8 + 24 * generation as u64;

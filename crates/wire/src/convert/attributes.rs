@@ -7,11 +7,10 @@ use super::{
 use crate::pb::keyholder as pb;
 use locus_ledger::{AttributeStatement, RegistrationId};
 use locus_phenotype::AttributeSchema;
+use locus_privacy::BATCH_SIZE_MAX;
 
 /// Largest schema document.
 pub const SCHEMA_JSON_BYTES_MAX: usize = 1 << 20;
-/// Most datasets of a registration.
-const DATASETS_MAX: u64 = 4096;
 
 /// The header of an enrolment of attributes, well formed. Who signed it, and whether the registration
 /// exists, is for its reader to see.
@@ -46,7 +45,7 @@ impl TryFrom<&pb::AttributeHeader> for AttributeEnrolment {
                 schema: schema.digest().0,
                 commitments: field::digest("header.commitments_digest", &message.commitments_digest)?,
             },
-            dataset_count: in_range("header.dataset_count", message.dataset_count, 1, DATASETS_MAX)?,
+            dataset_count: in_range("header.dataset_count", message.dataset_count, 1, u64::from(BATCH_SIZE_MAX))?,
             registrant_signature: field::signature("header.registrant_signature", &message.registrant_signature)?,
             attempt: message.attempt,
             schema,

@@ -4,9 +4,10 @@ use super::field::{FieldError, FieldErrorKind};
 use crate::pb::keyholder::RekeyedKeys;
 use locus_commitment::{DatasetBodyDigest, Digest32, ShareSetCommitment};
 use locus_ledger::DatasetKeys;
+use locus_privacy::BATCH_SIZE_MAX;
 
 /// Datasets of a registration at most.
-const DATASETS_MAX: usize = 4096;
+const DATASETS_MAX: usize = BATCH_SIZE_MAX as usize;
 
 /// The message of these keys, by ordinal; `None` where a dataset was left out.
 pub fn rekeyed_keys(keys: &[Option<DatasetKeys>]) -> RekeyedKeys {

@@ -52,6 +52,9 @@ pub struct QuoteQueryResponse {
     pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "10")]
     pub excluded: ::prost::alloc::vec::Vec<quote_query_response::Excluded>,
+    /// How often ciphertexts of the cohort got other keys, at most (0 to 8): each time adds to the privacy loss.
+    #[prost(uint32, tag = "11")]
+    pub rekeyings: u32,
 }
 /// Nested message and enum types in `QuoteQueryResponse`.
 pub mod quote_query_response {

@@ -46,6 +46,7 @@ fn answering() -> Answering {
         slot: u64::from(slot),
         dataset: DatasetId([slot; 32]),
         version: 1,
+        rekeyings: 0,
         person: PersonTag([slot; 32]),
         bodies: DatasetBodyDigest(Digest32([slot; 32])),
         registrant: Address([7; 20]),

@@ -177,6 +177,7 @@ impl Scene {
             slot: 0,
             dataset: context.dataset,
             version: context.version,
+            rekeyings: 0,
             person: PersonTag(context.dataset.0),
             bodies: DatasetBodyDigest(Digest32(context.dataset.0)),
             registrant: context.registrant,

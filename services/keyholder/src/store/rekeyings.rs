@@ -351,7 +351,7 @@ impl Store {
     /// re-keyings were drawn from; returns how many seeds there were.
     pub(crate) fn retire(&self, retired: &[(RegistrationId, u32, Arc<[DatasetLeaf]>)]) -> Result<u32, StoreError> {
         let older = |(_, key_version, leaves): &(RegistrationId, u32, Arc<[DatasetLeaf]>)| {
-            let first = key_version.saturating_sub(u32::from(locus_ledger::REKEYINGS_MAX));
+            let first = key_version.saturating_sub(u32::from(locus_privacy::REKEYINGS_MAX));
             let versions = first..*key_version;
             let of_leaf = move |leaf: &DatasetLeaf| {
                 let dataset = leaf.dataset;

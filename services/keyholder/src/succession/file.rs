@@ -57,6 +57,7 @@ pub(crate) enum Kind {
 
 /// One thing that is handed over.
 #[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
 pub(crate) struct Record {
     #[prost(enumeration = "Kind", tag = "1")]
     kind: i32,

@@ -1,7 +1,7 @@
 //! Re-keyings: which keys are in force when.
 
 use super::*;
-use crate::types::REKEYINGS_MAX;
+use locus_privacy::REKEYINGS_MAX;
 
 const ID: RegistrationId = RegistrationId(1);
 

@@ -61,6 +61,7 @@ impl Scene {
             slot: place as u64,
             dataset: context.dataset,
             version,
+            rekeyings: 0,
             person: PersonTag(context.dataset.0),
             bodies: self.people.bodies[place],
             registrant: context.registrant,
