@@ -165,7 +165,8 @@ async fn replaced_seeds_and_what_they_were_drawn_from_are_gone() -> Result<()> {
     let scene = Scene::set().await?;
     let attested = scene.market.attest_new_keys(scene.registration).await?;
     ensure!(attested == scene.market.attest_new_keys(scene.registration).await?, "asked again, the same keys");
-    attested.submit(&scene.market.admin_ledger().await?).await?;
+    attested.submit(&scene.market.services).await?;
+    attested.submit(&scene.market.services).await.context("the chain has them")?;
     locus_client::publish_new_keys(&scene.market.services, scene.registration).await?;
     scene.count(&[]).await?;
     // Wrapping keys are files of their own: those of before are no more, so that no page that the database has freed opens.
@@ -190,12 +191,11 @@ async fn attributes_of_a_rekeyed_registration_stay_and_an_order_needs_the_admin(
     let text = format!("{:#}", refused.err().context("their seeds are gone")?);
     ensure!(text.contains("re-keyed"), "{text}");
 
-    let ledger = market.admin_ledger().await?;
     let impostor = market.keyholder_signer(locus_sharing::KeyholderIndex::ALL[0])?;
     let (services, registration) = (&market.services, scene.registration);
     let ordered = locus_client::attest_new_keys(
         services,
-        &ledger,
+        &market.network,
         &impostor,
         registration,
         now_unix_s(),

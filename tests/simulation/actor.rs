@@ -1,7 +1,7 @@
 //! The users of the market: two institutions and a researcher.
 
 use crate::{
-    admin::Admin,
+    admin,
     model::{Known, Model, Registration},
     operation::{Deed, Institution},
     plant::Plant,
@@ -17,7 +17,7 @@ use locus_client::{
 };
 use locus_commitment::Digest32;
 use locus_genomics::VariantSelection;
-use locus_ledger::{Amount, OrderId, RegistrationId};
+use locus_ledger::{AccountKey, Amount, OrderId, RegistrationId};
 use locus_privacy::{REKEYINGS_MAX, Rho, Tier};
 use locus_tests::{Party, ask, biomedical, question_of, terms};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -45,7 +45,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) services: Services,
     institutions: [Party; 2],
     researcher: Party,
-    admin: Admin,
+    admin: AccountKey,
     pub(crate) model: Model,
     next_person: u32,
     pub(crate) plant: Option<Plant>,
@@ -56,7 +56,7 @@ pub(crate) struct Actor<'a> {
 }
 
 impl<'a> Actor<'a> {
-    pub(crate) fn new(template: &'a Template, scratch: PathBuf, services: Services, admin: Admin) -> Result<Self> {
+    pub(crate) fn new(template: &'a Template, scratch: PathBuf, services: Services, admin: AccountKey) -> Result<Self> {
         let party = |name: &str| -> Result<Party> {
             let folder = DataFolder::new(&scratch.join(name));
             Ok(Party { keys: Keystore::open(&folder.keys())?, folder })
@@ -293,7 +293,8 @@ impl<'a> Actor<'a> {
         }
         registration.is_rekeying = true;
         self.model.note_consent();
-        let rekeying = self.admin.rekey(&self.services, id, generation, now_unix_s);
+        let (services, network) = (&self.services, &self.template.network);
+        let rekeying = admin::rekey(services, network, &self.admin, id, generation, now_unix_s);
         let why = match tokio::time::timeout(PATIENCE, rekeying).await {
             Ok(Ok(())) => {
                 let registration = &mut self.model.registrations[place];

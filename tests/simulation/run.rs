@@ -62,7 +62,7 @@ pub(crate) async fn run(template: &Template, seed: u64, plant: Option<Plant>) ->
     let mut cluster = Cluster::open(&root.join("market"), template, reorganises, &mut random).await?;
     cluster.start_all().await?;
     let services = cluster.services()?;
-    let mut actor = Actor::new(template, root.clone(), services, cluster.admin().await?)?;
+    let mut actor = Actor::new(template, root.clone(), services, cluster.admin())?;
     let [_, _, researcher] = actor.accounts();
     let balance_at_first = account_state(&actor.services, researcher).await?.balance;
     actor.plant = plant;

@@ -19,14 +19,14 @@ impl Market {
 
     /// New keys of a registration that the chain does not have yet.
     pub async fn attest_new_keys(&self, registration: RegistrationId) -> Result<AttestedKeys> {
-        let (ledger, admin) = (self.admin_ledger().await?, self.admin()?);
-        Ok(attest_new_keys(&self.services, &ledger, &admin, registration, now_unix_s(), &NoProgress).await?)
+        let admin = self.admin()?;
+        Ok(attest_new_keys(&self.services, &self.network, &admin, registration, now_unix_s(), &NoProgress).await?)
     }
 
     /// Gives a registration new keys, and waits until they are in use.
     pub async fn rekey(&self, registration: RegistrationId) -> Result<AttestedKeys> {
         let keys = self.attest_new_keys(registration).await?;
-        keys.submit(&self.admin_ledger().await?).await?;
+        keys.submit(&self.services).await?;
         publish_new_keys(&self.services, registration).await?;
         Ok(keys)
     }

@@ -36,7 +36,8 @@ pub use folder::DataFolder;
 pub use keystore::{AccreditorKeys, Keystore, KeystoreError, KeystoreMetadata, NewKeys};
 pub use network::{Network, NetworkChanged};
 pub use offer::{
-    ListedOffer, OfferTerms, RegistrationState, list_offers, post_offer, registration_state, withdraw_offer,
+    ListedOffer, OfferTerms, RegistrationState, list_offers, post_offer, registration_state, registration_states,
+    withdraw_offer,
 };
 pub use panel::{ListedPanel, fetch_panel, list_panels, publish_panel};
 pub use progress::{NoProgress, Progress, Stage};

@@ -9,11 +9,13 @@ use crate::{
 use locus_commitment::{Address, Digest32};
 use locus_genomics::{Condition, DataUse, PanelDigest};
 use locus_ledger::{Audience, Demands, Offer, OfferPrices, RegistrationId, TierSet};
+use locus_privacy::REKEYINGS_MAX;
 use locus_wire::{
     convert::{FieldError, field},
     pb::exchange as pb,
 };
 use std::ops::Range;
+use tonic::{Code, Response, Status};
 
 /// Entries asked for at once.
 const PAGE_SIZE: u32 = 500;
@@ -82,6 +84,8 @@ pub struct RegistrationState {
     pub offer: Option<Offer>,
     /// Nonce of the next offer or withdrawal.
     pub next_offer_nonce: u64,
+    /// How often the datasets got other keys.
+    pub generation: u8,
 }
 
 /// What the chain says about a registration; waits until it is final.
@@ -92,14 +96,33 @@ pub async fn registration_state(
     services: &Services,
     registration: RegistrationId,
 ) -> Result<RegistrationState, ClientError> {
-    let key = Some(pb::get_registration_request::Key::RegistrationId(registration.0));
-    let request = pb::GetRegistrationRequest { key, ordinal: None };
-    let call = || {
-        let (mut exchange, request) = (services.exchange.clone(), request.clone());
-        async move { exchange.get_registration(request).await }
-    };
-    let message = until_final(name::EXCHANGE, call).await?;
+    let message = until_final(name::EXCHANGE, || get_registration(services, registration)).await?;
     parse_state(registration, message).map_err(|error| ClientError::Malformed { service: name::EXCHANGE, error })
+}
+
+/// The registrations that are final, oldest first.
+///
+/// # Errors
+/// [`ClientError::Call`].
+pub async fn registration_states(services: &Services) -> Result<Vec<RegistrationState>, ClientError> {
+    let mut states = Vec::new();
+    for registration in (1..).map(RegistrationId) {
+        let message = match retrying(name::EXCHANGE, || get_registration(services, registration)).await {
+            Err(error) if error.code == Code::NotFound => break,
+            answer => answer?,
+        };
+        let state = parse_state(registration, message);
+        states.push(state.map_err(|error| ClientError::Malformed { service: name::EXCHANGE, error })?);
+    }
+    Ok(states)
+}
+
+async fn get_registration(
+    services: &Services,
+    registration: RegistrationId,
+) -> Result<Response<pb::GetRegistrationResponse>, Status> {
+    let key = Some(pb::get_registration_request::Key::RegistrationId(registration.0));
+    services.exchange.clone().get_registration(pb::GetRegistrationRequest { key, ordinal: None }).await
 }
 
 fn parse_state(
@@ -108,6 +131,8 @@ fn parse_state(
 ) -> Result<RegistrationState, FieldError> {
     field::in_range("registration_id", message.registration_id, registration.0, registration.0)?;
     let dataset_count = u64::from(message.dataset_count);
+    let generation = field::in_range("generation", message.generation, 0, u64::from(REKEYINGS_MAX))?;
+    let generation = u8::try_from(generation).unwrap_or(REKEYINGS_MAX);
     let most = usize::try_from(message.dataset_count).unwrap_or(usize::MAX);
     Ok(RegistrationState {
         registration,
@@ -118,6 +143,7 @@ fn parse_state(
         revoked: field::ascending("revoked_ordinals", &message.revoked_ordinals, dataset_count, most)?,
         offer: message.offer.as_ref().map(Offer::try_from).transpose()?,
         next_offer_nonce: message.next_offer_nonce,
+        generation,
     })
 }
 
@@ -162,7 +188,7 @@ pub async fn post_offer(
 
 /// Waits until services see a change that is on the chain: they rely on final blocks only. Gives up in
 /// silence after the longest time that finality takes, because the change itself was made.
-async fn wait_until(
+pub(crate) async fn wait_until(
     services: &Services,
     registration: RegistrationId,
     is_seen: impl Fn(&RegistrationState) -> bool,

@@ -3,15 +3,17 @@
 use crate::{
     error::ClientError,
     keystore::KeystoreError,
+    network::Network,
+    offer::{registration_state, wait_until},
     progress::{Progress, Stage},
-    service::{CallError, Services, name},
+    service::{CallError, Services, name, retrying},
 };
-use locus_ledger::{AccountKey, DatasetKeys, Ledger, RegistrationId, RekeyRequest, rekey_request_hash};
+use locus_ledger::{AccountKey, DatasetKeys, RegistrationId, RekeyRequest, rekey_request_hash};
 use locus_wire::{
-    convert::{FieldError, parse_rekeyed_keys},
+    convert::{FieldError, parse_rekeyed_keys, rekeyed_keys},
     pb::{
         archive::{self as archive_pb, rekey_datasets_response::Event},
-        keyholder as pb,
+        exchange as exchange_pb, keyholder as pb,
     },
 };
 
@@ -37,13 +39,23 @@ impl AttestedKeys {
         self.keys.iter().flatten().count()
     }
 
-    /// Sends the transaction that brings the keys into force once it is final. Anybody may.
+    /// Has the exchange put the keys on the chain, where they come into force, and waits until they are final. Anybody may.
     ///
     /// # Errors
-    /// [`ClientError::Ledger`] with the contract's reason.
-    pub async fn submit(&self, ledger: &Ledger) -> Result<(), ClientError> {
-        ledger.rekey_datasets(self.registration, &self.keys, &self.attestations).await?;
-        Ok(())
+    /// [`ClientError::Call`] with the contract's reason.
+    pub async fn submit(&self, services: &Services) -> Result<(), ClientError> {
+        let request = exchange_pb::RekeyDatasetsRequest {
+            registration_id: self.registration.0,
+            generation: u32::from(self.generation),
+            keys: rekeyed_keys(&self.keys).keys,
+            attestations: self.attestations.iter().map(|signature| signature.clone().into()).collect(),
+        };
+        let call = || {
+            let (mut exchange, request) = (services.exchange.clone(), request.clone());
+            async move { exchange.rekey_datasets(request).await }
+        };
+        retrying(name::EXCHANGE, call).await?;
+        wait_until(services, self.registration, |state| state.generation >= self.generation).await
     }
 }
 
@@ -54,16 +66,15 @@ impl AttestedKeys {
 /// [`ClientError::Call`] with the reason, for example when a keyholder is down.
 pub async fn attest_new_keys(
     services: &Services,
-    ledger: &Ledger,
+    network: &Network,
     admin: &AccountKey,
     registration: RegistrationId,
     now_unix_s: u64,
     progress: &dyn Progress,
 ) -> Result<AttestedKeys, ClientError> {
-    let generation = ledger.rekey_generation(registration).await?.saturating_add(1);
+    let generation = registration_state(services, registration).await?.generation.saturating_add(1);
     let deadline_unix_s = now_unix_s.saturating_add(ORDER_LIFETIME_S);
-    let network = ledger.contracts().network;
-    let hash = rekey_request_hash(&network, &RekeyRequest { registration, generation, deadline_unix_s });
+    let hash = rekey_request_hash(&network.id(), &RekeyRequest { registration, generation, deadline_unix_s });
     let order = pb::RekeyingOrder {
         registration_id: registration.0,
         generation: u32::from(generation),

@@ -18,7 +18,7 @@ pub use genomics::{
 };
 pub use market::{NAMED_BUYERS_MAX, parse_rho};
 pub use network::NetworkInfo;
-pub use rekeying::{parse_rekeyed_keys, rekeyed_keys};
+pub use rekeying::{parse_generation, parse_rekeyed_keys, rekeyed_keys};
 pub use settlement::{
     EARNINGS_PAGE_MAX, Earning, PAYEES_MAX, Payee, SettlementSignature, parse_earnings, parse_payees,
     parse_settlement_signatures,

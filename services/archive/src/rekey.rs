@@ -18,7 +18,7 @@ use locus_ledger::{ChainView, RegistrationId, RekeyRequest, Rekeying, keys_hash,
 use locus_sharing::KeyholderIndex;
 use locus_store::{RegistrationCommit, SHARD_SLOTS, SlotSet};
 use locus_wire::{
-    convert::{field, parse_rekeyed_keys},
+    convert::{field, parse_generation, parse_rekeyed_keys},
     pb::{
         archive::RekeyReceipt,
         keyholder::{self as pb, receive_rekeying_request::Part as Sent, receive_rekeying_response::Part as Received},
@@ -101,7 +101,7 @@ async fn check_order(archive: &Archive, order: &pb::RekeyingOrder) -> Result<(),
     }
     let admin = field::address("order.admin", &order.admin)?;
     let signature = field::signature("order.signature", &order.signature)?;
-    let generation = field::in_range("order.generation", order.generation, 1, u64::from(u8::MAX))?;
+    let generation = parse_generation("order.generation", order.generation)?;
     let (now, deadline) = (archive.clock.now_unix_s(), order.deadline_unix_s);
     if deadline < now {
         return Err(field::FieldError::refused("order.deadline_unix_s", "it has passed: sign a later one").into());
@@ -111,7 +111,6 @@ async fn check_order(archive: &Archive, order: &pb::RekeyingOrder) -> Result<(),
     }
     let network = archive.contracts().network;
     let id = RegistrationId(order.registration_id);
-    let generation = u8::try_from(generation).unwrap_or(u8::MAX);
     let request = RekeyRequest { registration: id, generation, deadline_unix_s: deadline };
     let digest = rekey_request_hash(&network, &request);
     archive.verify(admin, &digest, &signature, "market's admin").await

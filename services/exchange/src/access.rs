@@ -15,6 +15,7 @@ pub const ACCESS: AccessTable = AccessTable {
         ("ListOffers", Access::Anyone),
         ("RevokeDatasets", Access::Anyone),
         ("RecordErasure", Access::Anyone),
+        ("RekeyDatasets", Access::Anyone),
         ("OpenOrder", Access::Anyone),
         ("SettleOrder", Access::Only(&[Role::Aggregator])),
         ("RefundOrder", Access::Anyone),

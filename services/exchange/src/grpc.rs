@@ -15,7 +15,10 @@ use locus_ledger::{
 use locus_privacy::BATCH_SIZE_MAX;
 use locus_service::{MESSAGE_BYTES_MAX, to_status};
 use locus_wire::{
-    convert::{Earning, FieldError, FieldErrorKind, field, parse_payees, parse_settlement_signatures},
+    convert::{
+        Earning, FieldError, FieldErrorKind, field, parse_generation, parse_payees, parse_rekeyed_keys,
+        parse_settlement_signatures,
+    },
     pb::exchange::{
         self as pb,
         exchange_service_server::{ExchangeService, ExchangeServiceServer},
@@ -85,6 +88,10 @@ impl ExchangeService for Grpc {
 
     async fn revoke_datasets(&self, request: Request<pb::RevokeDatasetsRequest>) -> Answer<pb::RevokeDatasetsResponse> {
         respond(self.recorded("RevokeDatasets", self.revoke(request.get_ref()).await, |sent| &sent.tx_hash))
+    }
+
+    async fn rekey_datasets(&self, request: Request<pb::RekeyDatasetsRequest>) -> Answer<pb::RekeyDatasetsResponse> {
+        respond(self.recorded("RekeyDatasets", self.rekey(request.get_ref()).await, |sent| &sent.tx_hash))
     }
 
     async fn record_erasure(&self, request: Request<pb::RecordErasureRequest>) -> Answer<pb::RecordErasureResponse> {
@@ -188,18 +195,13 @@ impl Grpc {
                 return Err(FieldError::refused("accreditor_signature", "the registration names no accreditor").into());
             }
         };
-        let [first, second, third] = request.attestations.as_slice() else {
-            let kind = FieldErrorKind::Length { expected: 3, got: request.attestations.len() };
-            return Err(FieldError::new("attestations", kind).into());
-        };
-        let attestation = |bytes: &Bytes| field::signature("attestations", bytes);
         let batch = SignedBatch {
             registration,
             ciphertexts: parse_ciphertexts(request)?,
             leaves,
             registrant_signature: field::signature("registrant_signature", &request.registrant_signature)?,
             accreditor_signature,
-            attestations: [attestation(first)?, attestation(second)?, attestation(third)?],
+            attestations: parse_attestations(&request.attestations)?,
         };
         self.0.register(&batch).await
     }
@@ -233,6 +235,15 @@ impl Grpc {
         let registration = RegistrationId(request.registration_id);
         let hash = self.0.revoke(registration, &ordinals, request.deadline_unix_s, &signature).await?;
         Ok(pb::RevokeDatasetsResponse { tx_hash: transaction(hash) })
+    }
+
+    async fn rekey(&self, request: &pb::RekeyDatasetsRequest) -> Result<pb::RekeyDatasetsResponse, ExchangeError> {
+        let generation = parse_generation("generation", request.generation)?;
+        let keys = parse_rekeyed_keys("keys", &request.keys)?;
+        let attestations = parse_attestations(&request.attestations)?;
+        let registration = RegistrationId(request.registration_id);
+        let hash = self.0.rekey(registration, generation, &keys, &attestations).await?;
+        Ok(pb::RekeyDatasetsResponse { tx_hash: hash.map(transaction).unwrap_or_default() })
     }
 
     async fn erasure(&self, request: &pb::RecordErasureRequest) -> Result<pb::RecordErasureResponse, ExchangeError> {
@@ -316,6 +327,16 @@ impl Grpc {
 }
 
 /// Ordinals of one registration, at least one.
+/// Signatures of keyholders 1, 2 and 3.
+fn parse_attestations(signatures: &[Bytes]) -> Result<[Vec<u8>; 3], FieldError> {
+    let [first, second, third] = signatures else {
+        let kind = FieldErrorKind::Length { expected: 3, got: signatures.len() };
+        return Err(FieldError::new("attestations", kind));
+    };
+    let attestation = |bytes: &Bytes| field::signature("attestations", bytes);
+    Ok([attestation(first)?, attestation(second)?, attestation(third)?])
+}
+
 fn parse_ordinals(ordinals: &[u32]) -> Result<Vec<u32>, FieldError> {
     if ordinals.is_empty() {
         return Err(FieldError::new("ordinals", FieldErrorKind::Missing));

@@ -120,6 +120,16 @@ const KNOWN: &[Known] = &[
     refused("DatasetRegistryBadOrdinal", "ORDINAL", "the registration has no such dataset: check the ordinals"),
     refused("DatasetRegistryNotRevoked", "NOT_REVOKED", "the dataset is not revoked: revoke it first"),
     refused(
+        "DatasetRegistryCommitted",
+        "COMMITTED",
+        "new keys would change ciphertexts that the registry tree commits to: these datasets keep theirs",
+    ),
+    refused(
+        "DatasetRegistryRekeyedTooOften",
+        "REKEYED_TOO_OFTEN",
+        "the datasets got other keys as often as they may: enrol a new version of them",
+    ),
+    refused(
         "OfferBookBadOffer",
         "OFFER",
         "the offer's tiers, panel blocks, audience or expiry make no offer: correct them",
@@ -249,13 +259,8 @@ mod tests {
             .flat_map(|source| source.lines())
             .filter_map(|line| line.trim().strip_prefix("error ")?.split('(').next());
         // Met by whoever deploys or administers a market, never through this service.
-        let administrative = [
-            "DatasetRegistryBadParameters",
-            "DatasetRegistryBadKeyholder",
-            "DatasetRegistryCommitted",
-            "DatasetRegistryRekeyedTooOften",
-            "QueryEscrowNothingDeferred",
-        ];
+        let administrative =
+            ["DatasetRegistryBadParameters", "DatasetRegistryBadKeyholder", "QueryEscrowNothingDeferred"];
         for name in declared.filter(|name| !name.ends_with("BadDeployment") && !administrative.contains(name)) {
             assert!(KNOWN.iter().any(|known| known.error == name), "{name} has no advice");
         }

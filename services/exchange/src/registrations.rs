@@ -3,7 +3,7 @@
 use crate::{error::ExchangeError, exchange::Exchange};
 use locus_commitment::{Address, DatasetId};
 use locus_ledger::{
-    ChainView, Ciphertexts, DatasetLeaf, Registration, RegistrationId, RegistrationRecord, leaves_hash,
+    ChainView, Ciphertexts, DatasetKeys, DatasetLeaf, Registration, RegistrationId, RegistrationRecord, leaves_hash,
 };
 use locus_wire::{convert::FieldError, pb::exchange as pb};
 
@@ -114,7 +114,29 @@ impl Exchange {
             offer: offer.map(Into::into),
             next_offer_nonce: posted.saturating_add(1),
             leaf,
+            generation: record.generation().into(),
         })
+    }
+
+    /// Brings new keys into force; returns the transaction, or nothing when the chain has this generation already.
+    pub(crate) async fn rekey(
+        &self,
+        registration: RegistrationId,
+        generation: u8,
+        keys: &[Option<DatasetKeys>],
+        attestations: &[Vec<u8>; 3],
+    ) -> Result<Option<[u8; 32]>, ExchangeError> {
+        let is_done =
+            || async { Ok::<_, ExchangeError>(self.ledger().rekey_generation(registration).await? >= generation) };
+        if is_done().await? {
+            return Ok(None);
+        }
+        match self.ledger().rekey_datasets(registration, keys, attestations).await {
+            Ok(transaction) => Ok(Some(transaction.0)),
+            // Another try may have been faster; the signatures are for one generation.
+            Err(error) if error.refusal().is_some() && is_done().await? => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Revokes datasets; returns the transaction.

@@ -241,8 +241,42 @@ async fn batches_and_orders_are_registered_once_and_refusals_say_what_to_do() {
 }
 
 #[tokio::test]
+async fn new_keys_come_into_force_once_and_with_all_signatures() {
+    let mut market = Market::start().await;
+    let batch = market.batch(3);
+    let id = market.exchange.register_datasets(batch).await.expect("registered").into_inner().registration_id;
+    let keys = market.new_keys(id, 1);
+    let mut forged = keys.clone();
+    forged.attestations[2] = forged.attestations[1].clone();
+    let mut changed = keys.clone();
+    changed.keys = market.new_keys(id, 2).keys;
+    for wrong in [forged, changed, market.new_keys(id, 2)] {
+        let status = market.exchange.rekey_datasets(wrong).await.expect_err("not what was signed");
+        assert_eq!(reason_of(&status).as_deref(), Some("BAD_SIGNATURE"));
+    }
+    let sent = market.exchange.rekey_datasets(keys.clone()).await.expect("new keys").into_inner();
+    assert_eq!(sent.tx_hash.len(), 32);
+    let again = market.exchange.rekey_datasets(keys).await.expect("the same keys").into_inner();
+    assert!(again.tx_hash.is_empty());
+    let key = Some(pb::get_registration_request::Key::RegistrationId(id));
+    let found = market.exchange.get_registration(pb::GetRegistrationRequest { key, ordinal: None });
+    assert_eq!(found.await.expect("described").into_inner().generation, 1);
+
+    let status = market.exchange.rekey_datasets(market.new_keys(9, 1)).await.expect_err("there is none");
+    assert_eq!(reason_of(&status).as_deref(), Some("REGISTRATION_UNKNOWN"));
+    for generation in 2..=8 {
+        market.exchange.rekey_datasets(market.new_keys(id, generation)).await.expect("eight times");
+    }
+    let status = market.exchange.rekey_datasets(market.new_keys(id, 9)).await.expect_err("not nine times");
+    assert!(status.code() == Code::InvalidArgument && status.message().contains("generation"), "{status}");
+}
+
+#[tokio::test]
 async fn malformed_requests_name_the_field() {
     let mut market = Market::start().await;
+    let halved = pb::RekeyDatasetsRequest { keys: vec![1; 32].into(), ..market.new_keys(1, 1) };
+    let status = market.exchange.rekey_datasets(halved).await.expect_err("half of an entry");
+    assert!(status.code() == Code::InvalidArgument && status.message().contains("keys"), "{status}");
     let mut batch = market.batch(1);
     batch.leaves[1].person_tag = vec![1; 31].into();
     let status = market.exchange.register_datasets(batch).await.expect_err("malformed");

@@ -20,14 +20,16 @@ use locus_genomics::VARIANTS_PER_PANEL_BLOCK;
 use locus_ledger::{
     DatasetKeys, DatasetLeaf, RegistrationId, RegistrationRecord, RekeyRequest, Rekeying, rekey_request_hash,
 };
-use locus_privacy::REKEYINGS_MAX;
 use locus_sharing::{
     KeyholderIndex, RekeyingSeed, RekeyingSession, ShareIndex, other_holder,
     seal::{SealedBox, SealingPublicKey},
 };
 use locus_store::PanelShape;
 use locus_wire::{
-    convert::field::{self, required},
+    convert::{
+        field::{self, required},
+        parse_generation,
+    },
     pb::keyholder as pb,
     relay,
 };
@@ -185,8 +187,7 @@ impl Keyholder {
         if self.settles_on_cohorts() {
             return Err(KeyholderError::RekeyingOfCommitted);
         }
-        let generation = field::in_range("order.generation", order.generation, 1, u64::from(REKEYINGS_MAX))?;
-        let generation = u8::try_from(generation).unwrap_or(u8::MAX);
+        let generation = parse_generation("order.generation", order.generation)?;
         let admin = field::address("order.admin", &order.admin)?;
         if order.deadline_unix_s < self.now_unix_s() {
             return Err(KeyholderError::Malformed("the deadline of the order has passed: sign a later one".into()));

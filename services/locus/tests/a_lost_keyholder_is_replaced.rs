@@ -100,9 +100,8 @@ impl Scene {
 
     /// New keys for all datasets.
     fn rekey(&self) -> Value {
-        let admin = self.as_admin();
-        let admin: Vec<&str> = admin.iter().map(String::as_str).collect();
-        self.biobank.does(&self.hosts, &[&["committee", "rekey", "--generation", "1"], &admin[..]].concat())
+        let admin = self.hosts.path("operator.key");
+        self.biobank.does(&self.hosts, &["committee", "rekey", "--generation", "1", "--operator-key", &admin])
     }
 
     /// Which wrapping keys a keyholder has: one, of a number that grows with every destruction of seeds.

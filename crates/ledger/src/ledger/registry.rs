@@ -288,11 +288,6 @@ impl Ledger {
         })
     }
 
-    /// Number of registrations at the head of the chain, also the newest id.
-    pub async fn registration_count(&self) -> Result<u64, LedgerError> {
-        self.read_registry(&DatasetRegistry::registrationCountCall {}).await
-    }
-
     /// Number of re-keyings of a registration at the head of the chain; refused when there is no such registration.
     pub async fn rekey_generation(&self, registration: RegistrationId) -> Result<u8, LedgerError> {
         self.read_registry(&DatasetRegistry::rekeyGenerationCall { registrationId: registration.0 }).await

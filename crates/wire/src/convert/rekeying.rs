@@ -1,13 +1,22 @@
 //! New keys of a registration's datasets.
 
-use super::field::{FieldError, FieldErrorKind};
+use super::field::{FieldError, FieldErrorKind, in_range};
 use crate::pb::keyholder::RekeyedKeys;
 use locus_commitment::{DatasetBodyDigest, Digest32, ShareSetCommitment};
 use locus_ledger::DatasetKeys;
-use locus_privacy::BATCH_SIZE_MAX;
+use locus_privacy::{BATCH_SIZE_MAX, REKEYINGS_MAX};
 
 /// Datasets of a registration at most.
 const DATASETS_MAX: usize = BATCH_SIZE_MAX as usize;
+
+/// A generation of keys that a re-keying results in.
+///
+/// # Errors
+/// [`FieldErrorKind::OutOfRange`].
+pub fn parse_generation(field: &'static str, generation: u32) -> Result<u8, FieldError> {
+    let parsed = in_range(field, generation, 1, u64::from(REKEYINGS_MAX))?;
+    Ok(u8::try_from(parsed).unwrap_or(REKEYINGS_MAX))
+}
 
 /// The message of these keys, by ordinal; `None` where a dataset was left out.
 pub fn rekeyed_keys(keys: &[Option<DatasetKeys>]) -> RekeyedKeys {

@@ -120,6 +120,9 @@ pub struct GetRegistrationResponse {
     /// What the chain keeps of the dataset asked for.
     #[prost(message, optional, tag = "12")]
     pub leaf: ::core::option::Option<super::super::genomics::v1::DatasetLeaf>,
+    /// How often the datasets got other keys.
+    #[prost(uint32, tag = "13")]
+    pub generation: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishPanelRequest {
@@ -248,6 +251,26 @@ pub struct RevokeDatasetsRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeDatasetsResponse {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub tx_hash: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyDatasetsRequest {
+    #[prost(uint64, tag = "1")]
+    pub registration_id: u64,
+    /// The generation of keys that results, from 1.
+    #[prost(uint32, tag = "2")]
+    pub generation: u32,
+    /// The keys by ordinal, as the archive's receipt has them.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub keys: ::prost::bytes::Bytes,
+    /// Signatures of keyholders 1, 2 and 3.
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub attestations: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RekeyDatasetsResponse {
+    /// Empty when the chain had the keys already.
     #[prost(bytes = "bytes", tag = "1")]
     pub tx_hash: ::prost::bytes::Bytes,
 }
@@ -833,6 +856,34 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Brings new keys of a registration into force that the keyholders have signed; works while the market is paused. A generation
+        /// that the chain has already is answered as the first time. Errors: FAILED_PRECONDITION with the contract's reason.
+        pub async fn rekey_datasets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RekeyDatasetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RekeyDatasetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/locus.exchange.v1.ExchangeService/RekeyDatasets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("locus.exchange.v1.ExchangeService", "RekeyDatasets"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Records keyholders' deletion receipts.
         pub async fn record_erasure(
             &mut self,
@@ -1166,6 +1217,15 @@ pub mod exchange_service_server {
             request: tonic::Request<super::RevokeDatasetsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RevokeDatasetsResponse>,
+            tonic::Status,
+        >;
+        /// Brings new keys of a registration into force that the keyholders have signed; works while the market is paused. A generation
+        /// that the chain has already is answered as the first time. Errors: FAILED_PRECONDITION with the contract's reason.
+        async fn rekey_datasets(
+            &self,
+            request: tonic::Request<super::RekeyDatasetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RekeyDatasetsResponse>,
             tonic::Status,
         >;
         /// Records keyholders' deletion receipts.
@@ -1673,6 +1733,52 @@ pub mod exchange_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeDatasetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/locus.exchange.v1.ExchangeService/RekeyDatasets" => {
+                    #[allow(non_camel_case_types)]
+                    struct RekeyDatasetsSvc<T: ExchangeService>(pub Arc<T>);
+                    impl<
+                        T: ExchangeService,
+                    > tonic::server::UnaryService<super::RekeyDatasetsRequest>
+                    for RekeyDatasetsSvc<T> {
+                        type Response = super::RekeyDatasetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RekeyDatasetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ExchangeService>::rekey_datasets(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RekeyDatasetsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -7,13 +7,14 @@ use locus_commitment::{
 use locus_exchange::{ExchangeDeps, ExchangeHandle, start_with};
 use locus_genomics::{Declarations, PanelDigest, Purpose, PurposeCode};
 use locus_ledger::{
-    AccountKey, Amount, Chain, ChainConfig, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, EmbeddedChain,
-    Order, OrderId, PermitTerms, QueryClass, Registration, Settlement, deploy, leaves_hash, order_id,
+    AccountKey, Amount, Chain, ChainConfig, CommitteeMember, Contracts, DatasetKeys, DatasetLeaf, DeploymentConfig,
+    EmbeddedChain, Order, OrderId, PermitTerms, QueryClass, Registration, RegistrationId, Rekeying, Settlement, deploy,
+    keys_hash, leaves_hash, order_id,
 };
 use locus_privacy::{NetworkParameterValues, Rho, Tier};
 use locus_service::{Clock, Listen, connect};
 use locus_wire::{
-    convert::SettlementSignature,
+    convert::{SettlementSignature, rekeyed_keys},
     pb::exchange::{self as pb, exchange_service_client::ExchangeServiceClient},
 };
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
@@ -244,6 +245,28 @@ impl Market {
             accreditor_signature: Default::default(),
             attestations: self.keyholders.iter().map(|key| sign(key, &attested)).collect(),
             ..Default::default()
+        }
+    }
+}
+
+impl Market {
+    /// New keys of both datasets of a registration, with the keyholders' signatures.
+    pub(crate) fn new_keys(&self, registration: u64, generation: u8) -> pb::RekeyDatasetsRequest {
+        let digest = |what: u8| sha3_256("new keys", &[&registration.to_le_bytes(), &[generation, what]]);
+        let of = |what: u8| DatasetKeys {
+            bodies: DatasetBodyDigest(digest(what)),
+            shares: ShareSetCommitment(digest(what + 2)),
+        };
+        let keys = [Some(of(0)), Some(of(1))];
+        let rekeying = Rekeying { registration: RegistrationId(registration), generation, keys_hash: keys_hash(&keys) };
+        let hash = self.contracts.rekeying_signing_hash(&rekeying, COMMITTEE_EPOCH);
+        let sign =
+            |key: &AccountKey| bytes::Bytes::copy_from_slice(&key.sign_digest(&hash).expect("signed").to_bytes());
+        pb::RekeyDatasetsRequest {
+            registration_id: registration,
+            generation: generation.into(),
+            keys: rekeyed_keys(&keys).keys,
+            attestations: self.keyholders.iter().map(sign).collect(),
         }
     }
 }

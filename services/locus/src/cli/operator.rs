@@ -122,12 +122,6 @@ pub(crate) struct CommitteeRekeyArgs {
     /// Leave out registrations that have this generation of keys already; to go on where a run was cut off
     #[arg(long, value_name = "N")]
     pub(crate) generation: Option<u8>,
-    /// JSON-RPC address of a node of the chain
-    #[arg(long, value_name = "URL")]
-    pub(crate) rpc: String,
-    /// Description of the market, as `locus deploy` wrote it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) deployment: PathBuf,
     /// Key of the admin: a file of 64 hexadecimal digits, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) operator_key: PathBuf,

@@ -10,9 +10,11 @@ use crate::{
     error::CommandError,
     progress::Bars,
 };
-use locus_client::{Services, attest_new_keys, publish_new_keys, registration_state};
-use locus_ledger::{AccountKey, Chain, Ledger, RegistrationId, read_key_file};
-use serde_json::{Value, json};
+use locus_client::{
+    RegistrationState, Services, attest_new_keys, publish_new_keys, registration_state, registration_states,
+};
+use locus_ledger::{Chain, Ledger, RegistrationId, read_key_file};
+use serde_json::json;
 
 pub(super) async fn run(command: &CommitteeCommand, context: &Context) -> Result<(), CommandError> {
     match command {
@@ -44,18 +46,24 @@ async fn replace(args: &CommitteeReplaceArgs, context: &Context) -> Result<(), C
 
 /// Gives registrations new keys, one after the other. What was done stays done when a later one fails.
 async fn rekey(args: &CommitteeRekeyArgs, context: &Context) -> Result<(), CommandError> {
-    let contracts = read_deployment(&args.deployment)?;
     let admin = read_key_file(&args.operator_key).map_err(DeployError::from)?;
-    let chain = Chain::http(&args.rpc, Some(&admin)).map_err(DeployError::from)?;
-    let ledger = Ledger::open(chain, contracts).await.map_err(DeployError::from)?;
     let services = context.services()?;
+    let network = context.network(&services).await?;
     let mut done = Vec::new();
-    for registration in registrations(args, &ledger, &services).await? {
-        let generation = ledger.rekey_generation(registration).await.map_err(DeployError::from)?;
-        if args.generation.is_some_and(|wanted| wanted <= generation) {
+    for state in registrations(args, &services).await? {
+        if args.generation.is_some_and(|wanted| wanted <= state.generation) {
             continue;
         }
-        done.push(rekey_one(registration, &admin, &ledger, &services, context).await?);
+        let bars = Bars::new(context.output);
+        let keys = attest_new_keys(&services, &network, &admin, state.registration, now_unix_s(), &*bars).await?;
+        bars.clear();
+        keys.submit(&services).await?;
+        publish_new_keys(&services, state.registration).await?;
+        done.push(json!({
+            "registration": state.registration.0,
+            "generation": keys.generation,
+            "datasets": keys.dataset_count(),
+        }));
     }
     let count = done.len();
     context.output.result(&json!({ "rekeyed": done }), || {
@@ -64,38 +72,15 @@ async fn rekey(args: &CommitteeRekeyArgs, context: &Context) -> Result<(), Comma
 }
 
 /// Those named, or all that have datasets left.
-async fn registrations(
-    args: &CommitteeRekeyArgs,
-    ledger: &Ledger,
-    services: &Services,
-) -> Result<Vec<RegistrationId>, CommandError> {
-    if !args.registrations.is_empty() {
-        return Ok(args.registrations.iter().copied().map(RegistrationId).collect());
+async fn registrations(args: &CommitteeRekeyArgs, services: &Services) -> Result<Vec<RegistrationState>, CommandError> {
+    if args.registrations.is_empty() {
+        let mut all = registration_states(services).await?;
+        all.retain(|state| state.revoked.len() < state.dataset_count as usize);
+        return Ok(all);
     }
-    let count = ledger.registration_count().await.map_err(DeployError::from)?;
-    let mut found = Vec::new();
-    for id in (1..=count).map(RegistrationId) {
-        let state = registration_state(services, id).await?;
-        if state.revoked.len() < state.dataset_count as usize {
-            found.push(id);
-        }
+    let mut named = Vec::new();
+    for id in &args.registrations {
+        named.push(registration_state(services, RegistrationId(*id)).await?);
     }
-    Ok(found)
-}
-
-async fn rekey_one(
-    registration: RegistrationId,
-    admin: &AccountKey,
-    ledger: &Ledger,
-    services: &Services,
-    context: &Context,
-) -> Result<Value, CommandError> {
-    let bars = Bars::new(context.output);
-    let keys = attest_new_keys(services, ledger, admin, registration, now_unix_s(), &*bars).await?;
-    bars.clear();
-    keys.submit(ledger).await?;
-    wait_until_final(ledger, context).await?;
-    publish_new_keys(services, registration).await?;
-    let generation = keys.generation;
-    Ok(json!({ "registration": registration.0, "generation": generation, "datasets": keys.dataset_count() }))
+    Ok(named)
 }
