@@ -21,6 +21,7 @@ mod prove_disclosure;
 mod prove_encryption;
 mod prove_update;
 mod quotes_1000;
+mod rekey_biobank;
 mod rss_max;
 mod sum_memory;
 mod sum_store;
@@ -50,6 +51,8 @@ pub(crate) fn all() -> Vec<Row> {
         bytes_per_and::AUTHENTICATED,
         rss_max::ROW,
         bytes_per_genotype::ROW,
+        // After those that look at what was enrolled.
+        rekey_biobank::ROW,
         prove_encryption::ROW,
         prove_disclosure::ROW,
         prove_cohort::ROW,
