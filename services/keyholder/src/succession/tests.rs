@@ -347,6 +347,75 @@ async fn a_file_that_another_signed_or_for_other_keys_is_refused() {
     take(&made(&header, &SUCCESSOR, &[1; 32])).expect("the control");
 }
 
+/// What a key or value may become in the hands of a giver that lies.
+fn changed(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let half = bytes.len() / 2;
+    let mut cuts: Vec<Vec<u8>> =
+        [0, 1, half, bytes.len().saturating_sub(1)].map(|end| bytes[..end.min(bytes.len())].to_vec()).into();
+    cuts.push([bytes, &[0]].concat());
+    cuts.push(vec![0xff; bytes.len()]);
+    cuts.extend([0, half, bytes.len().saturating_sub(1)].into_iter().filter(|place| *place < bytes.len()).map(
+        |place| {
+            let mut flipped = bytes.to_vec();
+            flipped[place] ^= 0x80;
+            flipped
+        },
+    ));
+    cuts.retain(|cut| cut != bytes);
+    cuts
+}
+
+#[tokio::test]
+async fn records_that_a_giver_changed_are_refused_or_taken_and_nothing_is_taken_by_half() {
+    let scene = Scene::set().await;
+    let whom = PersonTag(scene.people.contexts[0].dataset.0);
+    for number in [1, 2] {
+        charge(scene.store(number), 1, &[whom], Tier::Open).expect("it charges");
+        charge(scene.store(number), 2, &crowd(0..1_200), Tier::Exact).expect("it is admitted");
+        admit(&scene, number, 1);
+    }
+    let files = [scene.given(1), scene.given(2)];
+    let key = SealingPrivateKey::from_seed(&SUCCESSOR);
+    let recipient = key.public_key();
+    let mut reader =
+        HandOverReader::open(&files[0][..], &scene.header(1), key, account(&[1; 32]).address()).expect("it opens");
+    let mut records = Vec::new();
+    while let Some(record) = reader.next().expect("it reads") {
+        records.push(record);
+    }
+    let written = |records: &[Record]| {
+        let mut writer = HandOverWriter::begin(Vec::new(), &scene.header(1), recipient.clone()).expect("it begins");
+        records.iter().for_each(|record| writer.push(record).expect("it goes on"));
+        writer.finish(&account(&[1; 32])).expect("it is signed")
+    };
+    let (_dir, store) = scene.successor();
+    scene.take(&store, [(1, &written(&records)), (2, &files[1])]).expect("the control: as they were");
+    let mut successor = scene.successor();
+    let (mut kinds, mut refused) = (BTreeSet::new(), 0);
+    for place in 0..records.len() {
+        // The first of every kind.
+        if !kinds.insert(records[place].place().0) {
+            continue;
+        }
+        let (kind, key, value) = (records[place].kind(), records[place].key.clone(), records[place].value.clone());
+        let keys = changed(&key).into_iter().map(|key| Record::new(kind, &key, &value));
+        let values = changed(&value).into_iter().map(|value| Record::new(kind, &key, &value));
+        for record in keys.chain(values) {
+            let mut lie = records.clone();
+            lie[place] = record;
+            match scene.take(&successor.1, [(1, &written(&lie)), (2, &files[1])]) {
+                Ok(_) => successor = scene.successor(),
+                Err(_) => {
+                    assert!(successor.1.is_unused().expect("it reads"), "{kind:?}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(kinds.len() >= 10, "{kinds:?}");
+    assert!(refused > 50, "only {refused} were refused: the changes do not reach the checks");
+}
+
 /// The frames of a file.
 fn frames(file: &[u8]) -> Vec<&[u8]> {
     let mut rest = &file[b"locus-hand-over 1\n".len()..];
