@@ -285,5 +285,7 @@ fn rekey_receipt() -> archive::RekeyReceipt {
         generation: 2,
         keys: bytes(3, 128),
         attestations: vec![bytes(4, 65), bytes(5, 65), bytes(6, 65)],
+        // Not in version 1.
+        deadline_unix_s: 0,
     }
 }

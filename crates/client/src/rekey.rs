@@ -17,8 +17,8 @@ use locus_wire::{
     },
 };
 
-/// How long a signed order can be taken.
-const ORDER_LIFETIME_S: u64 = 3_600;
+/// How long a signed order can be taken, and the chain takes the keys.
+const ORDER_LIFETIME_S: u64 = 6 * 3_600;
 
 /// New keys that the keyholders have signed, and that the chain does not have yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct AttestedKeys {
     pub generation: u8,
     /// By ordinal; `None` for datasets that were left out, all of which are revoked.
     pub keys: Vec<Option<DatasetKeys>>,
+    /// Until when the chain takes them.
+    pub deadline_unix_s: u64,
     /// Signatures of keyholders 1, 2 and 3.
     pub attestations: [Vec<u8>; 3],
 }
@@ -49,6 +51,7 @@ impl AttestedKeys {
             generation: u32::from(self.generation),
             keys: rekeyed_keys(&self.keys).keys,
             attestations: self.attestations.iter().map(|signature| signature.clone().into()).collect(),
+            deadline_unix_s: self.deadline_unix_s,
         };
         let call = || {
             let (mut exchange, request) = (services.exchange.clone(), request.clone());
@@ -92,7 +95,7 @@ pub async fn attest_new_keys(
         return Err(malformed(FieldError::refused("receipt", "it is about other keys")));
     }
     let keys = parse_rekeyed_keys("receipt.keys", &receipt.keys).map_err(malformed)?;
-    Ok(AttestedKeys { registration, generation, keys, attestations })
+    Ok(AttestedKeys { registration, generation, keys, deadline_unix_s: receipt.deadline_unix_s, attestations })
 }
 
 /// Makes the archive put the new bodies in the place of the old ones now, rather than when it next looks at the chain.

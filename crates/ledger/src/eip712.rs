@@ -23,7 +23,13 @@ mod messages {
         struct Attestation { bytes32 registrationDigest; uint64 committeeEpoch; }
         struct Revocation { uint64 registrationId; uint32[] ordinals; uint64 deadline; }
         struct Erasure { uint64 registrationId; uint32[] ordinals; uint8 keyholder; }
-        struct Rekeying { uint64 registrationId; uint8 generation; bytes32 keysHash; uint64 committeeEpoch; }
+        struct Rekeying {
+            uint64 registrationId;
+            uint8 generation;
+            bytes32 keysHash;
+            uint64 committeeEpoch;
+            uint64 deadline;
+        }
         struct Offer { uint64 registrationId; uint96 priceCounts; uint96 priceFilteredCounts; uint96 priceAssociation; uint32 dataUse; uint32 tiers; uint8 audience; address[] buyers; uint32 blockStart; uint32 blockEnd; bytes32 conditionDigest; uint32 demands; bytes32 disclosureDigest; uint64 expiry; uint64 nonce; }
         struct Withdrawal { uint64 registrationId; uint64 nonce; }
         struct Order { address researcher; bytes32 panelDigest; bytes32 selectionDigest; bytes32 predicateDigest; uint8 queryClass; uint32 purpose; bytes32 conditionDigest; uint8 tier; uint64 rhoNano; uint96 maxPrice; bytes32 hpkeKeyDigest; uint64 deadline; uint64 nonce; }
@@ -288,6 +294,7 @@ impl Contracts {
             generation: rekeying.generation,
             keysHash: bytes32(&rekeying.keys_hash),
             committeeEpoch: committee_epoch,
+            deadline: rekeying.deadline_unix_s,
         })
     }
 
@@ -413,7 +420,8 @@ mod tests {
         let network = NetworkId { chain_id: 1, registry: Address([2; 20]) };
         let here = contracts(network);
         let all = [Some(keys(1, 2)), None];
-        let rekeying = Rekeying { registration: RegistrationId(1), generation: 1, keys_hash: keys_hash(&all) };
+        let (registration, keys_hash_of_all) = (RegistrationId(1), keys_hash(&all));
+        let rekeying = Rekeying { registration, generation: 1, keys_hash: keys_hash_of_all, deadline_unix_s: 9 };
         let of = |keys: &[Option<DatasetKeys>]| {
             here.rekeying_signing_hash(&Rekeying { keys_hash: keys_hash(keys), ..rekeying }, 3)
         };
@@ -422,6 +430,7 @@ mod tests {
             here.rekeying_signing_hash(&rekeying, 4),
             here.rekeying_signing_hash(&Rekeying { registration: RegistrationId(2), ..rekeying }, 3),
             here.rekeying_signing_hash(&Rekeying { generation: 2, ..rekeying }, 3),
+            here.rekeying_signing_hash(&Rekeying { deadline_unix_s: 10, ..rekeying }, 3),
             contracts(NetworkId { chain_id: 2, ..network }).rekeying_signing_hash(&rekeying, 3),
             contracts(NetworkId { registry: Address([3; 20]), ..network }).rekeying_signing_hash(&rekeying, 3),
             of(&[]),

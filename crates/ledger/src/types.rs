@@ -82,6 +82,8 @@ pub struct Rekeying {
     pub generation: u8,
     /// [`keys_hash`](crate::keys_hash) of the new keys.
     pub keys_hash: Digest32,
+    /// Until when the chain takes them.
+    pub deadline_unix_s: u64,
 }
 
 /// Kind of question; offers price each kind.

@@ -30,6 +30,8 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+/// Time that is left to send a transaction with signatures that are given out again.
+const SENDING_S: u64 = 900;
 /// Pieces that wait for a slow keyholder, 2 MiB each.
 const PIECES_WAITING_MAX: usize = 2;
 
@@ -69,6 +71,7 @@ pub(crate) async fn rekey(
     let committee_epoch = view.committee_epoch();
     if let Some(staged) = archive.batches.staged_rekeying(id)?
         && (staged.receipt.generation, staged.committee_epoch) == (u32::from(generation), committee_epoch)
+        && staged.receipt.deadline_unix_s >= archive.clock.now_unix_s().saturating_add(SENDING_S)
     {
         return Ok(staged.receipt);
     }
@@ -171,6 +174,7 @@ impl<'a> Ceremony<'a> {
             generation: u32::from(self.generation),
             keys: keys.keys.clone(),
             attestations,
+            deadline_unix_s: self.order.deadline_unix_s,
         })
     }
 
@@ -284,7 +288,12 @@ impl<'a> Ceremony<'a> {
         outcomes: &[Outcome],
         keys_hash: locus_commitment::Digest32,
     ) -> Result<Vec<bytes::Bytes>, ArchiveError> {
-        let rekeying = Rekeying { registration: self.registered.record.id, generation: self.generation, keys_hash };
+        let rekeying = Rekeying {
+            registration: self.registered.record.id,
+            generation: self.generation,
+            keys_hash,
+            deadline_unix_s: self.order.deadline_unix_s,
+        };
         let signing_hash = archive.contracts().rekeying_signing_hash(&rekeying, self.committee_epoch);
         let statements: Vec<_> = outcomes.iter().map(|outcome| outcome.statement.clone()).collect();
         let calls = self.committee.members.iter().zip(headers).map(|(member, header)| {

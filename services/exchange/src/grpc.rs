@@ -242,7 +242,8 @@ impl Grpc {
         let keys = parse_rekeyed_keys("keys", &request.keys)?;
         let attestations = parse_attestations(&request.attestations)?;
         let registration = RegistrationId(request.registration_id);
-        let hash = self.0.rekey(registration, generation, &keys, &attestations).await?;
+        let deadline_unix_s = request.deadline_unix_s;
+        let hash = self.0.rekey(registration, generation, &keys, deadline_unix_s, &attestations).await?;
         Ok(pb::RekeyDatasetsResponse { tx_hash: hash.map(transaction).unwrap_or_default() })
     }
 

@@ -124,6 +124,7 @@ impl Exchange {
         registration: RegistrationId,
         generation: u8,
         keys: &[Option<DatasetKeys>],
+        deadline_unix_s: u64,
         attestations: &[Vec<u8>; 3],
     ) -> Result<Option<[u8; 32]>, ExchangeError> {
         let is_done =
@@ -131,7 +132,7 @@ impl Exchange {
         if is_done().await? {
             return Ok(None);
         }
-        match self.ledger().rekey_datasets(registration, keys, attestations).await {
+        match self.ledger().rekey_datasets(registration, keys, deadline_unix_s, attestations).await {
             Ok(transaction) => Ok(Some(transaction.0)),
             // Another try may have been faster; the signatures are for one generation.
             Err(error) if error.refusal().is_some() && is_done().await? => Ok(None),

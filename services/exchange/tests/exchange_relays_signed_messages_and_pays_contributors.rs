@@ -254,6 +254,9 @@ async fn new_keys_come_into_force_once_and_with_all_signatures() {
         let status = market.exchange.rekey_datasets(wrong).await.expect_err("not what was signed");
         assert_eq!(reason_of(&status).as_deref(), Some("BAD_SIGNATURE"));
     }
+    let late = pb::RekeyDatasetsRequest { deadline_unix_s: 1, ..keys.clone() };
+    let status = market.exchange.rekey_datasets(late).await.expect_err("too late");
+    assert_eq!(reason_of(&status).as_deref(), Some("EXPIRED"));
     let sent = market.exchange.rekey_datasets(keys.clone()).await.expect("new keys").into_inner();
     assert_eq!(sent.tx_hash.len(), 32);
     let again = market.exchange.rekey_datasets(keys).await.expect("the same keys").into_inner();

@@ -128,9 +128,11 @@ impl Keyholder {
         let digest = attribute_statement_hash(&self.network(), &statement);
         let verified = self.verify(registrant, &digest, &enrolment.registrant_signature, "registrant").await;
         match verified {
-            Err(KeyholderError::Signature(_)) => Err(batch.refused("the registrant's signature")),
-            verified => verified.map(|()| batch),
+            Err(KeyholderError::Signature(_)) => return Err(batch.refused("the registrant's signature")),
+            verified => verified?,
         }
+        self.end_lapsed_rekeying(statement.registration).await?;
+        Ok(batch)
     }
 
     /// Begins the first call. From here on the attempt's number is used.

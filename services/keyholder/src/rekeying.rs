@@ -35,11 +35,15 @@ use locus_wire::{
 };
 use std::collections::BTreeSet;
 
+/// Longest that an order can be taken. As long, nobody of the registration is erased who leaves after it was stated.
+const ORDER_LIFETIME_MAX_S: u64 = 24 * 3_600;
+
 /// A registration that is to get new keys.
 struct Ordered {
     record: RegistrationRecord,
     shape: PanelShape,
     generation: u8,
+    deadline_unix_s: u64,
 }
 
 /// One dataset that gets new keys.
@@ -139,9 +143,10 @@ impl Keyholder {
         let result = self.store().rekeying_result(id, &prepared.session)?;
         let result = result.ok_or(KeyholderError::RekeyingGone)?;
         self.check_statements(&prepared, &result, &request.statements).await?;
-        self.store().attest_rekeying(id, &prepared.session, &result, &prepared.rekeyed_datasets())?;
-        let rekeying =
-            Rekeying { registration: id, generation: prepared.ordered.generation, keys_hash: result.keys_hash };
+        let Ordered { generation, deadline_unix_s, .. } = prepared.ordered;
+        let datasets = prepared.rekeyed_datasets();
+        self.store().attest_rekeying(id, &prepared.session, &result, &datasets, deadline_unix_s)?;
+        let rekeying = Rekeying { registration: id, generation, keys_hash: result.keys_hash, deadline_unix_s };
         let signing_hash = self.contracts().rekeying_signing_hash(&rekeying, prepared.committee_epoch);
         Ok(pb::AttestRekeyingResponse {
             keyholder: u32::from(self.index().get()),
@@ -182,6 +187,28 @@ impl Keyholder {
         Ok(())
     }
 
+    /// Ends a re-keying that can come into force no more: the chain is past its deadline, or has another committee. Whoever leaves
+    /// can then be erased, whatever the other keyholders did (clause 40). The chain must have been read.
+    pub(crate) async fn end_lapsed_rekeying(&self, id: RegistrationId) -> Result<(), KeyholderError> {
+        let Some(stated) = self.store().stated_rekeying(id)? else { return Ok(()) };
+        let view = self.view();
+        let Some((record, finalized)) = view.registration(id).zip(view.finalized()) else { return Ok(()) };
+        if u32::from(record.generation()) >= stated.generation {
+            return Ok(());
+        }
+        let time = self.ledger().block_time_unix_s(finalized.number).await;
+        let time = time.map_err(|error| KeyholderError::Chain(error.to_string()))?;
+        if time <= stated.deadline_unix_s && view.committee_epoch() == stated.committee_epoch {
+            return Ok(());
+        }
+        let version = record.key_version() + 1;
+        let keys: Vec<DatasetKey> =
+            record.leaves.iter().map(|leaf| DatasetKey { dataset: leaf.dataset, version }).collect();
+        let erased = self.store().end_rekeying(id, &stated, &keys)?;
+        tracing::info!(registration = id.0, generation = stated.generation, erased, "a re-keying that lapsed is over");
+        self.record("rekeying_lapsed", &[("registration", &id), ("generation", &stated.generation)])
+    }
+
     /// Reads the chain, and holds an order against it.
     async fn check_order(&self, order: &pb::RekeyingOrder) -> Result<Ordered, KeyholderError> {
         if self.settles_on_cohorts() {
@@ -192,6 +219,10 @@ impl Keyholder {
         if order.deadline_unix_s < self.now_unix_s() {
             return Err(KeyholderError::Malformed("the deadline of the order has passed: sign a later one".into()));
         }
+        if order.deadline_unix_s > self.now_unix_s().saturating_add(ORDER_LIFETIME_MAX_S) {
+            let text = "the deadline of the order is more than a day away: sign an earlier one";
+            return Err(KeyholderError::Malformed(text.into()));
+        }
         self.poll_chain().await?;
         let id = RegistrationId(order.registration_id);
         let request = RekeyRequest { registration: id, generation, deadline_unix_s: order.deadline_unix_s };
@@ -201,6 +232,7 @@ impl Keyholder {
             return Err(KeyholderError::Signature("market's admin"));
         }
         self.verify(admin, &signed, &order.signature, "market's admin").await?;
+        self.end_lapsed_rekeying(id).await?;
         let view = self.view();
         let record = view.registration(id).ok_or(KeyholderError::NotFinal("the registration"))?.clone();
         if record.generation() + 1 != generation {
@@ -210,7 +242,7 @@ impl Keyholder {
         let blocks = panel.variant_count.div_ceil(VARIANTS_PER_PANEL_BLOCK);
         let shape = PanelShape::try_new(blocks, panel.complete_calls);
         let shape = shape.map_err(|error| KeyholderError::Engine(error.into()))?;
-        Ok(Ordered { record, shape, generation })
+        Ok(Ordered { record, shape, generation, deadline_unix_s: order.deadline_unix_s })
     }
 
     /// The session that three openings make, and what this keyholder drew for it.

@@ -106,6 +106,7 @@ impl Keyholder {
     ) -> Result<pb::EraseSeedsResponse, KeyholderError> {
         self.poll_chain().await?;
         let id = RegistrationId(request.registration_id);
+        self.end_lapsed_rekeying(id).await?;
         let (keys, is_ended) = {
             let view = self.view();
             let registration = view.registration(id).ok_or(KeyholderError::NotFinal("the registration"))?;

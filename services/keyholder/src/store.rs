@@ -101,7 +101,9 @@ pub(crate) enum StoreError {
     #[error("what is to be re-keyed has changed, or the re-keying is not under way here: start it again")]
     RekeyingChanged,
     /// A registration is between two generations of keys.
-    #[error("registration {0} is being re-keyed: try again when its new keys are final on the chain")]
+    #[error(
+        "registration {0} is being re-keyed: try again when its new keys are final on the chain, or the deadline of the order has passed there"
+    )]
     BeingRekeyed(u64),
     /// A privacy rule refuses.
     #[error(transparent)]

@@ -23,7 +23,14 @@ use locus_sharing::{
 };
 use locus_store::{BatchId, FILLER_BODY, PanelShape, PanelStore, RegistrationCommit, SlotSet};
 use locus_wire::pb::keyholder as pb;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 /// Everything here can be done until then.
@@ -92,9 +99,20 @@ impl People {
     }
 }
 
+/// The machine's clock for the chain, and how far it is ahead.
+#[derive(Clone, Default)]
+struct ChainClock(Arc<AtomicU64>);
+
+impl locus_ledger::Clock for ChainClock {
+    fn unix_s(&self) -> u64 {
+        locus_ledger::Clock::unix_s(&SystemClock) + self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// A deployed market without anybody in it.
 pub(crate) struct Committee {
     chain: EmbeddedChain,
+    clock: ChainClock,
     contracts: Contracts,
     /// The admin's connection.
     ledger: Ledger,
@@ -126,7 +144,8 @@ pub(crate) fn index(number: u8) -> KeyholderIndex {
 impl Committee {
     /// Deploys the contracts with keyholders whose keys are constants.
     pub(crate) async fn deploy() -> Self {
-        let chain = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(SystemClock));
+        let clock = ChainClock::default();
+        let chain = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(clock.clone()));
         let member = |index: KeyholderIndex| CommitteeMember {
             signer: account(index.get()).address(),
             hpke_public_key: sealing(index).public_key().to_bytes().to_vec(),
@@ -144,7 +163,7 @@ impl Committee {
         ledger.publish_panel(PANEL, "panel", VARIANTS, true).await.expect("the panel is published");
         let published = ledger.publish_panel(PANEL_OF_TWO_PLANES, "two planes", VARIANTS, false);
         published.await.expect("the panel is published");
-        Self { chain, contracts, ledger, objects: locus_store::Store::memory() }
+        Self { chain, clock, contracts, ledger, objects: locus_store::Store::memory() }
     }
 
     /// Account number `number` registers one dataset, and so can earn.
@@ -292,6 +311,16 @@ impl Committee {
             admin: key.address().0.to_vec().into(),
             signature: sign(&key, &rekey_request_hash(&self.contracts.network, request)).into(),
         }
+    }
+
+    /// What the time is on the chain.
+    pub(crate) fn now_unix_s(&self) -> u64 {
+        locus_ledger::Clock::unix_s(&self.clock)
+    }
+
+    /// Lets time go by on the chain: the next block is so much later.
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// The contracts, with the admin as sender.

@@ -30,8 +30,9 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         keccak256("Revocation(uint64 registrationId,uint32[] ordinals,uint64 deadline)");
     bytes32 private constant _ERASURE_TYPEHASH =
         keccak256("Erasure(uint64 registrationId,uint32[] ordinals,uint8 keyholder)");
-    bytes32 private constant _REKEYING_TYPEHASH =
-        keccak256("Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch)");
+    bytes32 private constant _REKEYING_TYPEHASH = keccak256(
+        "Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch,uint64 deadline)"
+    );
 
     uint256 private constant _BATCH_MAX = 4096;
     uint256 private constant _HPKE_PUBLIC_KEY_BYTES = 1216;
@@ -194,16 +195,21 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
 
     /// @inheritdoc IDatasetRegistry
     /// @dev Needs no nonce: the signed generation results once.
-    function rekeyDatasets(uint64 registrationId, DatasetKeys[] calldata keys, bytes[3] calldata keyholderSignatures)
-        external
-    {
+    function rekeyDatasets(
+        uint64 registrationId,
+        DatasetKeys[] calldata keys,
+        uint64 deadline,
+        bytes[3] calldata keyholderSignatures
+    ) external {
+        if (block.timestamp > deadline) revert DatasetRegistryExpired(deadline);
         StoredRegistration storage record = _registrationOf(registrationId);
         if (record.keys >= _COMMITTED) revert DatasetRegistryCommitted(registrationId);
         uint8 generation = record.keys + 1;
         if (generation > _REKEYINGS_MAX) revert DatasetRegistryRekeyedTooOften(registrationId);
         if (keys.length != record.count) revert DatasetRegistryBadBatchSize(keys.length);
         bytes32 keysHash = keccak256(abi.encode(keys));
-        bytes memory message = abi.encode(_REKEYING_TYPEHASH, registrationId, generation, keysHash, _committeeEpoch);
+        bytes memory message =
+            abi.encode(_REKEYING_TYPEHASH, registrationId, generation, keysHash, _committeeEpoch, deadline);
         _checkKeyholders(_hashTypedDataV4(keccak256(message)), keyholderSignatures);
         record.keys = generation;
         _useKeys(registrationId, keys);

@@ -13,7 +13,7 @@ import {IRegistryQueue} from "./IRegistryQueue.sol";
 ///   Attestation(bytes32 registrationDigest,uint64 committeeEpoch)   by each keyholder
 ///   Revocation(uint64 registrationId,uint32[] ordinals,uint64 deadline)   by the registrant
 ///   Erasure(uint64 registrationId,uint32[] ordinals,uint8 keyholder)   by the keyholder
-///   Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch)   by each keyholder
+///   Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch,uint64 deadline)   by each keyholder
 /// where registrationDigest is the EIP-712 struct hash of the Registration, generation the one that the re-keying
 /// results in (1 to 8) and keysHash keccak256(abi.encode(keys)). Signers are plain accounts (65 bytes, low
 /// s) or EIP-1271 wallets.
@@ -172,8 +172,12 @@ interface IDatasetRegistry is IRegistryQueue {
     /// each. All keyholders signed; anyone may send it. Works while paused. The datasets stay what they are: owner,
     /// person, genotype commitment, offer and revocations. Only revoked ones may be left as they are. At most 8 times,
     /// and not for batches with commitments to the ciphertexts.
-    function rekeyDatasets(uint64 registrationId, DatasetKeys[] calldata keys, bytes[3] calldata keyholderSignatures)
-        external;
+    function rekeyDatasets(
+        uint64 registrationId,
+        DatasetKeys[] calldata keys,
+        uint64 deadline,
+        bytes[3] calldata keyholderSignatures
+    ) external;
 
     /// @notice Withdraws datasets of the caller for ever. Works while paused. Ordinals revoked before are skipped.
     function revokeDatasets(uint64 registrationId, uint32[] calldata ordinals) external;

@@ -26,7 +26,7 @@ contract RekeyingTest is Fixture {
         vm.expectEmit(address(registry));
         emit IDatasetRegistry.DatasetsRekeyed(_id, 1, keys);
         vm.prank(RELAYER);
-        registry.rekeyDatasets(_id, keys, signatures);
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signatures);
 
         assertEq(registry.rekeyGeneration(_id), 1, "generation");
         for (uint256 i = 0; i < 3; i++) {
@@ -89,7 +89,7 @@ contract RekeyingTest is Fixture {
         IDatasetRegistry.DatasetKeys[] memory keys = keysOf(1, 3);
         bytes[3] memory signatures = signKeys(_id, 1, keys);
         _revoke(0);
-        registry.rekeyDatasets(_id, keys, signatures);
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signatures);
         require(registry.isRevoked(_id, 0), "revoked");
         require(!registry.isRevoked(_id, 1), "not revoked");
         _requirePlace(keys[0].bodyDigest, 0);
@@ -155,7 +155,7 @@ contract RekeyingTest is Fixture {
             signatures[i] = "";
             _expectBadSignature(keys, signatures, i);
         }
-        registry.rekeyDatasets(_id, keys, signKeys(_id, 1, keys));
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signKeys(_id, 1, keys));
     }
 
     function test_signaturesAreForOneGenerationRegistrationAndListOfKeys() public {
@@ -166,7 +166,7 @@ contract RekeyingTest is Fixture {
         _expectBadSignature(keys, signKeys(other, 1, keys), 0);
         _expectBadSignature(keys, signKeys(_id, 1, keysOf(2, 3)), 0);
         bytes[3] memory signatures = signKeys(_id, 1, keys);
-        registry.rekeyDatasets(_id, keys, signatures);
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signatures);
         // The same message again is for a generation that was.
         _expectBadSignature(keys, signatures, 0);
     }
@@ -180,10 +180,24 @@ contract RekeyingTest is Fixture {
         rekey(_id, 1, keys);
     }
 
+    function test_signaturesAreTakenUpToTheirDeadlineAndForNoOther() public {
+        IDatasetRegistry.DatasetKeys[] memory keys = keysOf(1, 3);
+        bytes[3] memory signatures = signKeys(_id, 1, keys);
+        bytes memory refusal =
+            abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryBadSignature.selector, vm.addr(keyholderKeys[0]));
+        vm.expectRevert(refusal);
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE + 1, signatures);
+        vm.warp(REKEYING_DEADLINE + 1);
+        vm.expectRevert(abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryExpired.selector, REKEYING_DEADLINE));
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signatures);
+        vm.warp(REKEYING_DEADLINE);
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signatures);
+    }
+
     function test_signatureForAnotherRegistryIsRefused() public {
         DatasetRegistry other = new DatasetRegistry(address(this), productionParameters());
         IDatasetRegistry.DatasetKeys[] memory keys = keysOf(1, 3);
-        bytes32 structHash = Typed.rekeying(_id, 1, keys, registry.committeeEpoch());
+        bytes32 structHash = Typed.rekeying(_id, 1, keys, registry.committeeEpoch(), REKEYING_DEADLINE);
         bytes[3] memory signatures = signKeys(_id, 1, keys);
         signatures[0] = signature(keyholderKeys[0], Typed.digest("LocusDatasetRegistry", address(other), structHash));
         _expectBadSignature(keys, signatures, 0);
@@ -204,7 +218,7 @@ contract RekeyingTest is Fixture {
             abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryUnknownRegistration.selector, _id + 1);
         bytes[3] memory signatures = signKeys(_id + 1, 1, keysOf(1, 3));
         vm.expectRevert(unknown);
-        registry.rekeyDatasets(_id + 1, keysOf(1, 3), signatures);
+        registry.rekeyDatasets(_id + 1, keysOf(1, 3), REKEYING_DEADLINE, signatures);
         vm.expectRevert(unknown);
         registry.rekeyGeneration(_id + 1);
     }
@@ -241,7 +255,7 @@ contract RekeyingTest is Fixture {
     {
         bytes[3] memory signatures = signKeys(_id, generation, keys);
         vm.expectRevert(refusal);
-        registry.rekeyDatasets(_id, keys, signatures);
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signatures);
     }
 
     /// @dev Refused for the signature of the keyholder in this place, from 0.
@@ -250,6 +264,6 @@ contract RekeyingTest is Fixture {
     {
         address signer = vm.addr(keyholderKeys[place]);
         vm.expectRevert(abi.encodeWithSelector(IDatasetRegistry.DatasetRegistryBadSignature.selector, signer));
-        registry.rekeyDatasets(_id, keys, signatures);
+        registry.rekeyDatasets(_id, keys, REKEYING_DEADLINE, signatures);
     }
 }

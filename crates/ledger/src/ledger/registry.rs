@@ -144,17 +144,19 @@ impl Ledger {
     }
 
     /// Gives the datasets of a registration new keys, by ordinal, with the signatures of keyholders 1, 2 and 3 over the
-    /// [`Rekeying`](crate::Rekeying). `None` leaves a revoked dataset as it is. Anyone may send it, also while the
-    /// market is paused.
+    /// [`Rekeying`](crate::Rekeying), until its deadline. `None` leaves a revoked dataset as it is. Anyone may send it, also while
+    /// the market is paused.
     pub async fn rekey_datasets(
         &self,
         registration: RegistrationId,
         keys: &[Option<DatasetKeys>],
+        deadline_unix_s: u64,
         signatures: &[Vec<u8>; 3],
     ) -> Result<Digest32, LedgerError> {
         let call = DatasetRegistry::rekeyDatasetsCall {
             registrationId: registration.0,
             keys: keys.iter().map(key_words).collect(),
+            deadline: deadline_unix_s,
             keyholderSignatures: signatures.each_ref().map(|signature| bytes(signature)),
         };
         self.write_registry(&call).await.map(|receipt| transaction(&receipt))

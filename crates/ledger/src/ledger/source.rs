@@ -86,6 +86,11 @@ impl EventSource for Ledger {
 }
 
 impl Ledger {
+    /// When a block was made.
+    pub async fn block_time_unix_s(&self, number: u64) -> Result<u64, LedgerError> {
+        self.block_at(BlockNumberOrTag::Number(number)).await.map(|(_, time)| time)
+    }
+
     async fn block_at(&self, tag: BlockNumberOrTag) -> Result<(BlockRef, u64), LedgerError> {
         let found = self.chain.ask(self.chain.provider.get_block_by_number(tag).into_future()).await?;
         let block = found.ok_or(LedgerError::UnexpectedAnswer)?;

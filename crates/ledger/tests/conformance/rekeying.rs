@@ -12,6 +12,8 @@ use locus_ledger::{
 use locus_privacy::REKEYINGS_MAX;
 
 const BAD_SIGNATURE: &str = "DatasetRegistryBadSignature";
+/// Far away.
+const DEADLINE_UNIX_S: u64 = 4_000_000_000;
 const DUPLICATE: &str = "DatasetRegistryDuplicate";
 /// Epoch of the committee after a market's deployment.
 const EPOCH: u64 = 3;
@@ -33,7 +35,7 @@ pub(crate) fn endorse(
     keys: &[Option<DatasetKeys>],
     epoch: u64,
 ) -> [Vec<u8>; 3] {
-    let rekeying = Rekeying { registration, generation, keys_hash: keys_hash(keys) };
+    let rekeying = Rekeying { registration, generation, keys_hash: keys_hash(keys), deadline_unix_s: DEADLINE_UNIX_S };
     let digest = contracts.rekeying_signing_hash(&rekeying, epoch);
     KEYHOLDERS.map(|keyholder| sign(&key(keyholder), &digest))
 }
@@ -47,7 +49,7 @@ impl Market {
         keys: &[Option<DatasetKeys>],
     ) -> Result<Digest32, LedgerError> {
         let signatures = endorse(self.contracts(), registration, generation, keys, EPOCH);
-        self.ledger.rekey_datasets(registration, keys, &signatures).await
+        self.ledger.rekey_datasets(registration, keys, DEADLINE_UNIX_S, &signatures).await
     }
 }
 
@@ -60,7 +62,7 @@ pub(crate) async fn new_keys_replace_the_old_ones_from_their_block_on(backend: &
     keys[1] = None;
     let signatures = endorse(market.contracts(), id, 1, &keys, EPOCH);
     let stranger = market.seen_by(backend, &key(STRANGER)).await;
-    stranger.rekey_datasets(id, &keys, &signatures).await.expect("anyone sends it");
+    stranger.rekey_datasets(id, &keys, DEADLINE_UNIX_S, &signatures).await.expect("anyone sends it");
     let rekeyed_at = market.ledger.head().await.unwrap().number;
     assert_eq!(market.ledger.rekey_generation(id).await.unwrap(), 1);
     let place = market.ledger.dataset_of_commitment(&leaf(102).commitments.bodies.0).await.unwrap();
@@ -111,10 +113,14 @@ pub(crate) async fn a_rekeying_needs_every_keyholders_signature_over_exactly_it(
         ("another chain", endorse(&other_chain, id, 1, &keys, EPOCH)),
     ];
     for (what, signatures) in bad {
-        assert_eq!(refusal(ledger.rekey_datasets(id, &keys, &signatures).await), BAD_SIGNATURE, "{what}");
+        assert_eq!(
+            refusal(ledger.rekey_datasets(id, &keys, DEADLINE_UNIX_S, &signatures).await),
+            BAD_SIGNATURE,
+            "{what}"
+        );
     }
-    ledger.rekey_datasets(id, &keys, &good).await.expect("the untouched re-keying is taken");
-    assert_eq!(refusal(ledger.rekey_datasets(id, &keys, &good).await), BAD_SIGNATURE, "a repetition");
+    ledger.rekey_datasets(id, &keys, DEADLINE_UNIX_S, &good).await.expect("the untouched re-keying is taken");
+    assert_eq!(refusal(ledger.rekey_datasets(id, &keys, DEADLINE_UNIX_S, &good).await), BAD_SIGNATURE, "a repetition");
     ledger.set_keyholder(2, &member(14)).await.expect("the admin replaces keyholder 2");
     let late = market.rekey(id, 2, &new_keys(200, 2)).await;
     assert_eq!(refusal(late), BAD_SIGNATURE, "the committee before");

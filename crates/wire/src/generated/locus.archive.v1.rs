@@ -242,6 +242,9 @@ pub struct RekeyReceipt {
     /// EIP-712 Rekeying signatures of keyholders 1, 2 and 3.
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub attestations: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Until when the chain takes the keys: the deadline of the order.
+    #[prost(uint64, tag = "5")]
+    pub deadline_unix_s: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RekeyDatasetsResponse {

@@ -267,6 +267,9 @@ pub struct RekeyDatasetsRequest {
     /// Signatures of keyholders 1, 2 and 3.
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub attestations: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Until when the chain takes the keys.
+    #[prost(uint64, tag = "5")]
+    pub deadline_unix_s: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RekeyDatasetsResponse {

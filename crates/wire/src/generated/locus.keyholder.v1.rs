@@ -568,7 +568,7 @@ pub struct RekeyingOrder {
     /// The generation of keys that results, from 1.
     #[prost(uint32, tag = "2")]
     pub generation: u32,
-    /// Until when the order may be taken.
+    /// Until when the order may be taken, and the chain takes the keys: at most a day from now.
     #[prost(uint64, tag = "3")]
     pub deadline_unix_s: u64,
     /// 20 bytes: an account with the registry's admin role.
@@ -763,7 +763,8 @@ pub struct AttestRekeyingRequest {
 pub struct AttestRekeyingResponse {
     #[prost(uint32, tag = "1")]
     pub keyholder: u32,
-    /// EIP-712 signature over Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch).
+    /// EIP-712 signature over Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch,
+    /// uint64 deadline), the deadline being the order's.
     #[prost(bytes = "bytes", tag = "2")]
     pub signature: ::prost::bytes::Bytes,
 }

@@ -258,7 +258,12 @@ impl Market {
             shares: ShareSetCommitment(digest(what + 2)),
         };
         let keys = [Some(of(0)), Some(of(1))];
-        let rekeying = Rekeying { registration: RegistrationId(registration), generation, keys_hash: keys_hash(&keys) };
+        let rekeying = Rekeying {
+            registration: RegistrationId(registration),
+            generation,
+            keys_hash: keys_hash(&keys),
+            deadline_unix_s: self.clock.now_unix_s() + 600,
+        };
         let hash = self.contracts.rekeying_signing_hash(&rekeying, COMMITTEE_EPOCH);
         let sign =
             |key: &AccountKey| bytes::Bytes::copy_from_slice(&key.sign_digest(&hash).expect("signed").to_bytes());
@@ -267,6 +272,7 @@ impl Market {
             generation: generation.into(),
             keys: rekeyed_keys(&keys).keys,
             attestations: self.keyholders.iter().map(sign).collect(),
+            deadline_unix_s: rekeying.deadline_unix_s,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! keyholder lacks come from the keyholder that releases it.
 
 use super::{
-    Dataset, Prepared, lacking,
+    Dataset, Ordered, Prepared, lacking,
     pieces::{Channel, Opener, Sealer},
 };
 use crate::{
@@ -226,7 +226,8 @@ impl Keyholder {
         let keys: Vec<DatasetKeys> = datasets.iter().map(|dataset| dataset.keys).collect();
         let (entries, attributes_digest) = (prepared.entries(&keys), attributes_digest.finish());
         let result = RekeyingResult { datasets, keys_hash: keys_hash(&entries), attributes_digest };
-        self.store().finish_rekeying(prepared.ordered.record.id, &prepared.session, &result, &ending.attributes)?;
+        let Ordered { record, deadline_unix_s, .. } = &prepared.ordered;
+        self.store().finish_rekeying(record.id, &prepared.session, &result, &ending.attributes, *deadline_unix_s)?;
         let mut statement = pb::RekeyingStatement {
             keyholder: u32::from(self.index().get()),
             session: prepared.session.0.to_vec().into(),

@@ -21,7 +21,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 const PEOPLE: usize = 3;
-const DEADLINE_UNIX_S: u64 = 4_000_000_000;
+/// From an order to its deadline.
+const ORDER_LIFETIME_S: u64 = 3_600;
 /// More than three noises of a re-keying and the one of before, and far below a flag.
 const NOISE_ABS_MAX: u64 = 200;
 /// More messages than there are in a stream.
@@ -33,6 +34,8 @@ struct Scene {
     keyholders: Vec<Keyholder>,
     people: People,
     genotypes: Vec<PackedGenotypes>,
+    /// Of the orders.
+    deadline_unix_s: u64,
 }
 
 /// What one keyholder made.
@@ -101,7 +104,8 @@ impl Scene {
             dirs.push(dir);
             keyholders.push(keyholder);
         }
-        Self { committee, _dirs: dirs, keyholders, people, genotypes }
+        let deadline_unix_s = committee.now_unix_s() + ORDER_LIFETIME_S;
+        Self { committee, _dirs: dirs, keyholders, people, genotypes, deadline_unix_s }
     }
 
     fn id(&self) -> RegistrationId {
@@ -109,7 +113,7 @@ impl Scene {
     }
 
     fn order(&self, generation: u8) -> pb::RekeyingOrder {
-        let request = RekeyRequest { registration: self.id(), generation, deadline_unix_s: DEADLINE_UNIX_S };
+        let request = RekeyRequest { registration: self.id(), generation, deadline_unix_s: self.deadline_unix_s };
         self.committee.rekeying_order(ADMIN, &request)
     }
 
@@ -234,7 +238,8 @@ impl Scene {
     async fn submit(&self, run: &Run, signatures: &[Vec<u8>; 3]) {
         let made = &run.made[0];
         let keys = parse_rekeyed_keys("keys", &made.keys.keys).expect("keys");
-        self.committee.ledger().rekey_datasets(self.id(), &keys, signatures).await.expect("the chain takes them");
+        let rekeyed = self.committee.ledger().rekey_datasets(self.id(), &keys, self.deadline_unix_s, signatures);
+        rekeyed.await.expect("the chain takes them");
         self.committee.replace_bodies(&self.people, &keys, &made.bodies).await;
         for keyholder in &self.keyholders {
             keyholder.poll_chain().await.expect("it reads the chain");

@@ -53,6 +53,9 @@ struct State {
     result: Option<KeptResult>,
     #[prost(bool, tag = "5")]
     is_attested: bool,
+    /// Until when the chain takes what this keyholder stated or signed.
+    #[prost(uint64, tag = "6")]
+    deadline_unix_s: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -149,6 +152,21 @@ pub(crate) struct Attested {
     pub(crate) generation: u8,
 }
 
+/// A re-keying whose result this keyholder has stated, so that others may have signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stated {
+    pub(crate) generation: u32,
+    pub(crate) committee_epoch: u64,
+    pub(crate) deadline_unix_s: u64,
+}
+
+impl State {
+    fn stated(&self) -> Option<Stated> {
+        let Self { generation, committee_epoch, deadline_unix_s, .. } = *self;
+        self.result.as_ref().map(|_| Stated { generation, committee_epoch, deadline_unix_s })
+    }
+}
+
 impl Store {
     /// What this keyholder draws for a generation, under a committee: the first time anew.
     pub(crate) fn open_rekeying(
@@ -201,7 +219,7 @@ impl Store {
         keys.iter().map(record).collect()
     }
 
-    /// Keeps what was computed. After the signature only the same can be kept again, or the same of fewer datasets: who was
+    /// Keeps what was computed, for a statement that counts until the deadline. After the signature only the same can be kept again, or the same of fewer datasets: who was
     /// revoked since is left out when a re-keying is led again that not everybody signed.
     pub(crate) fn finish_rekeying(
         &self,
@@ -209,6 +227,7 @@ impl Store {
         session: &Digest32,
         result: &RekeyingResult,
         attributes: &[RekeyedAttributes],
+        deadline_unix_s: u64,
     ) -> Result<(), StoreError> {
         let transaction = self.database.begin_write()?;
         {
@@ -219,6 +238,7 @@ impl Store {
                 return Err(StoreError::RekeyingChanged);
             }
             state.result = Some(kept);
+            state.deadline_unix_s = state.deadline_unix_s.max(deadline_unix_s);
             states.insert(registration.0, state.encode_to_vec().as_slice())?;
             drop_attributes(&transaction, registration)?;
             let mut table = transaction.open_table(ATTRIBUTES)?;
@@ -253,6 +273,7 @@ impl Store {
         session: &Digest32,
         result: &RekeyingResult,
         datasets: &[RekeyedDataset],
+        deadline_unix_s: u64,
     ) -> Result<(), StoreError> {
         let transaction = self.database.begin_write()?;
         {
@@ -263,32 +284,43 @@ impl Store {
             if !is_kept || !made.eq(result.datasets.iter().map(|dataset| dataset.seeds_digest)) {
                 return Err(StoreError::RekeyingChanged);
             }
-            if state.is_attested {
-                return Ok(());
+            if !state.is_attested {
+                self.keep_new_seeds(&transaction, result, datasets)?;
+                self.make_live(&transaction, registration, datasets)?;
             }
-            let mut seeds = transaction.open_table(SEEDS)?;
-            let mut commitments = transaction.open_table(COMMITMENTS)?;
-            for (dataset, made) in datasets.iter().zip(&result.datasets) {
-                let (name, keys) = (dataset.key.to_bytes(), made.keys);
-                let used = [(0, "ciphertext", keys.bodies.0), (1, "key share commitment", keys.shares.0)];
-                for (kind, what, digest) in used {
-                    let before = commitments.insert(&commitment_name(kind, &digest), &name)?;
-                    if before.is_some_and(|owner| *owner.value() != name) {
-                        return Err(StoreError::Duplicate { what, dataset: dataset.key.dataset });
-                    }
-                }
-                let mut secret = Zeroizing::new(Vec::with_capacity(128));
-                for share in &dataset.shares {
-                    secret.extend_from_slice(share.seed.as_bytes());
-                    secret.extend_from_slice(&share.blinding.0);
-                }
-                seeds.insert(&name, self.wrapping_key().wrap(&name, &secret)?.as_slice())?;
-            }
-            self.make_live(&transaction, registration, datasets)?;
             state.is_attested = true;
+            state.deadline_unix_s = state.deadline_unix_s.max(deadline_unix_s);
             states.insert(registration.0, state.encode_to_vec().as_slice())?;
         }
         transaction.commit()?;
+        Ok(())
+    }
+
+    /// Keeps the seeds and commitments of new keys.
+    fn keep_new_seeds(
+        &self,
+        transaction: &WriteTransaction,
+        result: &RekeyingResult,
+        datasets: &[RekeyedDataset],
+    ) -> Result<(), StoreError> {
+        let mut seeds = transaction.open_table(SEEDS)?;
+        let mut commitments = transaction.open_table(COMMITMENTS)?;
+        for (dataset, made) in datasets.iter().zip(&result.datasets) {
+            let (name, keys) = (dataset.key.to_bytes(), made.keys);
+            let used = [(0, "ciphertext", keys.bodies.0), (1, "key share commitment", keys.shares.0)];
+            for (kind, what, digest) in used {
+                let before = commitments.insert(&commitment_name(kind, &digest), &name)?;
+                if before.is_some_and(|owner| *owner.value() != name) {
+                    return Err(StoreError::Duplicate { what, dataset: dataset.key.dataset });
+                }
+            }
+            let mut secret = Zeroizing::new(Vec::with_capacity(128));
+            for share in &dataset.shares {
+                secret.extend_from_slice(share.seed.as_bytes());
+                secret.extend_from_slice(&share.blinding.0);
+            }
+            seeds.insert(&name, self.wrapping_key().wrap(&name, &secret)?.as_slice())?;
+        }
         Ok(())
     }
 
@@ -316,6 +348,32 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The re-keying of a registration that others may have signed.
+    pub(crate) fn stated_rekeying(&self, registration: RegistrationId) -> Result<Option<Stated>, StoreError> {
+        let state = read_state(&self.database.begin_read()?.open_table(STATES)?, registration)?;
+        Ok(state.and_then(|state| state.stated()))
+    }
+
+    /// Destroys what was drawn for a re-keying that can come into force no more, and the new seeds and attributes of its
+    /// datasets, which have these keys.
+    ///
+    /// # Errors
+    /// [`StoreError::RekeyingChanged`] when something else was stated since.
+    pub(crate) fn end_rekeying(
+        &self,
+        registration: RegistrationId,
+        stated: &Stated,
+        keys: &[DatasetKey],
+    ) -> Result<u32, StoreError> {
+        self.destroy(keys, &[registration], |transaction| {
+            let state = read_state(&transaction.open_table(STATES)?, registration)?;
+            match state.and_then(|state| state.stated()) {
+                Some(found) if found == *stated => Ok(()),
+                _ => Err(StoreError::RekeyingChanged),
+            }
+        })
     }
 
     /// Re-keyings that this keyholder signed and has not seen on the chain yet.

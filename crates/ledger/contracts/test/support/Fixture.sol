@@ -28,6 +28,8 @@ abstract contract Fixture {
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
     uint256 internal constant START = 1_800_000_000;
+    /// @dev Later than any test goes by itself.
+    uint64 internal constant REKEYING_DEADLINE = uint64(START + 36_500 days);
     uint256 internal constant SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
     uint256 internal constant CONTRIBUTOR_KEY = 0xC0117;
     uint256 internal constant OTHER_KEY = 0x07E5;
@@ -225,14 +227,15 @@ abstract contract Fixture {
         view
         returns (bytes[3] memory signatures)
     {
-        bytes32 digest = registryDigest(Typed.rekeying(id, generation, keys, registry.committeeEpoch()));
+        bytes32 digest =
+            registryDigest(Typed.rekeying(id, generation, keys, registry.committeeEpoch(), REKEYING_DEADLINE));
         for (uint256 i = 0; i < 3; i++) {
             signatures[i] = signature(keyholderKeys[i], digest);
         }
     }
 
     function rekey(uint64 id, uint8 generation, IDatasetRegistry.DatasetKeys[] memory keys) internal {
-        registry.rekeyDatasets(id, keys, signKeys(id, generation, keys));
+        registry.rekeyDatasets(id, keys, REKEYING_DEADLINE, signKeys(id, generation, keys));
     }
 
     function ordinalsOf(uint32 first) internal pure returns (uint32[] memory ordinals) {

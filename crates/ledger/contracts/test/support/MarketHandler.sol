@@ -134,7 +134,8 @@ contract MarketHandler is Fixture {
         if (isLeftOut) delete keys[leftOut];
         uint8 generation = generations[target.id] + 1;
         bytes[3] memory signatures = signKeys(target.id, generation, keys);
-        bool done = _try(address(registry), abi.encodeCall(registry.rekeyDatasets, (target.id, keys, signatures)));
+        bytes memory call = abi.encodeCall(registry.rekeyDatasets, (target.id, keys, REKEYING_DEADLINE, signatures));
+        bool done = _try(address(registry), call);
         _expect(done, generation <= 8 && !(isLeftOut && isLive), "rekey");
         if (done) generations[target.id] = generation;
     }

@@ -60,18 +60,21 @@ library Typed {
         return keccak256(abi.encode(typehash, registrationId, _list(ordinals), keyholder));
     }
 
-    function rekeying(uint64 registrationId, uint8 generation, IDatasetRegistry.DatasetKeys[] memory keys, uint64 epoch)
-        internal
-        pure
-        returns (bytes32)
-    {
+    function rekeying(
+        uint64 registrationId,
+        uint8 generation,
+        IDatasetRegistry.DatasetKeys[] memory keys,
+        uint64 epoch,
+        uint64 deadline
+    ) internal pure returns (bytes32) {
         bytes memory words = abi.encode(uint256(32), keys.length);
         for (uint256 i = 0; i < keys.length; i++) {
             words = bytes.concat(words, keys[i].bodyDigest, keys[i].shareCommitment);
         }
-        bytes32 typehash =
-            keccak256("Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch)");
-        return keccak256(abi.encode(typehash, registrationId, generation, keccak256(words), epoch));
+        bytes32 typehash = keccak256(
+            "Rekeying(uint64 registrationId,uint8 generation,bytes32 keysHash,uint64 committeeEpoch,uint64 deadline)"
+        );
+        return keccak256(abi.encode(typehash, registrationId, generation, keccak256(words), epoch, deadline));
     }
 
     function offer(IOfferBook.Offer memory o) internal pure returns (bytes32) {

@@ -138,6 +138,48 @@ async fn signatures_that_were_never_made_are_made_again_for_those_who_are_left()
     scene.seeds(0, 2).expect("both holders of each share have the same");
 }
 
+/// A keyholder that does not sign cannot hold up those who leave for longer than the order's deadline.
+#[tokio::test]
+async fn a_rekeying_past_its_deadline_is_over_and_holds_up_nobody() {
+    let mut scene = Scene::set().await;
+    let being_rekeyed = (ErrorCode::Refused, "BEING_REKEYED");
+    scene.give_all(1, &BITS);
+    let run = scene.run(1, &[]).await.expect("all are honest");
+    let mut signatures = [const { Vec::new() }; 3];
+    for (place, signature) in signatures.iter_mut().enumerate().take(2) {
+        *signature = scene.attest(place, &run.headers[place], run.statements()).await.expect("it signs");
+    }
+    scene.committee.revoke(&scene.people, &[1]).await;
+    scene.committee.advance(ORDER_LIFETIME_S + 1);
+    for place in 0..3 {
+        let refused = refusal(scene.erase(place, 1).await);
+        assert_eq!(refused, being_rekeyed, "the control: no block is past the deadline, so one before it may come");
+    }
+    // The third signs after all, and the chain takes it no more.
+    signatures[2] = scene.attest(2, &run.headers[2], run.statements()).await.expect("by its own clock it is early");
+    let keys = parse_rekeyed_keys("keys", &run.made[0].keys.keys).expect("keys");
+    let sent = scene.committee.ledger().rekey_datasets(scene.id(), &keys, scene.deadline_unix_s, &signatures).await;
+    assert_eq!(sent.expect_err("the deadline").refusal(), Some("DatasetRegistryExpired"));
+    scene.committee.revoke(&scene.people, &[2]).await;
+    assert_eq!(refusal(scene.attest(2, &run.headers[2], run.statements()).await), GONE, "nor does it sign again");
+    for place in 0..3 {
+        scene.erase(place, 1).await.expect("nothing of it can come into force");
+        let store = scene.keyholders[place].store();
+        assert!(!scene.has_draws(place) && store.attested_rekeyings().expect("it reads").is_empty());
+        assert_eq!(store.dataset_count().expect("it reads"), 2, "the new seeds are gone, of everybody");
+        let new: Vec<DatasetKey> = (0..PEOPLE).map(|person| DatasetKey::of(&scene.context(person, 2))).collect();
+        assert!(store.attribute_records(&new).expect("it reads").iter().all(Option::is_none));
+    }
+    scene.seeds(0, 1).expect("the old ones are as they were");
+    // The next order draws anew, and goes through.
+    scene.deadline_unix_s = scene.committee.now_unix_s() + ORDER_LIFETIME_S;
+    let anew = scene.run(1, &[1, 2]).await.expect("for those who are left");
+    assert_ne!(anew.made[0].keys, run.made[0].keys);
+    let signatures = scene.attest_all(&anew).await.expect("they agree");
+    scene.submit(&anew, &signatures).await;
+    scene.seeds(0, 2).expect("both holders of each share have the same");
+}
+
 #[tokio::test]
 async fn after_a_signature_only_the_signed_keys_can_be_had() {
     let scene = Scene::set().await;

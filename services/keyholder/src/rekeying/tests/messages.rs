@@ -192,16 +192,21 @@ async fn only_the_admins_order_for_the_next_generation_is_taken() {
     let scene = Scene::set().await;
     let keyholder = &scene.keyholders[0];
     let admin = AccountKey::from_bytes(&[ADMIN; 32]).expect("a key");
-    let request = RekeyRequest { registration: scene.id(), generation: 1, deadline_unix_s: DEADLINE_UNIX_S };
+    let request = RekeyRequest { registration: scene.id(), generation: 1, deadline_unix_s: scene.deadline_unix_s };
     let by = |signer, request: RekeyRequest| scene.committee.rekeying_order(signer, &request);
     let in_the_name = pb::RekeyingOrder { admin: admin.address().0.to_vec().into(), ..by(1, request) };
     let elsewhere = NetworkId { chain_id: 1, ..keyholder.network() };
     let signature = admin.sign_digest(&rekey_request_hash(&elsewhere, &request)).expect("keys sign");
     let of_another = pb::RekeyingOrder { signature: signature.to_bytes().to_vec().into(), ..scene.order(1) };
-    let later = pb::RekeyingOrder { deadline_unix_s: DEADLINE_UNIX_S + 1, ..scene.order(1) };
+    let later = pb::RekeyingOrder { deadline_unix_s: scene.deadline_unix_s + 1, ..scene.order(1) };
     let generation = (ErrorCode::Refused, "OTHER_GENERATION");
     let refused = [
         ("expired", by(ADMIN, RekeyRequest { deadline_unix_s: 1_700_000_000, ..request }), MALFORMED),
+        (
+            "in a week",
+            by(ADMIN, RekeyRequest { deadline_unix_s: request.deadline_unix_s + 604_800, ..request }),
+            MALFORMED,
+        ),
         ("the one after the next", scene.order(2), generation),
         ("the first keys", scene.order(0), MALFORMED),
         ("the ninth", scene.order(9), MALFORMED),
