@@ -65,6 +65,8 @@ pub(crate) async fn rekey(
     let id = RegistrationId(order.registration_id);
     let registered = archive.registered(&view, id)?;
     archive.publish(&registered).await?;
+    // The record of a re-keying that is final gives way to that of the next one, so its bodies come first.
+    archive.publish_rekeyed(&view).await?;
     let next = registered.record.generation() + 1;
     let generation = u8::try_from(order.generation).ok().filter(|generation| *generation == next);
     let generation = generation.ok_or(ArchiveError::OtherGeneration { next, ordered: order.generation })?;
@@ -82,6 +84,8 @@ pub(crate) async fn rekey(
     match ceremony.run(archive, &place, &report).await {
         Ok(receipt) => {
             let staged = StagedRekeying { place, committee_epoch, receipt: receipt.clone() };
+            // Nothing is put in place between the two: a batch in use is never given up.
+            let _publishing = archive.publishing.lock().await;
             let replaced = archive.batches.stage_rekeying(id, &staged)?;
             tracing::info!(registration = id.0, generation, "re-keying attested");
             if let Some(earlier) = replaced {
