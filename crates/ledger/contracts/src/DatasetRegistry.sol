@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
-import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 import {IDatasetRegistry} from "./IDatasetRegistry.sol";
 import {IRegistryQueue} from "./IRegistryQueue.sol";
+import {RegistryAdmin} from "./RegistryAdmin.sol";
 import {RegistryGroups} from "./RegistryGroups.sol";
 import {GROUP_SIZE, GROUP_WORDS, GROUPS_MAX, RegistryQueue} from "./RegistryQueue.sol";
 
@@ -16,16 +13,13 @@ import {GROUP_SIZE, GROUP_WORDS, GROUPS_MAX, RegistryQueue} from "./RegistryQueu
 /// if one vouches for it, and of all three keyholders, who have checked keys against ciphertexts before signing.
 /// @dev A commitment is used once for ever, by any of its three kinds, so a copied ciphertext is refused even after the
 /// original was revoked. One storage slot per commitment names the dataset that used it.
-contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
+contract DatasetRegistry is RegistryAdmin {
     using BitMaps for BitMaps.BitMap;
     using RegistryQueue for RegistryQueue.Operation[];
 
     bytes32 private constant _REGISTRATION_TYPEHASH = keccak256(
         "Registration(address registrant,bytes32 panelDigest,uint32 version,uint64 batchNonce,address accreditor,uint64 deadline,bytes32 leavesHash)"
     );
-    bytes32 private constant _ACCREDITATION_TYPEHASH = keccak256("Accreditation(bytes32 registrationDigest)");
-    bytes32 private constant _ATTESTATION_TYPEHASH =
-        keccak256("Attestation(bytes32 registrationDigest,uint64 committeeEpoch)");
     bytes32 private constant _REVOCATION_TYPEHASH =
         keccak256("Revocation(uint64 registrationId,uint32[] ordinals,uint64 deadline)");
     bytes32 private constant _ERASURE_TYPEHASH =
@@ -35,7 +29,6 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     );
 
     uint256 private constant _BATCH_MAX = 4096;
-    uint256 private constant _HPKE_PUBLIC_KEY_BYTES = 1216;
     uint32 private constant _VARIANTS_MAX = 1 << 22;
     uint256 private constant _NAME_BYTES_MAX = 64;
 
@@ -43,23 +36,6 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     uint8 private constant _REKEYINGS_MAX = 8;
     /// Bit of StoredRegistration.keys that is above every generation.
     uint8 private constant _COMMITTED = 1 << 7;
-
-    /// The one deviation the counter layout has room for: three shares of 2^21 stay far below the decoding bound 2^25.
-    uint8 private constant _FLOODING_SIGMA_LOG2 = 21;
-
-    // What a production network must keep; a test network may be weaker.
-    uint32 private constant _COHORT_SIZE_FLOOR = 100;
-    uint32 private constant _EXACT_BATCH_FLOOR = 1_000;
-    uint32 private constant _EXACT_CHANGE_FLOOR = 100;
-    uint64 private constant _RHO_OPEN_QUERY_CAP = 10_000_000;
-    uint64 private constant _RHO_OPEN_YEAR_CAP = 100_000_000;
-    uint64 private constant _RHO_OPEN_LIFETIME_CAP = 500_000_000;
-    uint32 private constant _VETTED_FACTOR_CAP = 5;
-
-    // What every network must keep: caps whose products fit 64 bits, and escrow that comes back within a month.
-    uint64 private constant _RHO_ANY_CAP = 1_000_000_000_000;
-    uint32 private constant _VETTED_FACTOR_ANY_CAP = 1_000;
-    uint32 private constant _ORDER_LIFETIME_CAP = 30 days;
 
     struct Panel {
         /// Place in the list of panels; 0 before it is published.
@@ -80,13 +56,8 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         uint8 keys;
     }
 
-    NetworkParameters private _parameters;
-    address[3] private _keyholders;
-    uint64 private _committeeEpoch;
     uint64 private _registrationCount;
     uint24 private _panelCount;
-    mapping(address account => bool) private _accreditors;
-    mapping(address account => bool) private _researchers;
     mapping(bytes32 panelDigest => Panel) private _panels;
     mapping(uint24 number => bytes32 panelDigest) private _panelDigests;
     mapping(bytes32 panelDigest => RegistryQueue.Operation[]) private _queues;
@@ -99,52 +70,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
 
     /// @param admin Sets the committee and the lists, and may pause; preferably a multi-signature wallet.
     /// @param parameters_ Can never be changed.
-    constructor(address admin, NetworkParameters memory parameters_) EIP712("LocusDatasetRegistry", "1") {
-        bool sound = _areSound(parameters_) && (parameters_.testNetwork || _areProduction(parameters_));
-        if (!sound || admin == address(0)) revert DatasetRegistryBadParameters();
-        _parameters = parameters_;
-        _grantRole(DEFAULT_ADMIN_ROLE, admin);
-    }
-
-    // ---- Administration ----
-
-    /// @notice Sets a member of the committee. Signatures over the previous epoch stop counting.
-    function setKeyholder(uint8 index, address signer, bytes calldata hpkePublicKey)
-        external
-        onlyRole(DEFAULT_ADMIN_ROLE)
-    {
-        bool wellFormed =
-            index >= 1 && index <= 3 && signer != address(0) && hpkePublicKey.length == _HPKE_PUBLIC_KEY_BYTES;
-        if (!wellFormed) revert DatasetRegistryBadKeyholder(index);
-        for (uint8 other = 1; other <= 3; other++) {
-            if (other != index && _keyholders[other - 1] == signer) revert DatasetRegistryBadKeyholder(index);
-        }
-        _keyholders[index - 1] = signer;
-        _committeeEpoch += 1;
-        emit KeyholderSet(index, signer, hpkePublicKey, _committeeEpoch);
-    }
-
-    /// @notice Lists or removes an accreditor.
-    function setAccreditor(address account, bool listed, string calldata name) external onlyRole(DEFAULT_ADMIN_ROLE) {
-        _accreditors[account] = listed;
-        emit AccreditorSet(account, listed, name);
-    }
-
-    /// @notice Lists or removes an accredited researcher.
-    function setResearcher(address account, bool listed, string calldata name) external onlyRole(DEFAULT_ADMIN_ROLE) {
-        _researchers[account] = listed;
-        emit ResearcherSet(account, listed, name);
-    }
-
-    /// @notice Stops registrations, offers and orders; never revocations, re-keyings, refunds, settlements or claims.
-    function pause() external onlyRole(DEFAULT_ADMIN_ROLE) {
-        _pause();
-    }
-
-    /// @notice Ends a pause.
-    function unpause() external onlyRole(DEFAULT_ADMIN_ROLE) {
-        _unpause();
-    }
+    constructor(address admin, NetworkParameters memory parameters_) RegistryAdmin(admin, parameters_) {}
 
     // ---- Registration ----
 
@@ -209,7 +135,7 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         if (keys.length != record.count) revert DatasetRegistryBadBatchSize(keys.length);
         bytes32 keysHash = keccak256(abi.encode(keys));
         bytes memory message =
-            abi.encode(_REKEYING_TYPEHASH, registrationId, generation, keysHash, _committeeEpoch, deadline);
+            abi.encode(_REKEYING_TYPEHASH, registrationId, generation, keysHash, committeeEpoch(), deadline);
         _checkKeyholders(_hashTypedDataV4(keccak256(message)), keyholderSignatures);
         record.keys = generation;
         _useKeys(registrationId, keys);
@@ -256,44 +182,6 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     // ---- Views ----
-
-    /// @inheritdoc IDatasetRegistry
-    function parameters() external view returns (NetworkParameters memory) {
-        return _parameters;
-    }
-
-    /// @inheritdoc IDatasetRegistry
-    function paused() public view override(IDatasetRegistry, Pausable) returns (bool) {
-        return Pausable.paused();
-    }
-
-    /// @inheritdoc IDatasetRegistry
-    function committeeEpoch() external view returns (uint64) {
-        return _committeeEpoch;
-    }
-
-    /// @inheritdoc IDatasetRegistry
-    function keyholderSigner(uint8 index) public view returns (address) {
-        if (index < 1 || index > 3) revert DatasetRegistryBadKeyholder(index);
-        address signer = _keyholders[index - 1];
-        if (signer == address(0)) revert DatasetRegistryCommitteeIncomplete();
-        return signer;
-    }
-
-    /// @inheritdoc IDatasetRegistry
-    function isCommitteeComplete() external view returns (bool) {
-        return _keyholders[0] != address(0) && _keyholders[1] != address(0) && _keyholders[2] != address(0);
-    }
-
-    /// @inheritdoc IDatasetRegistry
-    function isAccreditor(address account) external view returns (bool) {
-        return _accreditors[account];
-    }
-
-    /// @inheritdoc IDatasetRegistry
-    function isAccreditedResearcher(address account) external view returns (bool) {
-        return _researchers[account];
-    }
 
     /// @inheritdoc IDatasetRegistry
     function isPanelPublished(bytes32 panelDigest) public view returns (bool) {
@@ -379,23 +267,6 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
     }
 
     // ---- Internals ----
-
-    function _areSound(NetworkParameters memory p) private pure returns (bool) {
-        bool floors = p.cohortSizeMin > 0 && p.exactBatchMin >= p.cohortSizeMin && p.exactChangeMin > 0
-            && p.exactChangeMin <= p.exactBatchMin;
-        bool caps = p.rhoOpenQueryMax > 0 && p.rhoOpenQueryMax <= p.rhoOpenYearMax
-            && p.rhoOpenYearMax <= p.rhoOpenLifetimeMax && p.rhoOpenLifetimeMax <= _RHO_ANY_CAP && p.vettedFactor > 0
-            && p.vettedFactor <= _VETTED_FACTOR_ANY_CAP;
-        return floors && caps && p.floodingSigmaLog2 == _FLOODING_SIGMA_LOG2 && p.orderLifetimeMax > 0
-            && p.orderLifetimeMax <= _ORDER_LIFETIME_CAP;
-    }
-
-    function _areProduction(NetworkParameters memory p) private pure returns (bool) {
-        return p.cohortSizeMin >= _COHORT_SIZE_FLOOR && p.exactBatchMin >= _EXACT_BATCH_FLOOR
-            && p.exactChangeMin >= _EXACT_CHANGE_FLOOR && p.rhoOpenQueryMax <= _RHO_OPEN_QUERY_CAP
-            && p.rhoOpenYearMax <= _RHO_OPEN_YEAR_CAP && p.rhoOpenLifetimeMax <= _RHO_OPEN_LIFETIME_CAP
-            && p.vettedFactor <= _VETTED_FACTOR_CAP;
-    }
 
     function _register(
         Registration calldata registration,
@@ -496,32 +367,6 @@ contract DatasetRegistry is IDatasetRegistry, AccessControl, Pausable, EIP712 {
         if (leavesHash != registration.leavesHash) revert DatasetRegistryLeavesMismatch();
         if (_batchNonces[registration.registrant][registration.batchNonce]) {
             revert DatasetRegistryBatchNonceUsed(registration.registrant, registration.batchNonce);
-        }
-    }
-
-    function _checkAccreditor(address accreditor, bytes32 digest, bytes calldata signature) private view {
-        if (accreditor == address(0)) {
-            if (signature.length > 0) revert DatasetRegistryAccreditorMissing();
-            return;
-        }
-        if (!_accreditors[accreditor]) revert DatasetRegistryAccreditorUnknown(accreditor);
-        _checkSigner(accreditor, _hashTypedDataV4(keccak256(abi.encode(_ACCREDITATION_TYPEHASH, digest))), signature);
-    }
-
-    function _checkAttestations(bytes32 digest, bytes[3] calldata signatures) private view {
-        bytes memory message = abi.encode(_ATTESTATION_TYPEHASH, digest, _committeeEpoch);
-        _checkKeyholders(_hashTypedDataV4(keccak256(message)), signatures);
-    }
-
-    function _checkKeyholders(bytes32 digest, bytes[3] calldata signatures) private view {
-        for (uint8 index = 1; index <= 3; index++) {
-            _checkSigner(keyholderSigner(index), digest, signatures[index - 1]);
-        }
-    }
-
-    function _checkSigner(address signer, bytes32 digest, bytes calldata signature) private view {
-        if (!SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature)) {
-            revert DatasetRegistryBadSignature(signer);
         }
     }
 
