@@ -3,28 +3,30 @@
 //! Draws are made once for a generation and a committee, so that a re-keying that is led again leads to the same keys. They are
 //! destroyed with the old seeds, when the chain has the new keys.
 
+mod state;
+
 use super::{
     DatasetKey, Store, StoreError,
     attributes::{self, decode_record, encode_record, rewrap_record},
     datasets::{COMMITMENTS, SEEDS, commitment_name},
     vault::WrappingKey,
 };
-use locus_commitment::{DatasetBodyDigest, Digest32, Sha3Writer, ShareSetCommitment};
-use locus_ledger::{DatasetKeys, DatasetLeaf, RegistrationId, RegistrationRecord};
+use locus_commitment::{Digest32, Sha3Writer};
+use locus_ledger::{DatasetLeaf, RegistrationId, RegistrationRecord};
 use locus_sharing::{
     AttributeEntry, KeyholderIndex, RekeyedShare, RekeyingContribution, ShareIndex, seal::SealingPrivateKey, shares_of,
 };
 use prost::Message as _;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
-use std::{collections::BTreeSet, sync::Arc};
+use state::{KeptResult, State, decode, read_state};
+pub(crate) use state::{MadeDataset, RekeyingResult, Stated};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Registration to an encoded [`State`].
 const STATES: TableDefinition<u64, &[u8]> = TableDefinition::new("rekeyings");
 /// (registration, ordinal) to a dataset with its new version (36) and the record of its attributes.
 const ATTRIBUTES: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("rekeyed_attributes");
-/// Bytes of one dataset in a result.
-const MADE_BYTES: usize = 4 + 4 * 32;
 /// Bytes of a dataset's key.
 const KEY_BYTES: usize = 36;
 /// Key seed, then what is added to the lower and to the higher share.
@@ -38,38 +40,6 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), StoreE
     transaction.open_table(STATES)?;
     transaction.open_table(ATTRIBUTES)?;
     Ok(())
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct State {
-    #[prost(uint32, tag = "1")]
-    generation: u32,
-    #[prost(uint64, tag = "2")]
-    committee_epoch: u64,
-    /// Wrapped.
-    #[prost(bytes = "vec", tag = "3")]
-    draws: Vec<u8>,
-    #[prost(message, optional, tag = "4")]
-    result: Option<KeptResult>,
-    #[prost(bool, tag = "5")]
-    is_attested: bool,
-    /// Until when the chain takes what this keyholder stated or signed.
-    #[prost(uint64, tag = "6")]
-    deadline_unix_s: u64,
-}
-
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-struct KeptResult {
-    #[prost(bytes = "vec", tag = "1")]
-    session: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    keys_hash: Vec<u8>,
-    #[prost(bytes = "vec", tag = "3")]
-    attributes_digest: Vec<u8>,
-    /// Every dataset that gets new keys: ordinal (4), body digest, share commitment, digest of its attributes' changes, digest of its
-    /// seeds.
-    #[prost(bytes = "vec", tag = "4")]
-    datasets: Vec<u8>,
 }
 
 /// What a keyholder drew for a re-keying.
@@ -91,26 +61,6 @@ impl RekeyingDraws {
         let ([lower, higher], [first, second]) = (shares_of(keyholder), &self.contributions);
         [(lower, first.clone()), (higher, second.clone())]
     }
-}
-
-/// What a keyholder computed in a re-keying.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RekeyingResult {
-    /// The datasets that get new keys, ascending.
-    pub(crate) datasets: Vec<MadeDataset>,
-    pub(crate) keys_hash: Digest32,
-    pub(crate) attributes_digest: Digest32,
-}
-
-/// What a keyholder computed for one dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MadeDataset {
-    pub(crate) ordinal: u32,
-    pub(crate) keys: DatasetKeys,
-    /// Of the changes of its attribute shares.
-    pub(crate) attributes_digest: Digest32,
-    /// [`RekeyedDataset::seeds_digest`] of what its bodies were made with.
-    pub(crate) seeds_digest: Digest32,
 }
 
 /// A dataset's new seeds.
@@ -150,21 +100,6 @@ pub(crate) struct RekeyedAttributes {
 pub(crate) struct Attested {
     pub(crate) registration: RegistrationId,
     pub(crate) generation: u8,
-}
-
-/// A re-keying whose result this keyholder has stated, so that others may have signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stated {
-    pub(crate) generation: u32,
-    pub(crate) committee_epoch: u64,
-    pub(crate) deadline_unix_s: u64,
-}
-
-impl State {
-    fn stated(&self) -> Option<Stated> {
-        let Self { generation, committee_epoch, deadline_unix_s, .. } = *self;
-        self.result.as_ref().map(|_| Stated { generation, committee_epoch, deadline_unix_s })
-    }
 }
 
 impl Store {
@@ -219,8 +154,9 @@ impl Store {
         keys.iter().map(record).collect()
     }
 
-    /// Keeps what was computed, for a statement that counts until the deadline. After the signature only the same can be kept again, or the same of fewer datasets: who was
-    /// revoked since is left out when a re-keying is led again that not everybody signed.
+    /// Keeps what was computed, for a statement that counts until the deadline. After the signature only the same can be kept
+    /// again, or the same of fewer datasets: who was revoked since is left out when a re-keying is led again that not everybody
+    /// signed.
     pub(crate) fn finish_rekeying(
         &self,
         registration: RegistrationId,
@@ -423,60 +359,6 @@ impl Store {
     }
 }
 
-impl KeptResult {
-    fn of(session: &Digest32, result: &RekeyingResult) -> Self {
-        Self {
-            session: session.0.to_vec(),
-            keys_hash: result.keys_hash.0.to_vec(),
-            attributes_digest: result.attributes_digest.0.to_vec(),
-            datasets: result.datasets.iter().flat_map(|dataset| dataset.to_bytes()).collect(),
-        }
-    }
-
-    /// Whether the datasets here are among those of `signed`, with the same keys, seeds and attributes.
-    fn is_part_of(&self, signed: &Self) -> bool {
-        let signed_datasets: BTreeSet<_> = signed.datasets.as_chunks::<MADE_BYTES>().0.iter().collect();
-        let mut datasets = self.datasets.as_chunks::<MADE_BYTES>().0.iter();
-        self.session == signed.session && datasets.all(|dataset| signed_datasets.contains(dataset))
-    }
-
-    fn parse(&self) -> Option<RekeyingResult> {
-        let (datasets, rest) = self.datasets.as_chunks::<MADE_BYTES>();
-        rest.is_empty().then_some(())?;
-        Some(RekeyingResult {
-            datasets: datasets.iter().map(MadeDataset::parse).collect::<Option<_>>()?,
-            keys_hash: Digest32(self.keys_hash.as_slice().try_into().ok()?),
-            attributes_digest: Digest32(self.attributes_digest.as_slice().try_into().ok()?),
-        })
-    }
-}
-
-impl MadeDataset {
-    fn to_bytes(self) -> [u8; MADE_BYTES] {
-        let mut bytes = [0; MADE_BYTES];
-        bytes[..4].copy_from_slice(&self.ordinal.to_le_bytes());
-        let digests = [self.keys.bodies.0, self.keys.shares.0, self.attributes_digest, self.seeds_digest];
-        for (place, digest) in bytes[4..].as_chunks_mut::<32>().0.iter_mut().zip(digests) {
-            *place = digest.0;
-        }
-        bytes
-    }
-
-    fn parse(bytes: &[u8; MADE_BYTES]) -> Option<Self> {
-        let (ordinal, digests) = bytes.split_first_chunk::<4>()?;
-        let ([bodies, shares, attributes, seeds], []) = digests.as_chunks::<32>() else { return None };
-        Some(Self {
-            ordinal: u32::from_le_bytes(*ordinal),
-            keys: DatasetKeys {
-                bodies: DatasetBodyDigest(Digest32(*bodies)),
-                shares: ShareSetCommitment(Digest32(*shares)),
-            },
-            attributes_digest: Digest32(*attributes),
-            seeds_digest: Digest32(*seeds),
-        })
-    }
-}
-
 fn draws_name(registration: RegistrationId) -> Vec<u8> {
     [DRAWS_NAME, &registration.0.to_le_bytes()].concat()
 }
@@ -495,17 +377,6 @@ fn unwrap_draws(
         private_key: SealingPrivateKey::from_seed(seed),
         contributions: [lower, higher].map(|bytes| RekeyingContribution::from_bytes(*bytes)),
     })
-}
-
-fn decode(bytes: &[u8]) -> Result<State, StoreError> {
-    State::decode(bytes).map_err(|_| StoreError::Damaged("re-keying"))
-}
-
-fn read_state(
-    states: &impl redb::ReadableTable<u64, &'static [u8]>,
-    registration: RegistrationId,
-) -> Result<Option<State>, StoreError> {
-    states.get(registration.0)?.map(|bytes| decode(bytes.value())).transpose()
 }
 
 /// Refuses what would part old and new seeds of a registration whose re-keying may be signed: when this keyholder has stated
