@@ -12,17 +12,17 @@ use std::{
 /// Storage that every process of a cluster reaches.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StorageConfig {
+pub(crate) struct StorageConfig {
     /// Where the archive keeps ciphertexts; a cluster only reads.
-    pub store_url: String,
+    pub(crate) store_url: String,
     /// Options of the store's back end, for example `region`.
     #[serde(default)]
-    pub store_options: BTreeMap<String, String>,
+    pub(crate) store_options: BTreeMap<String, String>,
     /// Where the scheduler leaves the selections of questions for the executors. Nothing there outlives its question.
-    pub scratch_url: String,
+    pub(crate) scratch_url: String,
     /// Options of its back end.
     #[serde(default)]
-    pub scratch_options: BTreeMap<String, String>,
+    pub(crate) scratch_options: BTreeMap<String, String>,
 }
 
 impl StorageConfig {
@@ -35,25 +35,25 @@ impl StorageConfig {
 /// The configuration file of a scheduler.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SchedulerConfig {
+pub(crate) struct SchedulerConfig {
     /// Address at which the aggregator asks.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Address at which executors ask for work. They are not authenticated there: only they may reach it.
-    pub cluster_listen: SocketAddr,
+    pub(crate) cluster_listen: SocketAddr,
     /// Storage.
-    pub storage: StorageConfig,
+    pub(crate) storage: StorageConfig,
     /// Longest time for a question, in seconds.
     #[serde(default = "default_query_s_max")]
-    pub query_s_max: u64,
+    pub(crate) query_s_max: u64,
     /// In how many tasks a question is cut; twice as many as there are processors of executors is a good number.
     #[serde(default = "default_tasks")]
-    pub tasks: usize,
+    pub(crate) tasks: usize,
     /// How it meets its callers.
     #[serde(default)]
-    pub front: FrontConfig,
+    pub(crate) front: FrontConfig,
     /// How it is watched.
     #[serde(default)]
-    pub observe: ObserveConfig,
+    pub(crate) observe: ObserveConfig,
 }
 
 fn default_query_s_max() -> u64 {
@@ -83,28 +83,28 @@ impl ServiceConfig for SchedulerConfig {
 /// The configuration file of an executor.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExecutorConfig {
+pub(crate) struct ExecutorConfig {
     /// Name by which other executors reach this one.
-    pub host: String,
+    pub(crate) host: String,
     /// Port for partial sums; the next one is used as well.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Address to listen on.
     #[serde(default = "default_bind")]
-    pub bind: IpAddr,
+    pub(crate) bind: IpAddr,
     /// Host and port of the scheduler's `cluster_listen`.
-    pub scheduler_host: String,
+    pub(crate) scheduler_host: String,
     /// Its port.
-    pub scheduler_port: u16,
+    pub(crate) scheduler_port: u16,
     /// Tasks that run at the same time; all processors without it.
     #[serde(default)]
-    pub processors: Option<usize>,
+    pub(crate) processors: Option<usize>,
     /// Folder for partial sums: 64 KiB for each column and task of a question.
-    pub work_dir: PathBuf,
+    pub(crate) work_dir: PathBuf,
     /// Storage.
-    pub storage: StorageConfig,
+    pub(crate) storage: StorageConfig,
     /// How it is watched.
     #[serde(default)]
-    pub observe: ObserveConfig,
+    pub(crate) observe: ObserveConfig,
 }
 
 fn default_bind() -> IpAddr {

@@ -15,7 +15,7 @@ const PARTIAL_SUMS_KEPT_S: u64 = 3600;
 const SCHEDULER_WAIT_S: u16 = 60;
 
 /// A running executor; stops when dropped.
-pub struct ExecutorHandle {
+pub(crate) struct ExecutorHandle {
     running: AbortOnDropHandle<Result<(), BallistaError>>,
 }
 
@@ -43,7 +43,7 @@ impl Running for ExecutorHandle {
 /// # Errors
 /// When storage or the work folder cannot be used.
 #[allow(clippy::unused_async, reason = "services are started so")]
-pub async fn start_executor(config: ExecutorConfig, _: Metrics) -> Result<ExecutorHandle, StartError> {
+pub(crate) async fn start_executor(config: ExecutorConfig, _: Metrics) -> Result<ExecutorHandle, StartError> {
     let storage = Storage::open(&config.storage)?;
     let work_dir = config.work_dir;
     fs::create_dir_all(&work_dir).map_err(|source| StartError::Folder { path: work_dir.clone(), source })?;

@@ -30,7 +30,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// Who may ask: the aggregator alone, because a question costs the whole cluster.
-pub const ACCESS: AccessTable = AccessTable {
+pub(crate) const ACCESS: AccessTable = AccessTable {
     service: "locus.engine.v1.EngineService",
     methods: &[("SumBodies", Access::Only(&[Role::Aggregator]))],
 };

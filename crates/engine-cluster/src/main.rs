@@ -1,9 +1,21 @@
-//! The processes of a cluster.
+#![doc = include_str!("../SPEC.md")]
+
+mod aggregate;
+mod config;
+mod error;
+mod executor;
+mod gateway;
+mod request;
+mod scheduler;
+mod selection;
+mod session;
+mod table;
 
 use clap::{Parser, Subcommand};
-use locus_engine_cluster::{start_executor, start_scheduler};
+use executor::start_executor;
 use locus_service::{ServiceArgs, run_service};
 use mimalloc::MiMalloc;
+use scheduler::start_scheduler;
 use std::process::ExitCode;
 
 /// Keeps the memory of row groups (2 MiB each) instead of giving it back and faulting it in again: a fifth more a second.

@@ -38,7 +38,7 @@ const PARTIAL_SUMS_KEPT_S: u64 = 60;
 
 /// Why a process of a cluster does not start.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// Storage cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,17 +81,10 @@ impl From<ClusterError> for StartError {
 type Scheduler = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
 /// A running scheduler; stops when dropped.
-pub struct SchedulerHandle {
+pub(crate) struct SchedulerHandle {
     server: ServerHandle,
     scheduler: Scheduler,
     serving: AbortOnDropHandle<Result<(), BallistaError>>,
-}
-
-impl SchedulerHandle {
-    /// How an aggregator reaches it.
-    pub fn connector(&self) -> locus_service::Connector {
-        self.server.connector()
-    }
 }
 
 impl Running for SchedulerHandle {
@@ -119,7 +112,7 @@ impl Running for SchedulerHandle {
 ///
 /// # Errors
 /// When storage cannot be used, or an address is taken.
-pub async fn start_scheduler(config: SchedulerConfig, metrics: Metrics) -> Result<SchedulerHandle, StartError> {
+pub(crate) async fn start_scheduler(config: SchedulerConfig, metrics: Metrics) -> Result<SchedulerHandle, StartError> {
     let front = config.front.open(Role::Engine, config.listen, metrics)?;
     let storage = Storage::open(&config.storage)?;
     let selections = storage.selections();

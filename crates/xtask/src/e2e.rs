@@ -7,27 +7,31 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) const CLUSTER: &str = "locus-engine-cluster";
 const PYTHON_CLIENT: &str = "crates/client/python";
+/// Markets of processes of their own, and a cluster of them.
+const TESTS: [&str; 4] = [
+    "a_cluster_sums_like_the_kernel",
+    "a_market_sums_on_a_cluster",
+    "services_run_apart",
+    "each_process_is_killed_in_the_middle_of_work",
+];
 
 /// Builds every binary, runs a cluster and markets of separate processes on a chain node, one of them with the cluster,
 /// kills them all, and has the Python client buy from a market.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let contracts = root.join(CONTRACTS);
     step(&contracts, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
-    step(root, "cargo", &["build", "--release", "--bins"], &[])?;
-    // A cluster that is killed in every way; 20 minutes of building the first time.
-    step(root, "cargo", &["test", "--release", "--package", CLUSTER, "--lib", "--bins"], &[])?;
-    step(root, "cargo", &["build", "--release", "--package", CLUSTER], &[])?;
+    // Always the whole workspace: what is named decides which features dependencies have, so that everything would be built
+    // once for the cluster and once for the services.
+    step(root, "cargo", &["build", "--release", "--workspace", "--bins"], &[])?;
+    // Only the cluster's own program has tests inside.
+    step(root, "cargo", &["test", "--release", "--workspace", "--bins"], &[])?;
     let cluster = target_folder(root).join("release/locus-cluster").to_string_lossy().into_owned();
-    let test = ["test", "--release", "--test", "a_cluster_sums_like_the_kernel", "--", "--ignored"];
-    step(root, "cargo", &test, &[("LOCUS_CLUSTER", cluster.clone())])?;
     let anvil = contracts.join(ANVIL).to_string_lossy().into_owned();
     let environment = [("LOCUS_ANVIL", anvil), ("LOCUS_ANVIL_REQUIRED", "1".to_owned()), ("LOCUS_CLUSTER", cluster)];
-    let test = ["test", "--release", "--test", "a_market_sums_on_a_cluster", "--", "--ignored"];
-    step(root, "cargo", &test, &environment)?;
-    let test = ["test", "--release", "--test", "services_run_apart", "--test"];
-    step(root, "cargo", &[&test[..], &["each_process_is_killed_in_the_middle_of_work"]].concat(), &environment)?;
+    let names = TESTS.iter().flat_map(|name| ["--test", name]);
+    let tests: Vec<&str> = ["test", "--release", "--workspace"].into_iter().chain(names).collect();
+    step(root, "cargo", &[&tests[..], &["--", "--include-ignored"]].concat(), &environment)?;
 
     let target = target_folder(root);
     let venv = target.join("python-client");

@@ -35,7 +35,7 @@ fn measure(bench: &mut Bench) -> Result<Measured> {
     let store = Summing::fill(&folder.join("objects"), DATASETS, BLOCKS)?;
     let binary = bench.locus.with_file_name("locus-cluster");
     if !binary.is_file() {
-        bail!("there is no {}: cargo build --release --package locus-engine-cluster", binary.display());
+        bail!("there is no {}: cargo build --release --workspace --bin locus-cluster", binary.display());
     }
     let processes = start(&binary, &folder)?;
     let address = Connector::Url(format!("http://127.0.0.1:{}", processes.port));
