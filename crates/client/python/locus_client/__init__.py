@@ -6,7 +6,8 @@ researcher has to check: what is signed, what is sealed, and how counts are deco
 
 from .account import Account
 from .answer import AnswerError, Counts, open_answer
-from .market import Market, MarketError, Question
+from .market import Market, MarketError
+from .order import Order, OrderError, Question
 from .panel import Panel, Variant
 from .statement import Statement, statement
 
@@ -16,6 +17,8 @@ __all__ = [
     "Counts",
     "Market",
     "MarketError",
+    "Order",
+    "OrderError",
     "Panel",
     "Question",
     "Statement",

@@ -1,4 +1,4 @@
-"""Command line: offers, quote, counts, statement."""
+"""Command line: offers, quote, counts, fetch, statement."""
 
 import argparse
 import json
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from .account import Account
 from .answer import AnswerError, open_answer
-from .market import NANO, PURPOSES, TIERS, TOKEN, Market, MarketError, Question, parse_tokens
+from .market import NANO, TOKEN, Market, MarketError, parse_tokens
+from .order import PURPOSES, TIERS, Order, OrderError, Question
 from .statement import statement
 
 
@@ -27,16 +28,53 @@ def _arguments() -> argparse.Namespace:
         asking.add_argument("--rho", type=float, default=0.0, help="privacy loss; not in the exact tier")
         if name == "counts":
             asking.add_argument("--max-price", required=True, type=parse_tokens)
+    fetching = commands.add_parser("fetch", help="fetch the answer to an order again, or for the first time; costs nothing")
+    fetching.add_argument("order", type=_order_id, help="the order, 64 digits")
     own = commands.add_parser("statement", help="who used a dataset of yours")
     own.add_argument("--registration", required=True, type=int)
     own.add_argument("--ordinal", default=0, type=int)
     return parser.parse_args()
 
 
+def _order_id(text: str) -> bytes:
+    order_id = bytes.fromhex(text.removeprefix("0x"))
+    if len(order_id) != 32:
+        raise ValueError(text)
+    return order_id
+
+
 def _question(market: Market, arguments: argparse.Namespace) -> Question:
     ids = None if arguments.variants == "all" else arguments.variants.split(",")
     selection = market.panel(arguments.panel).select(ids)
     return Question(selection, arguments.purpose, arguments.tier, round(arguments.rho * NANO))
+
+
+def _buy(market: Market, account: Account, arguments: argparse.Namespace) -> Order:
+    """Orders what does not cost more than it may; says which order it is before anything is paid."""
+    question = _question(market, arguments)
+    price = int(market.quote(account.address, question).price)
+    if price > arguments.max_price:
+        raise MarketError(f"the answer costs {price / TOKEN} tokens, more than --max-price: nothing was paid")
+    order = market.keep_order(account, question, arguments.max_price, arguments.data_dir)
+    name = order.id.hex()
+    print(f"placing order {name}; if this stops, run `locus-client fetch {name}`", file=sys.stderr)
+    market.open_order(account, order)
+    return order
+
+
+def _counts(market: Market, account: Account, order: Order) -> list[dict]:
+    answer = market.answer(account, order, told=lambda text: print(text, file=sys.stderr))
+    rows = open_answer(market, account, order, answer)
+    return [
+        {
+            "id": row.variant.id,
+            "hom_ref": row.hom_ref,
+            "het": row.het,
+            "hom_alt": row.hom_alt,
+            "missing": row.missing,
+        }
+        for row in rows
+    ]
 
 
 def _run(arguments: argparse.Namespace) -> object:
@@ -68,18 +106,9 @@ def _run(arguments: argparse.Namespace) -> object:
                 "warnings": list(quote.warnings),
             }
         case "counts":
-            order = market.place_order(account, _question(market, arguments), arguments.max_price)
-            rows = open_answer(market, account, order, market.answer(account, order))
-            return [
-                {
-                    "id": row.variant.id,
-                    "hom_ref": row.hom_ref,
-                    "het": row.het,
-                    "hom_alt": row.hom_alt,
-                    "missing": row.missing,
-                }
-                for row in rows
-            ]
+            return _counts(market, account, _buy(market, account, arguments))
+        case "fetch":
+            return _counts(market, account, market.load_order(arguments.order, arguments.data_dir))
         case _:
             said = statement(market, account, arguments.registration, arguments.ordinal)
             return {
@@ -94,7 +123,7 @@ def main() -> None:
     """Prints the result as JSON; errors go to standard error."""
     try:
         print(json.dumps(_run(_arguments()), indent=1))
-    except (AnswerError, MarketError, OSError, ValueError) as error:
+    except (AnswerError, MarketError, OrderError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

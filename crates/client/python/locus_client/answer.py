@@ -10,7 +10,8 @@ from locus.query.v1 import query_pb2
 
 from .account import Account
 from .frame import digest
-from .market import NANO, Market, Order
+from .market import NANO, Market
+from .order import Order
 from .panel import CHECK_SLOTS, SLOTS, VARIANTS_PER_BLOCK, Variant
 from .typed import SETTLEMENT, signer
 

@@ -1,11 +1,10 @@
 """A market over gRPC: panels, offers, quotes and orders."""
 
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import grpc
@@ -17,18 +16,28 @@ from locus.keyholder.v1 import keyholder_pb2_grpc
 from locus.query.v1 import query_pb2, query_pb2_grpc
 
 from .account import Account
-from .panel import Panel, Selection
-from .typed import ANSWER_REQUEST, ORDER, PERMIT, Domain, RequestTerms, struct_hash
+from .order import PURPOSES, Order, OrderError, Question, escrow_domain, load_record, order_file, save_record
+from .panel import Panel
+from .typed import ANSWER_REQUEST, ORDER, PERMIT, Domain, RequestTerms
 
 TOKEN = 10**18
 NANO = 10**9
-TIERS = ("open", "vetted", "exact")
-# Codes of genomics specification, clause 8.
-PURPOSES = {"NRES": 0, "GRU": 1, "HMB": 2, "DS": 3, "POA": 4}
 _DEADLINE_S = 60
+# The slowest chain in use takes about a quarter of an hour until an order is final.
 _ANSWER_DEADLINE_S = 1800
-_CLOCK_SKEW_S = 30
 _NOTHING = bytes(32)
+# Calls that failed on their way are made this often, with pauses that double.
+_TRIES_MAX = 4
+_PAUSE_MIN_S = 0.5
+_PAUSE_MAX_S = 4.0
+_MAY_PASS = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
 
 
 class MarketError(Exception):
@@ -42,29 +51,16 @@ def _said(call: Callable[[], T]) -> T:
     try:
         return call()
     except grpc.RpcError as error:
-        raise MarketError(f"{error.code().name}: {error.details()}") from error
+        raise MarketError(_words(error)) from error
 
 
-@dataclass(frozen=True)
-class Question:
-    """What to count, for what, and how exactly."""
+def _words(error: grpc.RpcError) -> str:
+    return f"{error.code().name}: {error.details()}"
 
-    selection: Selection
-    purpose: str
-    tier: str
-    # Privacy loss in units of 1e-9 zCDP; 0 in the exact tier.
-    rho_nano: int = 0
 
-    @property
-    def tier_code(self) -> int:
-        return TIERS.index(self.tier)
-
-    def selection_message(self) -> genomics_pb2.VariantSelection:
-        ranges = [
-            genomics_pb2.VariantSelection.Range(start=first, end=first + length)
-            for first, length in self.selection.runs()
-        ]
-        return genomics_pb2.VariantSelection(ranges=ranges)
+def _pause_s(tries: int) -> float:
+    """Seconds to wait after this many tries."""
+    return min(_PAUSE_MIN_S * 2 ** min(tries - 1, 8), _PAUSE_MAX_S)
 
 
 class Market:
@@ -81,10 +77,6 @@ class Market:
     def network(self) -> exchange_pb2.GetNetworkResponse:
         """Contracts, rules and keyholders."""
         return _said(lambda: self.exchange.GetNetwork(exchange_pb2.GetNetworkRequest(), timeout=_DEADLINE_S))
-
-    @property
-    def escrow_domain(self) -> Domain:
-        return Domain("LocusQueryEscrow", self.network.network.chain_id, self.network.escrow)
 
     def panel(self, name: str) -> Panel:
         """Fetches the panel with this name or digest and checks that it has that digest."""
@@ -127,17 +119,52 @@ class Market:
         )
         return _said(lambda: self.query.QuoteQuery(request, timeout=_DEADLINE_S))
 
-    def place_order(self, account: Account, question: Question, max_price: int) -> "Order":
-        """Signs an order and a permit for its escrow, and puts both on the chain."""
-        order = Order.of(self, account, question, max_price)
+    def keep_order(self, account: Account, question: Question, max_price: int, folder: Path) -> Order:
+        """Makes an order and writes it to the data folder, so that nothing that is paid can get lost. Pays nothing."""
+        if self.network.settles_on_cohorts:
+            raise MarketError(
+                "this market settles on proven cohorts, which this client cannot check, so it has paid nothing: "
+                "buy with `locus query counts`"
+            )
+        order = Order.of(self.network, account, question, max_price)
+        save_record(order.record(self.network), order_file(folder, order.id))
+        return order
+
+    def open_order(self, account: Account, order: Order) -> None:
+        """Signs a kept order and a permit for its escrow, and puts both on the chain."""
         request = exchange_pb2.OpenOrderRequest(
             order=order.message(),
-            signature=account.sign_typed(self.escrow_domain, ORDER, order.typed()),
-            permit=self._permit(account, max_price, order.deadline_unix_s),
+            signature=account.sign_typed(order.domain, ORDER, order.typed()),
+            permit=self._permit(account, order.max_price, order.deadline_unix_s),
         )
-        response = _said(lambda: self.exchange.OpenOrder(request, timeout=_DEADLINE_S))
+        tries = 1
+        while True:
+            try:
+                response = self.exchange.OpenOrder(request, timeout=_DEADLINE_S)
+                break
+            except grpc.RpcError as error:
+                # A try whose answer was lost has opened it.
+                if error.code() == grpc.StatusCode.ALREADY_EXISTS:
+                    return
+                if error.code() not in _MAY_PASS or tries == _TRIES_MAX:
+                    raise MarketError(f"{_words(error)} (order {order.id.hex()})") from error
+            time.sleep(_pause_s(tries))
+            tries += 1
         if response.order_id != order.id:
-            raise MarketError("the exchange gave the order another name")
+            raise MarketError(f"the exchange gave order {order.id.hex()} another name")
+
+    def place_order(self, account: Account, question: Question, max_price: int, folder: Path) -> Order:
+        """Keeps an order in the data folder, then pays for it."""
+        order = self.keep_order(account, question, max_price, folder)
+        self.open_order(account, order)
+        return order
+
+    def load_order(self, order_id: bytes, folder: Path) -> Order:
+        """An order that was placed from the data folder earlier."""
+        record = load_record(order_file(folder, order_id))
+        order = Order.of_record(self.network, self.panel(record.order.panel_digest.hex()), record)
+        if order.id != order_id:
+            raise OrderError(f"the file of order {order_id.hex()} holds another order")
         return order
 
     def _permit(self, account: Account, value: int, deadline_unix_s: int) -> exchange_pb2.Permit:
@@ -154,8 +181,37 @@ class Market:
         signature = account.sign_typed(domain, PERMIT, message)
         return exchange_pb2.Permit(value=str(value), deadline_unix_s=deadline_unix_s, signature=signature)
 
-    def answer(self, account: Account, order: "Order") -> query_pb2.AnswerRecord:
-        """Waits for the answer to an order; asking again gives the same bytes at no charge."""
+    def answer(
+        self,
+        account: Account,
+        order: Order,
+        wait_s: float = _ANSWER_DEADLINE_S,
+        told: Callable[[str], None] = lambda text: None,
+    ) -> query_pb2.AnswerRecord:
+        """Waits for the answer to an order, at most this many seconds; asking again gives the same bytes at no charge.
+
+        An order that the market does not know is not final on the chain yet, which takes minutes on some. What is
+        waited for is told.
+        """
+        ends = time.monotonic() + wait_s
+        asked = failed = 0
+        while True:
+            try:
+                return self._ask(account, order, max(ends - time.monotonic(), 1.0))
+            except grpc.RpcError as error:
+                asked += 1
+                is_waiting = error.code() == grpc.StatusCode.NOT_FOUND
+                failed += not is_waiting
+                may_pass = is_waiting or (error.code() in _MAY_PASS and failed < _TRIES_MAX)
+                pause_s = _pause_s(asked)
+                if not may_pass or time.monotonic() + pause_s > ends:
+                    advice = f"fetch the answer to order {order.id.hex()} later, or get its escrow back with `locus refund`"
+                    raise MarketError(f"{_words(error)} ({advice})") from error
+                told(f"no answer yet: {_words(error)}")
+            time.sleep(pause_s)
+
+    def _ask(self, account: Account, order: Order, timeout_s: float) -> query_pb2.AnswerRecord:
+        """Asks once. Every request is signed anew, because each is taken once."""
         terms = RequestTerms.fresh()
         network = self.network.network
         domain = Domain("LocusQuery", network.chain_id, network.registry)
@@ -167,83 +223,14 @@ class Market:
             nonce=terms.nonce,
             signature=account.sign_typed(domain, ANSWER_REQUEST, {"orderId": order.id, **terms.fields()}),
         )
-        events = _said(lambda: list(self.query.AnswerQuery(request, timeout=_ANSWER_DEADLINE_S)))
-        record = query_pb2.AnswerRecord(
-            network=self.network.network,
-            order_id=order.id,
-            order=order.message(),
-            selection=order.question.selection_message(),
-            blocks=[event.block for event in events if event.HasField("block")],
-        )
+        events = list(self.query.AnswerQuery(request, timeout=timeout_s))
+        record = order.record(self.network)
+        record.blocks.extend(event.block for event in events if event.HasField("block"))
         summaries = [event.summary for event in events if event.HasField("summary")]
         if len(summaries) != 1:
-            raise MarketError("the answer has no end: ask again, it costs nothing")
+            raise MarketError(f"the answer to order {order.id.hex()} has no end: fetch it again, it costs nothing")
         record.summary.CopyFrom(summaries[0])
         return record
-
-
-@dataclass(frozen=True)
-class Order:
-    """A question that is paid for."""
-
-    question: Question
-    researcher: bytes
-    max_price: int
-    sealing_key_digest: bytes
-    deadline_unix_s: int
-    nonce: int
-    domain: Domain
-
-    @classmethod
-    def of(cls, market: Market, account: Account, question: Question, max_price: int) -> "Order":
-        lifetime_s = market.network.order_lifetime_max_s - _CLOCK_SKEW_S
-        return cls(
-            question=question,
-            researcher=account.address,
-            max_price=max_price,
-            sealing_key_digest=account.sealing_key.digest,
-            deadline_unix_s=int(time.time()) + lifetime_s,
-            nonce=secrets.randbits(64),
-            domain=market.escrow_domain,
-        )
-
-    def typed(self) -> dict:
-        return {
-            "researcher": "0x" + self.researcher.hex(),
-            "panelDigest": self.question.selection.panel.digest,
-            "selectionDigest": self.question.selection.digest,
-            "predicateDigest": _NOTHING,
-            "queryClass": 0,
-            "purpose": PURPOSES[self.question.purpose],
-            "conditionDigest": _NOTHING,
-            "tier": self.question.tier_code,
-            "rhoNano": self.question.rho_nano,
-            "maxPrice": self.max_price,
-            "hpkeKeyDigest": self.sealing_key_digest,
-            "deadline": self.deadline_unix_s,
-            "nonce": self.nonce,
-        }
-
-    @property
-    def id(self) -> bytes:
-        return struct_hash(self.domain, ORDER, self.typed())
-
-    def message(self) -> genomics_pb2.Order:
-        return genomics_pb2.Order(
-            researcher=self.researcher,
-            panel_digest=self.question.selection.panel.digest,
-            selection_digest=self.question.selection.digest,
-            predicate_digest=_NOTHING,
-            query_class=genomics_pb2.QUERY_CLASS_COUNTS,
-            purpose=PURPOSES[self.question.purpose],
-            condition_digest=_NOTHING,
-            tier=self.question.tier_code + 1,
-            rho_nano=self.question.rho_nano,
-            max_price=str(self.max_price),
-            hpke_key_digest=self.sealing_key_digest,
-            deadline_unix_s=self.deadline_unix_s,
-            nonce=self.nonce,
-        )
 
 
 def parse_tokens(text: str) -> int:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from locus_client import Account, AnswerError, Market, MarketError, Question, open_answer, statement
 from locus_client.market import TOKEN
 from locus_client.statement import signed_request
+
+pytestmark = pytest.mark.skipif("LOCUS_BINARY" not in os.environ, reason="LOCUS_BINARY names no `locus` command")
 
 EXTRACT = Path(__file__).resolve().parents[4] / "services" / "locus" / "demo" / "kgp3_exome_4500"
 PEOPLE = 2504
@@ -47,8 +51,13 @@ class Running:
         return json.loads(done.stdout)
 
     def buy(self, question: Question) -> tuple:
-        order = self.market.place_order(self.account, question, PRICE)
+        order = self.market.place_order(self.account, question, PRICE, self.home)
         return order, self.market.answer(self.account, order)
+
+    def client(self, *words: str) -> subprocess.CompletedProcess:
+        """Runs this client's own command."""
+        command = [sys.executable, "-m", "locus_client", "--data-dir", str(self.home), *self._endpoint, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def stop(self) -> None:
         self._process.kill()
@@ -78,6 +87,30 @@ def test_exact_counts_are_those_of_the_rust_client(running: Running, exact: tupl
     expected = [(line[0], *map(int, line[5:9])) for line in lines]
     assert [(row.variant.id, row.hom_ref, row.het, row.hom_alt, row.missing) for row in rows] == expected
     assert len(rows) == 4500
+
+
+def test_an_order_is_fetched_again_by_either_client(running: Running, exact: tuple, tmp_path: Path) -> None:
+    panel = running.market.panel("extract")
+    ids = [variant.id for variant in panel.variants[:3]]
+    asked = ["--panel", "extract", "--variants", ",".join(ids), "--purpose", "HMB", "--tier", "exact"]
+    refused = running.client("counts", *asked, "--max-price", "1000")
+    assert refused.returncode == 1 and "nothing was paid" in refused.stderr
+    bought = running.client("counts", *asked, "--max-price", "1252")
+    assert bought.returncode == 0, bought.stderr
+    (name,) = re.findall(r"placing order ([0-9a-f]{64})", bought.stderr)
+    assert {"order": name, "state": "settled"}.items() <= next(
+        order for order in running.locus("orders") if order["order"] == name
+    ).items()
+
+    fetched = running.client("fetch", name)
+    assert fetched.returncode == 0, fetched.stderr
+    assert json.loads(fetched.stdout) == json.loads(bought.stdout)
+    out = tmp_path / "counts.tsv"
+    running.locus("query", "fetch", name, "--panel", "extract", "--out", str(out))
+    hets = [int(line.split("\t")[6]) for line in out.read_text().splitlines()[1:]]
+    assert hets == [row["het"] for row in json.loads(bought.stdout)]
+    unknown = running.client("fetch", "ab" * 32)
+    assert unknown.returncode == 1 and "use the folder" in unknown.stderr
 
 
 def test_noisy_counts_are_the_same_every_time_and_near_the_truth(running: Running, exact: tuple) -> None:
