@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Makes keys, contracts, certificates and configuration of a market of separate processes in ./market, by the commands
 # that operators of a real one use on their own hosts. Needs `locus` and `locus-keyholder` in PATH and a chain node at
-# http://127.0.0.1:8545 (`docker compose up -d chain`).
+# http://127.0.0.1:8545: steps 1 to 3 in compose.yaml come before.
 set -euo pipefail
 cd "$(dirname "$0")"
 market=market
 if [ -e "$market/deployment.json" ]; then
     echo "$market/deployment.json is there: nothing to do" >&2
     exit 0
+fi
+if ! (exec 3<>/dev/tcp/127.0.0.1/8545) 2>/dev/null; then
+    echo "no chain node at 127.0.0.1:8545: follow steps 1 to 3 in compose.yaml" >&2
+    exit 1
 fi
 mkdir -p "$market"/{chain,objects,tls}
 umask 077
