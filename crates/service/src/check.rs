@@ -1,16 +1,13 @@
 //! What `--check-config` finds out before anything starts.
 
+use locus_ledger::is_private_file;
 use std::{
     fmt::Display,
     fs::{self, OpenOptions},
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 use url::Url;
-
-/// Permission bits of group and others.
-const OTHERS_MODE: u32 = 0o077;
 
 /// Problems of a configuration, each with its key and what to do. Values of secrets are never part of one.
 #[derive(Debug, Default)]
@@ -47,11 +44,10 @@ impl Findings {
         }
     }
 
-    /// `path` must be a readable file that only its owner can read.
+    /// `path` must be a readable file that is private (clause 15).
     pub fn private_file(&mut self, key: &str, path: &Path) {
         self.file(key, path);
-        let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode());
-        if mode.is_ok_and(|mode| mode & OTHERS_MODE != 0) {
+        if fs::metadata(path).is_ok_and(|metadata| !is_private_file(&metadata)) {
             self.problem(key, format!("{} can be read by others: run `chmod 600` on it", path.display()));
         }
     }
@@ -86,6 +82,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn every_kind_of_problem_is_found_and_named_by_its_key() {

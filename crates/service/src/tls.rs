@@ -7,6 +7,7 @@ mod role;
 pub use authority::{Authority, AuthorityError, IssuedFiles};
 pub use role::{Role, UnknownRole};
 
+use locus_ledger::is_private_file;
 use rustls::{
     RootCertStore, ServerConfig,
     client::{
@@ -20,14 +21,11 @@ use rustls::{
 use serde::Deserialize;
 use std::{
     fmt, fs, io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 use tonic::transport::{ClientTlsConfig, Identity};
 
-/// Permission bits of group and others.
-const OTHERS_MODE: u32 = 0o077;
 /// The application protocol of gRPC.
 const ALPN_H2: &[u8] = b"h2";
 
@@ -37,7 +35,7 @@ const ALPN_H2: &[u8] = b"h2";
 pub struct TlsConfig {
     /// The service's certificate chain, PEM.
     pub certificate: PathBuf,
-    /// Its key, PEM, readable by its owner alone.
+    /// Its key, PEM, private (clause 15).
     pub key: PathBuf,
     /// Certificates of the authorities that the other services' certificates come from, PEM.
     pub authority: PathBuf,
@@ -57,7 +55,7 @@ pub enum TlsError {
         source: io::Error,
     },
     /// Others can read the key.
-    #[error("{path} can be read by others: run `chmod 600` on it", path = path.display())]
+    #[error("{path} can be read by others: run `chmod 600` on it, or `chmod 640` where it is root's and has a group of this process", path = path.display())]
     OpenKey {
         /// The file.
         path: PathBuf,
@@ -110,8 +108,7 @@ impl Tls {
     /// [`TlsError`], naming the file that is wrong.
     pub fn load(config: &TlsConfig, role: Role) -> Result<Self, TlsError> {
         let unusable = |source| TlsError::Unusable { path: config.certificate.clone(), source };
-        let mode = fs::metadata(&config.key).map_err(file_error(&config.key))?.permissions().mode();
-        if mode & OTHERS_MODE != 0 {
+        if !is_private_file(&fs::metadata(&config.key).map_err(file_error(&config.key))?) {
             return Err(TlsError::OpenKey { path: config.key.clone() });
         }
         let chain = certificates(&config.certificate)?;

@@ -16,7 +16,7 @@ pub struct KeyholderConfig {
     pub index: u8,
     /// Folder of the database, the wrapping key and the key files.
     pub data_dir: PathBuf,
-    /// File with the key that wraps the keys in `data_dir`: 64 hexadecimal digits, readable by its owner alone, best on
+    /// File with the key that wraps the keys in `data_dir`: 64 hexadecimal digits, private (service, clause 15), best on
     /// another disk or from a secret store.
     #[serde(default)]
     pub kek_file: Option<PathBuf>,

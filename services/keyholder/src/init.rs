@@ -47,7 +47,7 @@ pub fn init(index: u8, data_dir: &Path, kek_file: Option<&Path>, public: &Path) 
     fs::write(public, identity.to_signed_json(&keys)?).map_err(file)?;
     Ok(format!(
         "keyholder {index} signs as {}\npublic part: {} (give it to whoever deploys the market)\n\
-         keys: {} (copy them once, offline: without them this keyholder is lost)",
+         keys: {} (copy them offline, now and after every change of the key-encryption key: without them this keyholder is lost)",
         identity.signer,
         public.display(),
         data_dir.display()

@@ -7,10 +7,11 @@ use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit as _, Nonce,
     aead::{Aead as _, Payload},
 };
+use locus_ledger::is_private_file;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,8 +22,6 @@ const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 /// Bytes of a wrapped key: nonce, ciphertext, tag.
 const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
-/// Permission bits of group and others.
-const OTHERS_MODE: u32 = 0o077;
 /// Domain of what is wrapped; the file's name follows.
 const DOMAIN: &str = "locus/keyholder/key-file/v1/";
 
@@ -55,8 +54,14 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
-    /// The key-encryption key is damaged or can be read by others.
-    #[error("{path} does not hold a key of 64 hexadecimal digits that only its owner can read: make one with `openssl rand -hex 32`, and run `chmod 600` on it", path = path.display())]
+    /// Others can read the key-encryption key.
+    #[error("{path} can be read by others: run `chmod 600` on it, or `chmod 640` where it is root's and has a group of this process", path = path.display())]
+    OpenKek {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key-encryption key is none.
+    #[error("{path} does not hold a key of 64 hexadecimal digits: restore it from a copy, or, before `init`, make one with `openssl rand -hex 32`", path = path.display())]
     Kek {
         /// The file.
         path: PathBuf,
@@ -71,15 +76,14 @@ pub enum KeyFileError {
 pub struct KeyEncryptionKey(Arc<ChaCha20Poly1305>);
 
 impl KeyEncryptionKey {
-    /// The key in a file of 64 hexadecimal digits that only its owner can read.
+    /// The key in a file of 64 hexadecimal digits that is private (service, clause 15).
     ///
     /// # Errors
-    /// [`KeyFileError::File`] or [`KeyFileError::Kek`].
+    /// [`KeyFileError::File`], [`KeyFileError::OpenKek`] or [`KeyFileError::Kek`].
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
         let refused = || KeyFileError::Kek { path: path.to_owned() };
-        let mode = fs::metadata(path).map_err(file_error(path))?.permissions().mode();
-        if mode & OTHERS_MODE != 0 {
-            return Err(refused());
+        if !is_private_file(&fs::metadata(path).map_err(file_error(path))?) {
+            return Err(KeyFileError::OpenKek { path: path.to_owned() });
         }
         let text = Zeroizing::new(fs::read(path).map_err(file_error(path))?);
         let mut key = Zeroizing::new([0; KEY_BYTES]);
@@ -213,6 +217,7 @@ fn file_error(path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     const KEY: [u8; 32] = [0x5a; 32];
 
@@ -291,10 +296,14 @@ mod tests {
         fs::write(&path, [1; 31]).expect("written");
         assert!(matches!(read_key(&path, None), Err(KeyFileError::Form { .. })));
         let kek_path = dir.path().join("kek");
-        for (content, mode) in [("1".repeat(64), 0o644), ("1".repeat(63), 0o600), ("x".repeat(64), 0o600)] {
+        for (content, mode, open) in
+            [("1".repeat(64), 0o640, true), ("1".repeat(63), 0o600, false), ("x".repeat(64), 0o600, false)]
+        {
             fs::write(&kek_path, content).expect("written");
             fs::set_permissions(&kek_path, fs::Permissions::from_mode(mode)).expect("set");
-            assert!(matches!(KeyEncryptionKey::read(&kek_path), Err(KeyFileError::Kek { .. })));
+            let refused = KeyEncryptionKey::read(&kek_path).err().expect("refused");
+            assert_eq!(matches!(refused, KeyFileError::OpenKek { .. }), open, "{refused}");
+            assert_eq!(matches!(refused, KeyFileError::Kek { .. }), !open, "{refused}");
         }
     }
 }
