@@ -21,6 +21,10 @@ def check(condition, text):
         problems.append(text)
 
 
+def documents(path):
+    return list(yaml.safe_load_all((HERE / path).read_text()))
+
+
 def expressions():
     for group in yaml.safe_load((HERE / "prometheus/alerts.yaml").read_text())["groups"]:
         for rule in group["rules"]:
@@ -40,10 +44,37 @@ def check_metrics():
             check(any(re.fullmatch(pattern, metric) for metric in METRICS), f"{name}: {pattern} matches no metric")
 
 
+def check_targets():
+    """Every way of scraping gives the labels that alerts and dashboards ask for."""
+    jobs = {job for _, expression in expressions() for job in re.findall(r'job="([^"]*)"', expression)}
+    for name in ("prometheus.yaml", "kubernetes.yaml"):
+        scraped = documents(f"prometheus/{name}")[0]["scrape_configs"]
+        check({scrape["job_name"] for scrape in scraped} == jobs, f"{name}: alerts ask for jobs {jobs}")
+        for scrape in scraped:
+            listed = [target.get("labels", {}) for target in scrape.get("static_configs", [])]
+            found = {rule.get("target_label") for rule in scrape.get("relabel_configs", [])}
+            is_labelled = all("service" in labels for labels in listed) if listed else "service" in found
+            check(is_labelled, f"{name}: targets have no label service")
+
+
+def check_pods():
+    """kubernetes.yaml finds every pod, by its labels and its port."""
+    for name in (*SERVICES, "cluster"):
+        for document in documents(f"k8s/{name}.yaml"):
+            if document["kind"] not in ("StatefulSet", "Deployment"):
+                continue
+            pod = document["spec"]["template"]
+            what = f"{name}: {document['metadata']['name']}"
+            labels = pod["metadata"]["labels"]
+            check(labels.get("app.kubernetes.io/part-of") == "locus", f"{what} is no part of locus")
+            check(labels.get("app.kubernetes.io/name") == document["metadata"]["name"], f"{what} has another name")
+            ports = {port["name"] for container in pod["spec"]["containers"] for port in container["ports"]}
+            check("observe" in ports, f"{what} cannot be scraped")
+
+
 def check_manifests():
     for service in SERVICES:
-        documents = list(yaml.safe_load_all((HERE / f"k8s/{service}.yaml").read_text()))
-        kinds = {document["kind"]: document for document in documents}
+        kinds = {document["kind"]: document for document in documents(f"k8s/{service}.yaml")}
         check(set(kinds) == {"Service", "PodDisruptionBudget", "NetworkPolicy", "StatefulSet"}, f"{service}: {set(kinds)}")
         pod = kinds["StatefulSet"]["spec"]["template"]
         labels = pod["metadata"]["labels"]
@@ -79,6 +110,8 @@ def check_compose():
 
 
 check_metrics()
+check_targets()
+check_pods()
 check_manifests()
 check_compose()
 for problem in problems:

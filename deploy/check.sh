@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Validates everything in this folder with the tools of its own trade, from PyPI: YAML, schemas, shell and container files always,
-# alert rules where promtool (Debian: prometheus) is there.
+# alert rules and their tests where promtool (Debian: prometheus) is there.
 set -euo pipefail
 cd "$(dirname "$0")"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/locus/deploy-check"
@@ -15,6 +15,8 @@ kubernetes-validate --strict k8s/*.yaml
 python3 check.py
 if command -v promtool >/dev/null; then
     promtool check rules prometheus/alerts.yaml
+    promtool test rules prometheus/alerts.test.yaml
+    # Not kubernetes.yaml: the promtool of Debian knows no Kubernetes. check.py looks at its labels.
     promtool check config --syntax-only prometheus/prometheus.yaml
 fi
 hadolint --failure-threshold warning containerfiles/Containerfile

@@ -117,6 +117,9 @@ impl Front {
         listen: Listen,
         descriptors: &'static [u8],
     ) -> Result<ServerHandle, ServeError> {
+        if let Some(metrics) = &self.metrics {
+            metrics.expect_calls(tables);
+        }
         let guard = crate::guard::Guard {
             tables: tables.to_vec(),
             trust_domain: self.tls.as_ref().map(|tls| tls.trust_domain().clone()),

@@ -1,6 +1,7 @@
 //! Numbers about a service, in the Prometheus text format. They count calls and states of the service;
 //! nothing about genotypes, answers, persons or keys is ever measured.
 
+use crate::AccessTable;
 use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use std::{
     fmt,
@@ -10,6 +11,9 @@ use std::{
 
 /// Upper bounds of call durations, in seconds: quotes take milliseconds, enrolments minutes.
 const DURATION_BUCKETS_S: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 300.0];
+/// Codes of calls that do not fail because of their caller.
+const FAILURES: [tonic::Code; 4] =
+    [tonic::Code::Internal, tonic::Code::Unknown, tonic::Code::DataLoss, tonic::Code::Unavailable];
 
 /// The metrics of one service, named `locus_<service>_<noun>_<unit>`. Clones share everything.
 #[derive(Clone)]
@@ -69,6 +73,16 @@ impl Metrics {
         self.0.readings.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(update));
     }
 
+    /// Shows that no call of `tables` has failed yet: a counter that appears with its first failure has not increased to
+    /// whoever looks for increases.
+    pub(crate) fn expect_calls(&self, tables: &[AccessTable]) {
+        for &(method, _) in tables.iter().flat_map(|table| table.methods) {
+            for code in FAILURES {
+                self.0.calls.with_label_values(&[method, format!("{code:?}").as_str()]);
+            }
+        }
+    }
+
     /// Counts a finished call.
     pub(crate) fn call(&self, method: &str, code: tonic::Code, duration: Duration) {
         let code = format!("{code:?}");
@@ -89,6 +103,23 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Access;
+
+    #[test]
+    fn failures_are_shown_as_none_before_the_first() {
+        let metrics = Metrics::new("archive");
+        let methods = &[("UploadDatasets", Access::Anyone)];
+        metrics.expect_calls(&[AccessTable { service: "locus.archive.v1.ArchiveService", methods }]);
+        let line =
+            |code, calls| format!(r#"locus_archive_calls_total{{code="{code}",method="UploadDatasets"}} {calls}"#);
+        let text = metrics.render();
+        for code in ["Internal", "Unknown", "DataLoss", "Unavailable"] {
+            assert!(text.contains(&line(code, 0)), "{text}");
+        }
+        metrics.call("UploadDatasets", tonic::Code::Internal, Duration::from_millis(3));
+        let text = metrics.render();
+        assert!(text.contains(&line("Internal", 1)) && text.contains(&line("Unknown", 0)), "{text}");
+    }
 
     #[test]
     fn calls_and_gauges_are_rendered_under_the_services_name() {
