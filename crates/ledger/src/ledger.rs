@@ -50,10 +50,14 @@ pub struct Chain {
     sender: Option<Sender>,
 }
 
+/// Is told of every transaction before it is sent; when it fails, nothing is sent.
+pub type BeforeSending = Arc<dyn Fn(&Digest32) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send + Sync>;
+
 /// The account that sends.
 #[derive(Clone)]
 struct Sender {
     key: PrivateKeySigner,
+    before_sending: Option<BeforeSending>,
     /// Held while a transaction gets its nonce, so that nonces cannot race inside a process.
     turn: Arc<Mutex<()>>,
     /// Nonces sent whose outcome is not known yet.
@@ -78,17 +82,31 @@ impl Chain {
         Self::over(RpcClient::new(EmbeddedTransport(chain), true), sender)
     }
 
-    /// Connects to a chain node over HTTP, without TLS.
+    /// Connects to a chain node over HTTP, or HTTPS with the authorities that this machine trusts.
+    ///
+    /// # Errors
+    /// [`LedgerError::BadUrl`] for anything else than such a URL.
     pub fn http(url: &str, sender: Option<&AccountKey>) -> Result<Self, LedgerError> {
         let parsed: Option<url::Url> = url.parse().ok();
-        let node = parsed.filter(|node| node.scheme() == "http").ok_or_else(|| LedgerError::BadUrl(url.to_owned()))?;
+        let node = parsed.filter(|node| matches!(node.scheme(), "http" | "https"));
+        let node = node.ok_or_else(|| LedgerError::BadUrl(url.to_owned()))?;
         Ok(Self::over(RpcClient::new_http(node), sender))
+    }
+
+    /// This connection, which tells of every transaction before it is sent.
+    #[must_use]
+    pub fn before_sending(mut self, tell: BeforeSending) -> Self {
+        if let Some(sender) = &mut self.sender {
+            sender.before_sending = Some(tell);
+        }
+        self
     }
 
     fn over(client: RpcClient, sender: Option<&AccountKey>) -> Self {
         let provider = ProviderBuilder::new().disable_recommended_fillers().connect_client(client).erased();
         let sender = sender.map(|key| Sender {
             key: key.signer().clone(),
+            before_sending: None,
             turn: Arc::default(),
             outstanding: Default::default(),
         });
@@ -178,5 +196,45 @@ impl Ledger {
 
     async fn read_registry<C: SolCall>(&self, call: &C) -> Result<C::Return, LedgerError> {
         self.chain.read(self.contracts.network.registry, call).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{io::Read as _, net::TcpListener};
+
+    /// First byte of a TLS connection: a handshake.
+    const TLS_HANDSHAKE: u8 = 22;
+
+    /// What a client that is given an address with this scheme says first.
+    async fn first_byte(scheme: &str) -> u8 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let hearing = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a caller");
+            let mut first = [0];
+            stream.read_exact(&mut first).expect("a byte");
+            first[0]
+        });
+        let chain = Chain::http(&format!("{scheme}://{address}"), None).expect("an address");
+        assert!(chain.chain_id().await.is_err(), "nobody answers");
+        hearing.join().expect("heard")
+    }
+
+    #[tokio::test]
+    async fn a_node_is_spoken_to_in_tls_exactly_when_its_address_says_so() {
+        assert_eq!(first_byte("https").await, TLS_HANDSHAKE);
+        assert_eq!(first_byte("http").await, b'P', "of POST");
+    }
+
+    #[test]
+    fn the_address_of_a_node_is_a_web_address() {
+        for good in ["http://127.0.0.1:8545", "https://chain.example.org", "https://chain.example.org:8545/key"] {
+            assert!(Chain::http(good, None).is_ok(), "{good}");
+        }
+        for bad in ["", "127.0.0.1:8545", "chain.example.org", "ws://127.0.0.1:8545", "file:///chain", "https://"] {
+            assert!(matches!(Chain::http(bad, None), Err(LedgerError::BadUrl(url)) if url == bad), "{bad}");
+        }
     }
 }

@@ -23,11 +23,11 @@ pub use eip712::{
     Contracts, DeploymentFile, ParseAddressError, PermitTerms, committed_leaves_hash, keys_hash, leaves_hash, order_id,
     parse_address, signed_leaves_hash,
 };
-pub use key_file::{KeyFileError, read_key_file};
+pub use key_file::{KeyFileError, is_private_file, read_key_file};
 pub use ledger::{
-    Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, ProofDeployment, ProvenRegistry,
-    RegisteredBatch, RegistrationSummary, SettlementSignatures, ShownSettlement, TokenFacts, TransactionOutcome,
-    VerifierKey, deploy, deploy_with_proofs,
+    BeforeSending, Chain, DeploymentConfig, Ledger, LedgerError, OrderStatus, PermitSignature, ProofDeployment,
+    ProvenRegistry, RegisteredBatch, RegistrationSummary, SettlementSignatures, ShownSettlement, TokenFacts,
+    TransactionOutcome, VerifierKey, deploy, deploy_with_proofs,
 };
 pub use payouts::{PayoutProof, PayoutTree};
 pub use proven::{

@@ -166,6 +166,24 @@ impl AuditLog {
         self.sync(head.sequence)
     }
 
+    /// Adds an entry that outlives this process when this returns, and a loss of power once [`flush`](Self::flush) has
+    /// returned: for what cannot wait for the disk.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn note(&self, event: &str, facts: &[(&str, &dyn fmt::Display)]) -> Result<(), AuditError> {
+        self.write(event, facts).map(drop)
+    }
+
+    /// Waits until every entry so far is on disk.
+    ///
+    /// # Errors
+    /// [`AuditError::File`] or [`AuditError::Halted`]: what was noted may be lost.
+    pub fn flush(&self) -> Result<(), AuditError> {
+        let newest = lock(&self.0.written).head.sequence;
+        self.sync(newest)
+    }
+
     fn write(&self, event: &str, facts: &[(&str, &dyn fmt::Display)]) -> Result<AuditHead, AuditError> {
         let mut written = lock(&self.0.written);
         if written.is_halted {
@@ -309,6 +327,18 @@ mod tests {
             assert_eq!(head.to_string().parse::<AuditHead>().as_ref(), Ok(head));
         }
         assert_eq!(heads[5].sequence, 5);
+    }
+
+    #[test]
+    fn what_is_noted_is_in_the_file_at_once_and_on_disk_after_a_flush() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, heads) = filled(dir.path());
+        let log = AuditLog::open(&path, Clock::manual(1_900_000_000)).expect("opened");
+        log.note("transaction_sent", &[("call", &"OpenOrder")]).expect("written");
+        assert_eq!(verify_audit_log(&path, Some(heads[4])).expect("whole").sequence, 5);
+        assert_eq!(log.head(), heads[4], "the disk may not have it yet");
+        log.flush().expect("flushed");
+        assert_eq!(log.head(), verify_audit_log(&path, None).expect("whole"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Why the exchange refuses.
 
 use crate::{payouts::PayoutError, refusal::Refusal};
+use locus_commitment::Address;
 use locus_ledger::{LedgerError, OrderId, RegistrationId, ViewUnavailable};
 use locus_service::{AuditError, ErrorCode, ServiceError};
 use locus_wire::convert::FieldError;
@@ -11,7 +12,7 @@ pub enum ExchangeError {
     /// A field of the request is malformed.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// A transaction was sent and cannot be recorded.
+    /// Transactions were sent, and their record is not on disk.
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// A page token that was not given out.
@@ -51,6 +52,23 @@ pub enum ExchangeError {
     /// The order was settled on other terms.
     #[error("order {0} was settled on other terms: read the settlement from the chain")]
     SettledOtherwise(OrderId),
+    /// The order is on the chain as settled, and the table cannot take it in yet.
+    #[error(
+        "the order is settled with payout sequence {0}, but the payout table lacks settlements before it: present those first, in order"
+    )]
+    EarlierMissing(u64),
+    /// A refund of a settled order.
+    #[error("order {0} was settled: nothing is left to refund")]
+    OrderSettled(OrderId),
+    /// A settlement of a refunded order.
+    #[error("order {0} was refunded: nothing is left to settle with, order again")]
+    OrderRefunded(OrderId),
+    /// The account is being paid.
+    #[error("a claim of {0} is under way: wait until it is paid, then look at the account")]
+    ClaimUnderWay(Address),
+    /// Too many claims at once.
+    #[error("too many claims are under way: try again in a minute")]
+    TooManyClaims,
     /// The contract refuses.
     #[error("{0}")]
     Refused(Refusal),
@@ -86,9 +104,14 @@ impl ServiceError for ExchangeError {
             Self::Field(_) | Self::PageToken | Self::TooFewSignatures { .. } => ErrorCode::BadRequest,
             Self::UnknownRegistration(_) | Self::UnknownBatch | Self::UnknownOrder(_) => ErrorCode::NotFound,
             Self::BatchNonceUsed => ErrorCode::AlreadyExists,
-            Self::PayoutSequence { .. } | Self::PayoutRoot | Self::SettledOtherwise(_) | Self::CommitteeIncomplete => {
-                ErrorCode::Refused
-            }
+            Self::PayoutSequence { .. }
+            | Self::PayoutRoot
+            | Self::SettledOtherwise(_)
+            | Self::EarlierMissing(_)
+            | Self::OrderSettled(_)
+            | Self::OrderRefunded(_)
+            | Self::CommitteeIncomplete => ErrorCode::Refused,
+            Self::ClaimUnderWay(_) | Self::TooManyClaims => ErrorCode::Busy,
             Self::Refused(refusal) => refusal.code(),
             Self::NotATestNetwork => ErrorCode::Forbidden,
             Self::View(unavailable) if unavailable.untrustworthy => ErrorCode::Internal,
@@ -102,17 +125,21 @@ impl ServiceError for ExchangeError {
         match self {
             Self::Field(_) => "MALFORMED",
             Self::PageToken => "PAGE_TOKEN",
-            Self::Audit(_) => "AUDIT_LOG",
             Self::UnknownRegistration(_) | Self::UnknownBatch | Self::UnknownOrder(_) => "NOT_FINAL",
             Self::BatchNonceUsed => "BATCH_NONCE_USED",
             Self::TooFewSignatures { .. } => "TOO_FEW_SIGNATURES",
             Self::PayoutSequence { .. } => "PAYOUT_SEQUENCE",
             Self::PayoutRoot => "PAYOUT_ROOT",
             Self::SettledOtherwise(_) => "SETTLED_OTHERWISE",
+            Self::EarlierMissing(_) => "EARLIER_MISSING",
+            Self::OrderSettled(_) | Self::OrderRefunded(_) => "ORDER_CLOSED",
+            Self::ClaimUnderWay(_) => "CLAIM_UNDER_WAY",
+            Self::TooManyClaims => "TOO_MANY_CLAIMS",
             Self::Refused(refusal) => refusal.reason(),
             Self::NotATestNetwork => "NOT_A_TEST_NETWORK",
             Self::CommitteeIncomplete => "COMMITTEE_INCOMPLETE",
             Self::View(_) => "CHAIN_UNREADABLE",
+            Self::Audit(_) | Self::Ledger(LedgerError::Unrecorded(_)) => "AUDIT_LOG",
             Self::Ledger(_) => "CHAIN",
             Self::Payouts(_) => "PAYOUT_TABLE",
         }

@@ -1,20 +1,23 @@
 //! The exchange: a ledger client that sends, a view of the chain, and the payout table.
 
-use crate::{error::ExchangeError, payouts::PayoutBook};
+use crate::{claims::Claims, error::ExchangeError, payouts::PayoutBook};
 use locus_commitment::Address;
 use locus_genomics::PanelDigest;
 use locus_ledger::{
-    Amount, ChainView, Ledger, Offer, Order, OrderId, OrderRecord, PermitSignature, RegistrationId, ViewFollower,
-    order_id,
+    Amount, ChainView, EventSource as _, Ledger, MarketEvent, Offer, Order, OrderId, OrderRecord, OrderStatus,
+    PermitSignature, RegistrationId, ViewFollower, order_id, read_events,
 };
 use locus_privacy::NetworkParameters;
 use locus_service::{AuditLog, Clock};
-use locus_wire::convert::NetworkInfo;
+use locus_wire::convert::{FieldError, NetworkInfo};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// Most base units that one call mints on a test network: a million tokens.
 const MINT_MAX: Amount = Amount(1_000_000 * 10u128.pow(18));
+
+/// The contract's word for an order that is settled, refunded or was never opened.
+pub(crate) const NOT_OPEN: &str = "QueryEscrowNotOpen";
 
 /// Handle to the exchange; clones share everything.
 #[derive(Clone)]
@@ -32,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) audit: AuditLog,
     /// Held from building a payout version until it is settled, so that versions follow each other.
     pub(crate) settling: Mutex<()>,
+    pub(crate) claims: Claims,
 }
 
 impl Exchange {
@@ -50,6 +54,14 @@ impl Exchange {
     /// The chain as it is now.
     pub(crate) async fn refreshed(&self) -> Result<Arc<ChainView>, ExchangeError> {
         Ok(self.0.view.refreshed().await?)
+    }
+
+    /// What happened in the blocks after those that are final in `view`; a reorganisation may take it back.
+    pub(crate) async fn events_after(&self, view: &ChainView) -> Result<Vec<MarketEvent>, ExchangeError> {
+        let first = view.finalized().map_or(0, |block| block.number.saturating_add(1));
+        let head = self.ledger().head().await?.number;
+        let events = read_events(self.ledger(), first, head).await?;
+        Ok(events.into_iter().map(|located| located.event).collect())
     }
 
     pub(crate) fn now_unix_s(&self) -> u64 {
@@ -107,9 +119,18 @@ impl Exchange {
         Ok((order_id(order), transaction.0, block))
     }
 
-    /// Returns an order's escrow; returns the transaction.
-    pub(crate) async fn refund_order(&self, order: OrderId) -> Result<[u8; 32], ExchangeError> {
-        Ok(self.0.ledger.refund_order(order).await?.0)
+    /// Returns an order's escrow; returns the transaction, or nothing when the escrow went back before.
+    pub(crate) async fn refund_order(&self, order: OrderId) -> Result<Option<[u8; 32]>, ExchangeError> {
+        let error = match self.0.ledger.refund_order(order).await {
+            Ok(transaction) => return Ok(Some(transaction.0)),
+            Err(error) if error.refusal() == Some(NOT_OPEN) => error,
+            Err(error) => return Err(error.into()),
+        };
+        match self.0.ledger.order_status(order).await? {
+            OrderStatus::Refunded => Ok(None),
+            OrderStatus::Settled => Err(ExchangeError::OrderSettled(order)),
+            OrderStatus::Unknown | OrderStatus::Open => Err(error.into()),
+        }
     }
 
     /// An order as the chain has it.
@@ -118,11 +139,15 @@ impl Exchange {
         view.order(&id).cloned().ok_or(ExchangeError::UnknownOrder(id))
     }
 
-    /// Mints test tokens; returns the transaction.
+    /// Mints test tokens, at most a million; returns the transaction.
     pub(crate) async fn mint(&self, account: Address, amount: Amount) -> Result<[u8; 32], ExchangeError> {
         if !self.0.parameters.values().test_network {
             return Err(ExchangeError::NotATestNetwork);
         }
-        Ok(self.0.ledger.mint(account, amount.min(MINT_MAX)).await?.0)
+        if amount > MINT_MAX {
+            let reason = "a call mints at most a million tokens: ask for less, or in several calls";
+            return Err(FieldError::refused("amount", reason).into());
+        }
+        Ok(self.0.ledger.mint(account, amount).await?.0)
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     error::ExchangeError,
     exchange::Exchange,
     offers::OfferPage,
+    record,
     registrations::{RegistrationKey, SignedBatch},
 };
 use bytes::Bytes;
@@ -64,22 +65,22 @@ impl ExchangeService for Grpc {
     }
 
     async fn publish_panel(&self, request: Request<pb::PublishPanelRequest>) -> Answer<pb::PublishPanelResponse> {
-        respond(self.recorded("PublishPanel", self.publish(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("PublishPanel", self.publish(request.get_ref())).await)
     }
 
     async fn register_datasets(
         &self,
         request: Request<pb::RegisterDatasetsRequest>,
     ) -> Answer<pb::RegisterDatasetsResponse> {
-        respond(self.recorded("RegisterDatasets", self.register(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("RegisterDatasets", self.register(request.get_ref())).await)
     }
 
     async fn post_offer(&self, request: Request<pb::PostOfferRequest>) -> Answer<pb::PostOfferResponse> {
-        respond(self.recorded("PostOffer", self.offer(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("PostOffer", self.offer(request.get_ref())).await)
     }
 
     async fn withdraw_offer(&self, request: Request<pb::WithdrawOfferRequest>) -> Answer<pb::WithdrawOfferResponse> {
-        respond(self.recorded("WithdrawOffer", self.withdraw(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("WithdrawOffer", self.withdraw(request.get_ref())).await)
     }
 
     async fn list_offers(&self, request: Request<pb::ListOffersRequest>) -> Answer<pb::ListOffersResponse> {
@@ -87,27 +88,27 @@ impl ExchangeService for Grpc {
     }
 
     async fn revoke_datasets(&self, request: Request<pb::RevokeDatasetsRequest>) -> Answer<pb::RevokeDatasetsResponse> {
-        respond(self.recorded("RevokeDatasets", self.revoke(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("RevokeDatasets", self.revoke(request.get_ref())).await)
     }
 
     async fn rekey_datasets(&self, request: Request<pb::RekeyDatasetsRequest>) -> Answer<pb::RekeyDatasetsResponse> {
-        respond(self.recorded("RekeyDatasets", self.rekey(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("RekeyDatasets", self.rekey(request.get_ref())).await)
     }
 
     async fn record_erasure(&self, request: Request<pb::RecordErasureRequest>) -> Answer<pb::RecordErasureResponse> {
-        respond(self.recorded("RecordErasure", self.erasure(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("RecordErasure", self.erasure(request.get_ref())).await)
     }
 
     async fn open_order(&self, request: Request<pb::OpenOrderRequest>) -> Answer<pb::OpenOrderResponse> {
-        respond(self.recorded("OpenOrder", self.open(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("OpenOrder", self.open(request.get_ref())).await)
     }
 
     async fn settle_order(&self, request: Request<pb::SettleOrderRequest>) -> Answer<pb::SettleOrderResponse> {
-        respond(self.recorded("SettleOrder", self.settle(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("SettleOrder", self.settle(request.get_ref())).await)
     }
 
     async fn refund_order(&self, request: Request<pb::RefundOrderRequest>) -> Answer<pb::RefundOrderResponse> {
-        respond(self.recorded("RefundOrder", self.refund(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("RefundOrder", self.refund(request.get_ref())).await)
     }
 
     async fn get_order(&self, request: Request<pb::GetOrderRequest>) -> Answer<pb::GetOrderResponse> {
@@ -119,7 +120,7 @@ impl ExchangeService for Grpc {
     }
 
     async fn claim_payout(&self, request: Request<pb::ClaimPayoutRequest>) -> Answer<pb::ClaimPayoutResponse> {
-        respond(self.recorded("ClaimPayout", self.claim(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("ClaimPayout", self.claim(request.get_ref())).await)
     }
 
     async fn list_earnings(&self, request: Request<pb::ListEarningsRequest>) -> Answer<pb::ListEarningsResponse> {
@@ -130,26 +131,21 @@ impl ExchangeService for Grpc {
         &self,
         request: Request<pb::MintTestTokensRequest>,
     ) -> Answer<pb::MintTestTokensResponse> {
-        respond(self.recorded("MintTestTokens", self.mint(request.get_ref()).await, |sent| &sent.tx_hash))
+        respond(self.recorded("MintTestTokens", self.mint(request.get_ref())).await)
     }
 }
 
 /// From messages to calls.
 impl Grpc {
-    /// Records a transaction that was sent for a call.
-    fn recorded<T>(
+    /// Does what is asked by `call`, whose transactions are on record before they are sent, and on disk before the answer.
+    async fn recorded<T>(
         &self,
         call: &'static str,
-        result: Result<T, ExchangeError>,
-        transaction: impl Fn(&T) -> &Bytes,
+        work: impl Future<Output = Result<T, ExchangeError>>,
     ) -> Result<T, ExchangeError> {
-        let sent = result?;
-        let hash = transaction(&sent);
-        if !hash.is_empty() {
-            let facts: [(&str, &dyn std::fmt::Display); 2] = [("call", &call), ("transaction", &hex::encode(hash))];
-            self.0.inner().audit.append("transaction_sent", &facts)?;
-        }
-        Ok(sent)
+        let outcome = record::during(call, work).await;
+        self.0.inner().audit.flush()?;
+        outcome
     }
 
     async fn registration(
@@ -275,7 +271,8 @@ impl Grpc {
 
     async fn refund(&self, request: &pb::RefundOrderRequest) -> Result<pb::RefundOrderResponse, ExchangeError> {
         let order = OrderId(field::digest("order_id", &request.order_id)?);
-        Ok(pb::RefundOrderResponse { tx_hash: transaction(self.0.refund_order(order).await?) })
+        let hash = self.0.refund_order(order).await?;
+        Ok(pb::RefundOrderResponse { tx_hash: hash.map(transaction).unwrap_or_default() })
     }
 
     async fn order(&self, request: &pb::GetOrderRequest) -> Result<pb::GetOrderResponse, ExchangeError> {

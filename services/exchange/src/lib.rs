@@ -1,12 +1,14 @@
 #![doc = include_str!("../SPEC.md")]
 
 mod access;
+mod claims;
 mod config;
 mod error;
 mod exchange;
 mod grpc;
 mod offers;
 mod payouts;
+mod record;
 mod refusal;
 mod registrations;
 mod settle;

@@ -43,7 +43,7 @@ pub enum PayoutError {
     Damaged,
     /// The chain is at a version that was never stored here.
     #[error(
-        "the chain is at payout sequence {sequence} with root {root}, which this table never had: restore a backup of the exchange's data"
+        "the chain is at payout sequence {sequence} with root {root}, which this table never had: have the missing settlements presented again in order, or restore a newer backup of the exchange's data"
     )]
     UnknownVersion {
         /// Sequence on the chain.

@@ -50,6 +50,11 @@ const fn exists(error: &'static str, reason: &'static str, advice: &'static str)
     Known { error, reason, code: ErrorCode::AlreadyExists, advice }
 }
 
+/// The same request can succeed next time.
+const fn behind(error: &'static str, reason: &'static str, advice: &'static str) -> Known {
+    Known { error, reason, code: ErrorCode::Conflict, advice }
+}
+
 const fn forbidden(error: &'static str, reason: &'static str, advice: &'static str) -> Known {
     Known { error, reason, code: ErrorCode::Forbidden, advice }
 }
@@ -148,7 +153,11 @@ const KNOWN: &[Known] = &[
         "TRANSFER",
         "the token did not move as much as it should: use the market's payment token",
     ),
-    exists("QueryEscrowNotOpen", "ORDER_CLOSED", "the order is not open: it was settled or refunded, or never existed"),
+    refused(
+        "QueryEscrowNotOpen",
+        "ORDER_CLOSED",
+        "the order is not open: it was settled or refunded, or never existed; look it up",
+    ),
     refused(
         "QueryEscrowPastDeadline",
         "ORDER_EXPIRED",
@@ -195,7 +204,7 @@ const KNOWN: &[Known] = &[
         "COMMITTEE_INCOMPLETE",
         "the market has no complete keyholder committee",
     ),
-    refused("QueryEscrowBadPayoutProof", "PAYOUT_PROOF", "the payout table moved on meanwhile: try again"),
+    behind("QueryEscrowBadPayoutProof", "PAYOUT_PROOF", "the payout table moved on meanwhile: try again"),
     exists("QueryEscrowNothingToClaim", "NOTHING_TO_CLAIM", "everything earned was paid already"),
     refused(
         "QueryEscrowPoolExceeded",
@@ -243,6 +252,23 @@ mod tests {
         let known = Refusal::of("QueryEscrowOrderExists", "QueryEscrowOrderExists(0x07)".to_owned());
         assert_eq!(known.code(), ErrorCode::AlreadyExists);
         assert!(known.to_string().contains("fetch its answer") && known.to_string().contains("0x07"));
+    }
+
+    #[test]
+    fn only_what_was_done_exists_already_and_a_proof_of_yesterdays_table_can_be_made_again() {
+        let code = |name: &str| Refusal::of(name, String::new()).code();
+        assert_eq!(code("QueryEscrowNotOpen"), ErrorCode::Refused, "it may have been refunded");
+        assert!(code("QueryEscrowBadPayoutProof").is_retriable());
+        let exist = KNOWN.iter().filter(|known| known.code == ErrorCode::AlreadyExists).map(|known| known.error);
+        assert_eq!(
+            exist.collect::<Vec<_>>(),
+            [
+                "DatasetRegistryPanelAlreadyPublished",
+                "DatasetRegistryBatchNonceUsed",
+                "QueryEscrowOrderExists",
+                "QueryEscrowNothingToClaim",
+            ]
+        );
     }
 
     /// The names are those of the contracts' interfaces, so that a renamed error is noticed.

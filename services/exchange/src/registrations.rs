@@ -2,8 +2,10 @@
 
 use crate::{error::ExchangeError, exchange::Exchange};
 use locus_commitment::{Address, DatasetId};
+use locus_genomics::PanelDigest;
 use locus_ledger::{
-    ChainView, Ciphertexts, DatasetKeys, DatasetLeaf, Registration, RegistrationId, RegistrationRecord, leaves_hash,
+    ChainView, Ciphertexts, DatasetKeys, DatasetLeaf, MarketEvent, Registration, RegistrationId, RegistrationRecord,
+    leaves_hash,
 };
 use locus_wire::{convert::FieldError, pb::exchange as pb};
 
@@ -20,26 +22,68 @@ pub(crate) struct SignedBatch {
     pub(crate) attestations: [Vec<u8>; 3],
 }
 
+impl<'a> From<&'a RegistrationRecord> for Registered<'a> {
+    fn from(record: &'a RegistrationRecord) -> Self {
+        Self {
+            id: record.id,
+            panel: record.panel,
+            version: record.version,
+            first_slot: record.first_slot,
+            leaves: record.registered_leaves(),
+        }
+    }
+}
+
 /// How a registration is asked for.
 pub(crate) enum RegistrationKey {
     Number(RegistrationId),
     Batch { registrant: Address, batch_nonce: u64 },
 }
 
-/// The registration made under a batch nonce. Dataset ids derive from it, so the first one tells.
-fn find_batch(view: &ChainView, registrant: Address, batch_nonce: u64) -> Option<&RegistrationRecord> {
+/// Whether these are the datasets of a batch nonce. Dataset ids derive from it, so the first one tells.
+fn are_of_batch(leaves: &[DatasetLeaf], registrant: Address, batch_nonce: u64) -> bool {
     let first = DatasetId::derive(registrant, batch_nonce, 0);
+    leaves.first().is_some_and(|leaf| leaf.dataset == first)
+}
+
+/// The final registration made under a batch nonce.
+fn find_batch(view: &ChainView, registrant: Address, batch_nonce: u64) -> Option<&RegistrationRecord> {
     let is_it = |record: &&RegistrationRecord| {
-        record.registrant == registrant && record.leaves.first().is_some_and(|leaf| leaf.dataset == first)
+        record.registrant == registrant && are_of_batch(&record.leaves, registrant, batch_nonce)
     };
     view.registrations().find(is_it)
+}
+
+impl SignedBatch {
+    /// The answer when the batch was registered before; refused when its nonce was used for another one.
+    fn registered_before(&self, found: &Registered<'_>) -> Result<pb::RegisterDatasetsResponse, ExchangeError> {
+        let asked = &self.registration;
+        if *found.leaves != *self.leaves || found.panel != asked.panel || found.version != asked.version {
+            return Err(ExchangeError::BatchNonceUsed);
+        }
+        Ok(pb::RegisterDatasetsResponse {
+            registration_id: found.id.0,
+            first_slot: found.first_slot,
+            tx_hash: Default::default(),
+        })
+    }
+}
+
+/// A registration under the nonce of a batch.
+struct Registered<'a> {
+    id: RegistrationId,
+    panel: PanelDigest,
+    version: u32,
+    first_slot: u64,
+    leaves: &'a [DatasetLeaf],
 }
 
 impl Exchange {
     /// Registers a batch, or finds it when the same batch is registered already.
     pub(crate) async fn register(&self, batch: &SignedBatch) -> Result<pb::RegisterDatasetsResponse, ExchangeError> {
-        if let Some(known) = self.registered(batch).await? {
-            return Ok(known);
+        let view = self.refreshed().await?;
+        if let Some(known) = find_batch(&view, batch.registration.registrant, batch.registration.batch_nonce) {
+            return batch.registered_before(&known.into());
         }
         let submitted = self
             .ledger()
@@ -57,28 +101,37 @@ impl Exchange {
                 tx_hash: registered.transaction.0.to_vec().into(),
             }),
             Err(error) if error.refusal() == Some("DatasetRegistryBatchNonceUsed") => {
-                // Another try of the same batch was faster; it may not be final yet.
-                self.registered(batch).await?.ok_or(ExchangeError::BatchNonceUsed)
+                // Another try of the same batch was faster, or its answer was lost.
+                self.registered_lately(batch).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn registered(&self, batch: &SignedBatch) -> Result<Option<pb::RegisterDatasetsResponse>, ExchangeError> {
+    /// The registration of a batch whose nonce the contract has seen, final or not.
+    async fn registered_lately(&self, batch: &SignedBatch) -> Result<pb::RegisterDatasetsResponse, ExchangeError> {
+        let (account, nonce) = (batch.registration.registrant, batch.registration.batch_nonce);
         let view = self.refreshed().await?;
-        let asked = &batch.registration;
-        let Some(record) = find_batch(&view, asked.registrant, asked.batch_nonce) else { return Ok(None) };
-        if **record.registered_leaves() != *batch.leaves
-            || record.panel != asked.panel
-            || record.version != asked.version
-        {
-            return Err(ExchangeError::BatchNonceUsed);
+        if let Some(known) = find_batch(&view, account, nonce) {
+            return batch.registered_before(&known.into());
         }
-        Ok(Some(pb::RegisterDatasetsResponse {
-            registration_id: record.id.0,
-            first_slot: record.first_slot,
-            tx_hash: Default::default(),
-        }))
+        for event in self.events_after(&view).await? {
+            if let MarketEvent::DatasetsRegistered {
+                registration: id,
+                registrant,
+                panel,
+                version,
+                first_slot,
+                leaves,
+                ..
+            } = event
+                && registrant == account
+                && are_of_batch(&leaves, account, nonce)
+            {
+                return batch.registered_before(&Registered { id, panel, version, first_slot, leaves: &leaves });
+            }
+        }
+        Err(ExchangeError::BatchNonceUsed)
     }
 
     /// Describes a registration.

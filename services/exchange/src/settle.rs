@@ -1,19 +1,19 @@
-//! Settling orders and paying out.
+//! Settling orders, and the payout table that settlements make.
 
 use crate::{
     error::ExchangeError,
-    exchange::Exchange,
+    exchange::{Exchange, NOT_OPEN},
     payouts::{EarningsPage, PayoutBook, PayoutError, VersionKey},
 };
 use locus_cohort::settlement_signing_hash;
-use locus_commitment::Address;
+use locus_commitment::{Address, Digest32};
 use locus_ledger::{
-    Amount, CohortEvidence, Ledger, LedgerError, Order, OrderState, PayoutTree, ProvenRegistry, Settlement,
-    SettlementSignatures, recover,
+    Amount, ChainView, CohortEvidence, Ledger, LedgerError, MarketEvent, Order, OrderId, OrderState, OrderStatus,
+    ProvenRegistry, Settlement, SettlementSignatures, recover,
 };
 use locus_service::blocking;
 use locus_wire::convert::{EARNINGS_PAGE_MAX, FieldError, SettlementSignature};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Keyholders that must have signed.
 const SIGNATURES_MIN: usize = 2;
@@ -26,13 +26,6 @@ pub(crate) struct AccountState {
     pub(crate) earned: Amount,
     pub(crate) claimed: Amount,
     pub(crate) permit_nonce: u64,
-}
-
-/// What a claim paid.
-pub(crate) struct Claimed {
-    pub(crate) paid: Amount,
-    /// `None` when nothing was left to pay.
-    pub(crate) transaction: Option<[u8; 32]>,
 }
 
 /// Sequence and root of the payout table on the chain, from one moment.
@@ -54,9 +47,7 @@ impl Exchange {
     /// Moves the payout table to what the chain shows.
     pub(crate) async fn follow_payouts(&self) -> Result<VersionKey, ExchangeError> {
         let target = payout_state(self.ledger()).await?;
-        let book = self.inner().book.clone();
-        let moved = blocking(move || book.move_to(target)).await?;
-        if moved {
+        if self.move_to(target).await? {
             tracing::info!(sequence = target.sequence, root = %target.root, "payout table follows the chain");
         }
         Ok(target)
@@ -74,40 +65,110 @@ impl Exchange {
             let reason = "a market settles on proven cohorts always or never: see its description";
             return Err(FieldError::refused("cohort", reason).into());
         }
-        let (order, signatures) = self.check_signatures(settlement, signatures, evidence).await?;
         let _one_at_a_time = self.inner().settling.lock().await;
-        let target = VersionKey { sequence: settlement.payout_sequence, root: settlement.payout_root };
         let followed = self.follow_payouts().await;
         if self.is_settled(settlement).await? {
             return match followed {
                 Ok(_) => Ok(None),
-                // Somebody else settled it; with the payees the table can follow.
+                // Somebody else settled it, or the table was restored: with the payees it can follow.
                 Err(ExchangeError::Payouts(PayoutError::UnknownVersion { .. })) => {
-                    self.stage(settlement, target, payees).await?;
-                    self.follow_payouts().await.map(|_| None)
+                    self.adopt(settlement, payees).await.map(|()| None)
                 }
                 Err(error) => Err(error),
             };
         }
+        let (order, signatures) = self.check_signatures(settlement, signatures, evidence).await?;
         followed?;
-        let (book, order_id) = (self.inner().book.clone(), settlement.order);
-        if blocking(move || book.includes(target, order_id)).await? {
+        if self.includes(settlement).await? {
             // Settled in a block that is not final yet.
             return Ok(None);
         }
-        self.stage(settlement, target, payees).await?;
-        let transaction = match evidence {
-            None => self.ledger().settle_order(settlement, &signatures).await?,
-            Some(CohortEvidence { choice, cohort, .. }) => {
-                let proven = ProvenRegistry::open(self.ledger().clone()).await?;
-                proven.settle_on_cohort(settlement, &order, choice, cohort, &signatures).await?
+        self.stage(settlement, payees).await?;
+        let transaction = match self.submit(settlement, &order, evidence, &signatures).await {
+            Ok(transaction) => Some(transaction.0),
+            Err(error) if error.refusal() == Some(NOT_OPEN) => {
+                self.check_settled_lately(settlement, error).await?;
+                None
             }
+            Err(error) => return Err(error.into()),
         };
         if let Err(error) = self.follow_payouts().await {
             // The settlement stands; the next use of the table follows.
             tracing::warn!(%error, "payout table does not follow yet");
         }
-        Ok(Some(transaction.0))
+        Ok(transaction)
+    }
+
+    async fn submit(
+        &self,
+        settlement: &Settlement,
+        order: &Order,
+        evidence: Option<&CohortEvidence>,
+        signatures: &SettlementSignatures,
+    ) -> Result<Digest32, LedgerError> {
+        match evidence {
+            None => self.ledger().settle_order(settlement, signatures).await,
+            Some(CohortEvidence { choice, cohort, .. }) => {
+                let proven = ProvenRegistry::open(self.ledger().clone()).await?;
+                proven.settle_on_cohort(settlement, order, choice, cohort, signatures).await
+            }
+        }
+    }
+
+    /// Fails unless the order, which the contract refuses with `refusal` as not open, is settled on exactly these terms,
+    /// maybe in a block that is not final yet.
+    async fn check_settled_lately(&self, settlement: &Settlement, refusal: LedgerError) -> Result<(), ExchangeError> {
+        let order = settlement.order;
+        match self.ledger().order_status(order).await? {
+            OrderStatus::Refunded => return Err(ExchangeError::OrderRefunded(order)),
+            OrderStatus::Unknown | OrderStatus::Open => return Err(refusal.into()),
+            OrderStatus::Settled => {}
+        }
+        let view = self.refreshed().await?;
+        if is_settled(&view, settlement)? {
+            return Ok(());
+        }
+        let same = MarketEvent::OrderSettled { settlement: *settlement };
+        if self.events_after(&view).await?.contains(&same) {
+            Ok(())
+        } else {
+            Err(ExchangeError::SettledOtherwise(order))
+        }
+    }
+
+    /// Takes a settlement that is final on the chain into a table that lacks it. The table comes as far as the chain when
+    /// all that it lacks have been taken in, in order.
+    async fn adopt(&self, settlement: &Settlement, payees: BTreeMap<Address, Amount>) -> Result<(), ExchangeError> {
+        if self.includes(settlement).await? {
+            return Ok(());
+        }
+        let sequence = settlement.payout_sequence;
+        let before =
+            version_before(&*self.refreshed().await?, sequence).ok_or(ExchangeError::EarlierMissing(sequence))?;
+        match self.move_to(before).await {
+            Err(PayoutError::UnknownVersion { .. }) => return Err(ExchangeError::EarlierMissing(sequence)),
+            moved => moved?,
+        };
+        self.stage(settlement, payees).await?;
+        match self.follow_payouts().await {
+            Err(ExchangeError::Payouts(error @ PayoutError::UnknownVersion { .. })) => {
+                tracing::warn!(%error, sequence, "the payout table took in a settlement and lacks later ones");
+                self.move_to(version_of(settlement)).await?;
+                Ok(())
+            }
+            followed => followed.map(drop),
+        }
+    }
+
+    async fn move_to(&self, version: VersionKey) -> Result<bool, PayoutError> {
+        let book = self.inner().book.clone();
+        blocking(move || book.move_to(version)).await
+    }
+
+    /// Whether the table has this settlement, or one of the same order with the same payees.
+    async fn includes(&self, settlement: &Settlement) -> Result<bool, PayoutError> {
+        let (book, version, order) = (self.inner().book.clone(), version_of(settlement), settlement.order);
+        blocking(move || book.includes(version, order)).await
     }
 
     /// The order, and the valid ones of the signatures, at least two. A signature that is not its
@@ -136,24 +197,12 @@ impl Exchange {
 
     /// Whether the order is settled on exactly these terms.
     async fn is_settled(&self, settlement: &Settlement) -> Result<bool, ExchangeError> {
-        let view = self.refreshed().await?;
-        match view.order(&settlement.order).map(|record| record.state) {
-            None => Err(ExchangeError::UnknownOrder(settlement.order)),
-            Some(OrderState::Settled(settled)) if settled == *settlement => Ok(true),
-            Some(OrderState::Settled(_)) => Err(ExchangeError::SettledOtherwise(settlement.order)),
-            // A refunded order is refused by the contract, with its own words.
-            Some(OrderState::Open | OrderState::Refunded) => Ok(false),
-        }
+        is_settled(&*self.refreshed().await?, settlement)
     }
 
     /// Stores the version that the settlement leads to, after checking that it does.
-    async fn stage(
-        &self,
-        settlement: &Settlement,
-        target: VersionKey,
-        payees: BTreeMap<Address, Amount>,
-    ) -> Result<(), ExchangeError> {
-        let (book, order) = (self.inner().book.clone(), settlement.order);
+    async fn stage(&self, settlement: &Settlement, payees: BTreeMap<Address, Amount>) -> Result<(), ExchangeError> {
+        let (book, order, target) = (self.inner().book.clone(), settlement.order, version_of(settlement));
         let staged = blocking(move || stage(&book, order, target, &payees)).await;
         if staged.is_ok() {
             tracing::info!(order = %settlement.order, sequence = target.sequence, "payout version stored");
@@ -161,14 +210,19 @@ impl Exchange {
         staged
     }
 
-    /// Balance, earnings and claims of an account.
+    /// Balance, earnings and claims of an account. Earnings may be too low while the table lacks settlements.
     pub(crate) async fn account(&self, account: Address) -> Result<AccountState, ExchangeError> {
-        self.follow_payouts().await?;
+        if let Err(error) = self.follow_payouts().await {
+            // Whoever orders needs balance and permit nonce, whatever became of the table.
+            tracing::warn!(%error, "earnings are told from an older payout table");
+        }
         let book = self.inner().book.clone();
+        let claimed = self.ledger().claimed(account).await?;
         Ok(AccountState {
             balance: self.ledger().balance(account).await?,
-            earned: blocking(move || book.earned(account)).await?,
-            claimed: self.ledger().claimed(account).await?,
+            // What was claimed had been earned.
+            earned: blocking(move || book.earned(account)).await?.max(claimed),
+            claimed,
             permit_nonce: self.ledger().permit_nonce(account).await?,
         })
     }
@@ -179,32 +233,35 @@ impl Exchange {
         let book = self.inner().book.clone();
         Ok(blocking(move || book.page(after, EARNINGS_PAGE_MAX)).await?)
     }
+}
 
-    /// Pays an account everything that it has earned and was not paid yet.
-    pub(crate) async fn claim(&self, account: Address) -> Result<Claimed, ExchangeError> {
-        // The table must not move between the proof and the payment.
-        let _no_settlement = self.inner().settling.lock().await;
-        self.follow_payouts().await?;
-        let nothing = Claimed { paid: Amount::ZERO, transaction: None };
-        let book = self.inner().book.clone();
-        let tree: Arc<PayoutTree> = blocking(move || book.tree()).await?;
-        let Some(proof) = tree.proof(account) else { return Ok(nothing) };
-        let before = self.ledger().claimed(account).await?;
-        let Some(paid) = proof.cumulative.checked_sub(before).filter(|paid| *paid > Amount::ZERO) else {
-            return Ok(nothing);
-        };
-        match self.ledger().claim_payout(&proof).await {
-            Ok(transaction) => Ok(Claimed { paid, transaction: Some(transaction.0) }),
-            // Somebody else had it paid in between.
-            Err(error) if error.refusal() == Some("QueryEscrowNothingToClaim") => Ok(nothing),
-            Err(error) => Err(error.into()),
-        }
+/// Whether an order is settled on exactly these terms, as far as the chain is final.
+fn is_settled(view: &ChainView, settlement: &Settlement) -> Result<bool, ExchangeError> {
+    match view.order(&settlement.order).map(|record| record.state) {
+        None => Err(ExchangeError::UnknownOrder(settlement.order)),
+        Some(OrderState::Settled(settled)) if settled == *settlement => Ok(true),
+        Some(OrderState::Settled(_)) => Err(ExchangeError::SettledOtherwise(settlement.order)),
+        // A refunded order is refused by the contract.
+        Some(OrderState::Open | OrderState::Refunded) => Ok(false),
+    }
+}
+
+/// The version of the table that a settlement leads to.
+fn version_of(settlement: &Settlement) -> VersionKey {
+    VersionKey { sequence: settlement.payout_sequence, root: settlement.payout_root }
+}
+
+/// The version before the settlement number `sequence`, as the chain has it.
+fn version_before(view: &ChainView, sequence: u64) -> Option<VersionKey> {
+    match sequence.checked_sub(1)? {
+        0 => Some(VersionKey::EMPTY),
+        before => view.settlements_from(before).next().map(version_of),
     }
 }
 
 fn stage(
     book: &PayoutBook,
-    order: locus_ledger::OrderId,
+    order: OrderId,
     target: VersionKey,
     payees: &BTreeMap<Address, Amount>,
 ) -> Result<(), ExchangeError> {

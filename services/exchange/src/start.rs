@@ -6,6 +6,7 @@ use crate::{
     exchange::{Exchange, Inner},
     grpc,
     payouts::{PayoutBook, PayoutError},
+    record,
 };
 use locus_ledger::{Chain, Contracts, DeploymentFile, KeyFileError, Ledger, LedgerError, ViewFollower, read_key_file};
 use locus_service::{
@@ -136,11 +137,11 @@ pub async fn start_with(deps: ExchangeDeps, listen: Listen, reflection: bool) ->
 /// [`StartError::Ledger`] when the chain is another one or has no such market,
 /// [`StartError::Payouts`] when another process has the payout table open.
 pub async fn start_on(deps: ExchangeDeps, listen: Listen, front: &Front) -> Result<ExchangeHandle, StartError> {
-    let ledger = Ledger::open(deps.chain, deps.contracts).await?;
     let data_dir = deps.data_dir;
     fs::create_dir_all(&data_dir).map_err(|source| StartError::File { path: data_dir.clone(), source })?;
     let book = Arc::new(PayoutBook::open(&data_dir.join(PAYOUTS_FILE))?);
     let audit = AuditLog::open(&data_dir.join(AUDIT_FILE), deps.clock.clone())?;
+    let ledger = Ledger::open(deps.chain.before_sending(record::in_log(audit.clone())), deps.contracts).await?;
     let exchange = Exchange::new(Inner {
         parameters: ledger.parameters().await?,
         token_name: ledger.token_name().await?,
@@ -148,12 +149,13 @@ pub async fn start_on(deps: ExchangeDeps, listen: Listen, front: &Front) -> Resu
         view: ViewFollower::start(ledger.clone(), deps.poll_period),
         ledger,
         book,
-        audit,
         clock: deps.clock,
+        audit,
         settling: Mutex::new(()),
+        claims: Default::default(),
     });
     if let Err(error) = exchange.follow_payouts().await {
-        // Everything but settlements and claims works without the table.
+        // Everything but settlements, claims and the list of earnings works without the table.
         tracing::error!(%error, "payout table is not at the chain's version");
     }
     let view = exchange.inner().view.clone();

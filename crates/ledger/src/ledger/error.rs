@@ -9,7 +9,9 @@ use locus_commitment::Digest32;
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The endpoint is not a URL that this client can use.
-    #[error("{0:?} is not an http:// URL: write for example http://127.0.0.1:8545, and reach other hosts by a tunnel")]
+    #[error(
+        "{0:?} is no address of a chain node: write for example http://127.0.0.1:8545 or https://chain.example.org"
+    )]
     BadUrl(String),
     /// A contract refused; nothing changed.
     #[error("the contract refuses: {reason}")]
@@ -43,6 +45,9 @@ pub enum LedgerError {
         /// The transaction.
         transaction: Digest32,
     },
+    /// What is told of transactions failed, so this one was not sent.
+    #[error("the transaction was not sent, because it could not be recorded: {0}")]
+    Unrecorded(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The chain node does not answer.
     #[error("the chain node does not answer in time: try again, or connect to another node")]
     TooSlow,

@@ -93,6 +93,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`LedgerError::Refused`] and [`LedgerError::Reverted`] when a contract refuses: nothing changed.
+    /// [`LedgerError::Unrecorded`] when whoever is told of it fails: nothing was sent.
     /// [`LedgerError::NoReceipt`] when the outcome stays unknown.
     pub(super) async fn send(&self, request: TransactionRequest) -> Result<TransactionReceipt, LedgerError> {
         let sender = self.sender.as_ref().ok_or(LedgerError::NoSender)?;
@@ -123,6 +124,9 @@ impl Chain {
             // A node may not count yet what was sent a moment ago.
             let nonce = sender.outstanding.next().max(self.ask(counted.into_future()).await?);
             let (hash, raw) = sign(sender, request, chain_id, nonce, gas_limit, fees)?;
+            if let Some(tell) = &sender.before_sending {
+                tell(&Digest32(hash.0)).map_err(LedgerError::Unrecorded)?;
+            }
             let sent = Sent { hash, raw, _nonce: sender.outstanding.add(nonce) };
             attempts += 1;
             match self.ask(self.provider.send_raw_transaction(&sent.raw)).await {
@@ -246,6 +250,34 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        account::AccountKey,
+        chain::{ChainConfig, EmbeddedChain},
+        clock::SystemClock,
+    };
+    use alloy_network::TransactionBuilder as _;
+
+    #[tokio::test]
+    async fn a_transaction_is_sent_after_it_was_told_of_and_not_at_all_when_that_fails() {
+        let key = AccountKey::from_bytes(&[1; 32]).expect("a key");
+        let embedded = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(SystemClock));
+        let chain = Chain::embedded(embedded.clone(), Some(&key));
+        let request = || TransactionRequest::default().with_to([9; 20].into());
+        let refusing = chain.clone().before_sending(Arc::new(|_| Err("the disk is full".into())));
+        let refused = refusing.send(request()).await;
+        assert!(matches!(refused, Err(LedgerError::Unrecorded(_))), "{refused:?}");
+        assert_eq!(embedded.head_number(), 0);
+
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (seen, head) = (told.clone(), embedded.clone());
+        let telling = chain.before_sending(Arc::new(move |transaction| {
+            seen.lock().expect("sound").push((*transaction, head.head_number()));
+            Ok(())
+        }));
+        let receipt = telling.send(request()).await.expect("sent");
+        assert_eq!(*told.lock().expect("sound"), [(Digest32(receipt.transaction_hash.0), 0)]);
+        assert_eq!(embedded.head_number(), 1);
+    }
 
     #[test]
     fn a_nonce_is_taken_until_its_outcome_is_known() {

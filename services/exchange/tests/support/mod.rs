@@ -1,5 +1,9 @@
 //! A market on an embedded chain with an exchange in front of it.
 
+mod node;
+
+pub(crate) use node::Node;
+
 use locus_commitment::{
     Address, DatasetBodyDigest, DatasetCommitments, DatasetId, Digest32, GenotypeCommitment, PersonTag,
     ShareSetCommitment, sha3_256,
@@ -59,6 +63,13 @@ fn key(byte: u8) -> AccountKey {
     AccountKey::from_bytes(&[byte; 32]).expect("a key")
 }
 
+/// A chain with its clock.
+fn new_chain() -> (Clock, EmbeddedChain) {
+    let clock = Clock::manual(START_UNIX_S);
+    let chain = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(ChainClock(clock.clone())));
+    (clock, chain)
+}
+
 async fn exchange_over(
     chain: Chain,
     contracts: Contracts,
@@ -73,9 +84,19 @@ async fn exchange_over(
 
 impl Market {
     pub(crate) async fn start() -> Self {
-        let clock = Clock::manual(START_UNIX_S);
-        let embedded = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(ChainClock(clock.clone())));
-        let chain = Chain::embedded(embedded, Some(&key(1)));
+        let (clock, embedded) = new_chain();
+        Self::start_on(clock, Chain::embedded(embedded, Some(&key(1)))).await
+    }
+
+    /// A market whose exchange reaches its chain through a node that can be late.
+    pub(crate) async fn start_behind_node() -> (Self, Node) {
+        let (clock, embedded) = new_chain();
+        let node = Node::start(embedded);
+        let chain = Chain::http(&node.url, Some(&key(1))).expect("an address");
+        (Self::start_on(clock, chain).await, node)
+    }
+
+    async fn start_on(clock: Clock, chain: Chain) -> Self {
         let keyholders = [key(11), key(12), key(13)];
         let member =
             |byte: u8, key: &AccountKey| CommitteeMember { signer: key.address(), hpke_public_key: vec![byte; 1216] };
@@ -138,6 +159,11 @@ impl Market {
 
     fn payouts_file(&self) -> PathBuf {
         self.folder.path().join("data").join("payouts.redb")
+    }
+
+    /// What the exchange has recorded of its transactions.
+    pub(crate) fn audit_log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("data").join("audit.log")).expect("read")
     }
 
     pub(crate) fn copy_data(&self) -> Vec<u8> {
@@ -221,12 +247,16 @@ impl Market {
 
     /// A fully signed batch of two datasets under this nonce.
     pub(crate) fn batch(&self, batch_nonce: u64) -> pb::RegisterDatasetsRequest {
+        self.batch_of_version(batch_nonce, 1)
+    }
+
+    pub(crate) fn batch_of_version(&self, batch_nonce: u64, version: u32) -> pb::RegisterDatasetsRequest {
         let registrant = self.registrant.address();
         let leaves = [0, 1].map(|ordinal| leaf(registrant, batch_nonce, ordinal));
         let registration = Registration {
             registrant,
             panel: PANEL,
-            version: 1,
+            version,
             batch_nonce,
             accreditor: None,
             deadline_unix_s: self.clock.now_unix_s() + 600,
