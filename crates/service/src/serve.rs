@@ -20,8 +20,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Channel, Endpoint, Identity, Server, server::Connected},
+    transport::{self, Channel, Endpoint, Server, server::Connected},
 };
+use tower::layer::util::{Identity, Stack};
 
 /// Largest message accepted; generated servers and clients are set to it.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -31,6 +32,9 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(600);
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// Longest that connecting over TCP may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How often a connection is asked whether its caller is still there, and how long the answer may take: a machine that vanished
+/// closes no connection, and its calls would stay open.
+const KEEPALIVE: Keepalive = Keepalive { period: Duration::from_secs(30), wait: Duration::from_secs(20) };
 /// Calls that one connection may have open.
 const CONCURRENT_CALLS_MAX: usize = 64;
 /// Connections inside the process that may wait to be accepted.
@@ -100,7 +104,7 @@ pub enum Connector {
 pub struct TlsConnector {
     pub(crate) url: String,
     /// The own certificate, for calls that only services may make.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) identity: Option<transport::Identity>,
     /// Decides about the server's certificate; `None` trusts whom the machine trusts.
     pub(crate) verifier: Option<Arc<dyn ServerCertVerifier>>,
 }
@@ -172,11 +176,7 @@ pub(crate) async fn serve_guarded(
 ) -> Result<ServerHandle, ServeError> {
     let routes = with_standard_services(routes, descriptors).await?;
     let stop = CancellationToken::new();
-    let router = Server::builder()
-        .timeout(CALL_DEADLINE)
-        .concurrency_limit_per_connection(CONCURRENT_CALLS_MAX)
-        .layer(GuardLayer(Arc::new(guard)))
-        .add_routes(routes);
+    let router = server(guard, KEEPALIVE).add_routes(routes);
     let stopped = stop.clone().cancelled_owned();
     let address = match listen {
         Listen::InProcess => {
@@ -201,6 +201,23 @@ pub(crate) async fn serve_guarded(
     };
     let connector = Connector::Url(format!("{scheme}://{bound}"));
     Ok(ServerHandle { connector, address: Some(bound), stop, task: Some(task) })
+}
+
+/// How a server finds out that a caller vanished (HTTP/2 pings).
+#[derive(Debug, Clone, Copy)]
+struct Keepalive {
+    period: Duration,
+    wait: Duration,
+}
+
+/// A server behind a guard, with the limits on its connections.
+fn server(guard: Guard, keepalive: Keepalive) -> Server<Stack<GuardLayer, Identity>> {
+    Server::builder()
+        .timeout(CALL_DEADLINE)
+        .concurrency_limit_per_connection(CONCURRENT_CALLS_MAX)
+        .http2_keepalive_interval(Some(keepalive.period))
+        .http2_keepalive_timeout(Some(keepalive.wait))
+        .layer(GuardLayer(Arc::new(guard)))
 }
 
 async fn with_standard_services(
@@ -298,4 +315,47 @@ fn dial(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// What an HTTP/2 client begins with, and its settings, of which there are none.
+    const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const PING: u8 = 6;
+    const ACKNOWLEDGED: u8 = 1;
+
+    /// The next ping's eight bytes; `None` when the server closes the connection.
+    async fn next_ping(connection: &mut DuplexStream) -> Option<[u8; 8]> {
+        loop {
+            let mut head = [0; 9];
+            connection.read_exact(&mut head).await.ok()?;
+            let mut payload = vec![0; usize::from(head[2]) + (usize::from(head[1]) << 8)];
+            connection.read_exact(&mut payload).await.ok()?;
+            if head[3] == PING {
+                return payload.try_into().ok();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_closed_once_its_caller_answers_no_more() {
+        let guard = Guard { tables: Vec::new(), trust_domain: None, rates: None, metrics: None };
+        let keepalive = Keepalive { period: Duration::from_millis(1), wait: Duration::from_secs(2) };
+        let (mut caller, served) = tokio::io::duplex(DUPLEX_BYTES);
+        let incoming = futures::stream::iter([Ok::<_, io::Error>(served)]);
+        let _server = spawn(server(guard, keepalive).add_routes(Routes::default()).serve_with_incoming(incoming));
+        caller.write_all(HELLO).await.expect("it listens");
+        // Control: as long as the caller answers, the connection stays.
+        for _ in 0..3 {
+            let asked = tokio::time::timeout(Duration::from_secs(60), next_ping(&mut caller)).await;
+            let ping = asked.expect("it asks").expect("it stays");
+            let answer = [&[0, 0, 8, PING, ACKNOWLEDGED, 0, 0, 0, 0], &ping[..]].concat();
+            caller.write_all(&answer).await.expect("it listens");
+        }
+        next_ping(&mut caller).await.expect("it asks");
+        assert_eq!(next_ping(&mut caller).await, None);
+    }
 }

@@ -19,6 +19,7 @@ use locus_wire::pb::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
@@ -33,6 +34,10 @@ const WAITING_MAX: u32 = 256;
 const ANSWERS_WAITING_MAX: u32 = 256;
 /// Answers whose shares are kept and whose settlement waits for its turn, or is under way; each holds its cohort.
 const SETTLING_MAX: usize = 4;
+/// Openings of cohorts that may run at the same time, also while their readers are slow: each has the sums of 64 columns, 4 MiB.
+const OPENINGS_MAX: u32 = 16;
+/// Openings that may wait for one of these places.
+const OPENINGS_WAITING_MAX: u32 = 64;
 /// Quotes that may wait to be computed; one that waits holds its request only.
 const QUOTES_WAITING_MAX: u32 = 1_024;
 /// Documents of offers that are fetched and verified together.
@@ -62,6 +67,7 @@ pub(crate) struct Aggregator {
     panel_stores: Mutex<BTreeMap<PanelDigest, PanelStore>>,
     answering: Places,
     settling_places: Semaphore,
+    opening: Places,
     quoting: Places,
     waiting: Arc<Semaphore>,
     /// Orders that are being answered.
@@ -144,8 +150,9 @@ impl Aggregator {
             panel_stores: Mutex::default(),
             answering: Places::new(limits.answers_max, ANSWERS_WAITING_MAX),
             settling_places: Semaphore::new(SETTLING_MAX),
-            waiting: Arc::new(Semaphore::new(WAITING_MAX as usize)),
+            opening: Places::new(OPENINGS_MAX, OPENINGS_WAITING_MAX),
             quoting: Places::new(limits.quotes_max, QUOTES_WAITING_MAX),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX as usize)),
             turns: Arc::default(),
         }
     }
@@ -200,6 +207,11 @@ impl Aggregator {
         self.settling_places.acquire().await.map_err(closed)
     }
 
+    /// A place among the openings of cohorts.
+    pub(crate) async fn opening_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
+        self.opening.take().await
+    }
+
     /// A place among the quotes that may be computed at the same time.
     pub(crate) async fn quote_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
         self.quoting.take().await
@@ -209,6 +221,11 @@ impl Aggregator {
     pub(crate) fn waiting_permit(&self) -> Result<OwnedSemaphorePermit, AggregatorError> {
         let permit = self.waiting.clone().try_acquire_owned();
         permit.map_err(|_| AggregatorError::Busy(WAITING_MAX))
+    }
+
+    /// Longest wait until a reader has room for one more event.
+    pub(crate) fn reader_patience(&self) -> Duration {
+        Duration::from_secs(self.limits.release_wait_s)
     }
 
     /// The right to answer `order`, for one call at a time.

@@ -9,7 +9,7 @@ use crate::{
     answers::place_of,
     error::AggregatorError,
     events::{Events, ReaderGone},
-    question::{Answering, Asked, authorise, resolve},
+    question::{Answering, Asked, Authorised, authorise, resolve},
     relay::{Agreed, Committee, Expected, Signatures, list_earnings},
     sum::{block_answer, sum_answer},
 };
@@ -53,14 +53,25 @@ pub(crate) async fn answer(
     // Strangers and orders that are not final yet take no place among the answers.
     let authorised = authorise(aggregator, request, events).await?;
     let _turn = aggregator.take_turn(order_id)?;
-    let permit = aggregator.answer_permit().await?;
-    let asked = resolve(aggregator, request, authorised).await?;
-    if aggregator.answers.summary(&order_id)?.is_none() {
-        finish(aggregator, &asked, events, permit).await?;
-    }
+    complete(aggregator, request, authorised, events).await?;
     match send(aggregator, &order_id, events).await? {
         Ok(()) => tracing::info!(order = %order_id, "answer sent"),
         Err(ReaderGone) => tracing::info!(order = %order_id, "answer kept: the researcher stopped reading"),
+    }
+    Ok(())
+}
+
+/// Finishes an answer, unless it is finished. Its place among the answers is free again when this returns: who reads may be slow.
+async fn complete(
+    aggregator: &Aggregator,
+    request: &AnswerQueryRequest,
+    authorised: Authorised,
+    events: &Events,
+) -> Result<(), AggregatorError> {
+    let permit = aggregator.answer_permit().await?;
+    let asked = resolve(aggregator, request, authorised).await?;
+    if aggregator.answers.summary(&asked.order_id)?.is_none() {
+        finish(aggregator, &asked, events, permit).await?;
     }
     Ok(())
 }
@@ -82,7 +93,7 @@ async fn finish(
     // While this one is settled, or waits for it, another can be computed.
     let _settling = aggregator.settling_permit().await?;
     drop(permit);
-    let (settlement, signed) = settle(aggregator, &committee, asked, &agreed, &answering, events).await?;
+    let (settlement, signed) = settle(aggregator, &committee, &asked.order_id, &agreed, &answering, events).await?;
     let privacy = answering.plan.cost(&answering.cohort)?.total()?;
     let summary = AnswerSummary {
         cohort_size: answering.cohort.size(),
@@ -174,6 +185,7 @@ async fn evaluate(
     let blocks: Vec<BlockAnswer> = answering.plan.blocks().iter().map(|block| block_answer(block, &[], &[])).collect();
     aggregator.answers.begin_sums(&asked.order_id)?;
     aggregator.answers.put_sums(&asked.order_id, &blocks)?;
+    aggregator.answers.end_sums(&asked.order_id, &answering.plan.digest().0)?;
     events.report("filtering", 1, 1);
     Ok((agreed, answering))
 }
@@ -199,11 +211,12 @@ fn changed_meanwhile(error: &AggregatorError, asked: &Asked, preparations: &[Pre
     }
 }
 
-/// The settlement. One order at a time: each settlement builds on the one before.
+/// The settlement, which is on the chain or was taken by the exchange: nobody is sent an answer without it. One order at a time:
+/// each settlement builds on the one before.
 async fn settle(
     aggregator: &Aggregator,
     committee: &Committee,
-    asked: &Asked,
+    order: &OrderId,
     agreed: &Agreed,
     answering: &Answering,
     events: &Events,
@@ -213,12 +226,12 @@ async fn settle(
     let patience = Duration::from_secs(aggregator.limits.settle_wait_s);
     let mut pause = SETTLE_PAUSE;
     loop {
-        let expected = expected_settlement(aggregator, &asked.order_id).await?;
-        let mut signed = committee.sign(&asked.order_id, agreed, answering, expected).await?;
+        let expected = expected_settlement(aggregator, order).await?;
+        let mut signed = committee.sign(order, agreed, answering, expected).await?;
         let page_after = |account| list_earnings(aggregator.exchange.clone(), account, patience);
         if committee.carry_payouts(page_after, &signed.behind).await {
             // Whoever has caught up can sign as well.
-            signed = committee.sign(&asked.order_id, agreed, answering, expected).await?;
+            signed = committee.sign(order, agreed, answering, expected).await?;
         }
         events.report("settling", 0, 1);
         let refusal = match (signed.settlement, expected) {
@@ -236,7 +249,7 @@ async fn settle(
         if started.elapsed() >= patience || !is_worth_repeating(aggregator, expected, &refusal).await? {
             return Err(refusal);
         }
-        tracing::info!(order = %asked.order_id, error = %refusal, "settling again");
+        tracing::info!(%order, error = %refusal, "settling again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(SETTLE_PAUSE_MAX);
     }
@@ -273,7 +286,6 @@ async fn submit(
     let mut exchange = aggregator.exchange.clone();
     match tokio::time::timeout(patience, exchange.settle_order(request)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(status)) if ErrorCode::of_status(&status) == ErrorCode::AlreadyExists => Ok(()),
         Ok(Err(status)) => Err(AggregatorError::Exchange(status)),
         Err(_) => {
             let text = format!("no answer within {} seconds; retry", patience.as_secs());
@@ -323,3 +335,6 @@ async fn send(
     }
     Ok(events.summary(summary).await)
 }
+
+#[cfg(test)]
+mod tests;

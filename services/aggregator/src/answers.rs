@@ -131,9 +131,10 @@ impl Answers {
         })
     }
 
-    /// Says that all sums of this answer are here.
+    /// Says that all sums of this answer are here, durably: once the order is settled, ciphertexts that were re-keyed or revoked
+    /// since could not be summed again.
     pub(crate) fn end_sums(&self, order: &OrderId, answer: &Digest32) -> Result<(), AggregatorError> {
-        self.write_repeatable(|write| {
+        self.write(|write| {
             write.open_table(SUMMED)?.insert(&order.0.0, &answer.0)?;
             Ok(())
         })
@@ -193,16 +194,28 @@ impl Answers {
         Ok(Some(answer))
     }
 
-    /// Forgets answers that were complete before `time_unix_s`. Returns how many.
-    pub(crate) fn forget_before(&self, time_unix_s: u64) -> Result<u64, AggregatorError> {
+    /// Forgets answers that were complete before `time_unix_s`, and what is kept of the other orders that are over. Returns how
+    /// many orders it was.
+    pub(crate) fn forget(&self, time_unix_s: u64, is_over: impl Fn(&OrderId) -> bool) -> Result<u64, AggregatorError> {
         let mut forgotten = 0;
         self.write(|write| {
-            let old: Vec<Bytes32> = {
+            let mut old: Vec<Bytes32> = Vec::new();
+            {
                 let complete = write.open_table(COMPLETE)?;
-                let entries = complete.iter()?.collect::<Result<Vec<_>, _>>()?;
-                let is_old = |time: u64| time < time_unix_s;
-                entries.iter().filter(|(_, value)| is_old(value.value().0)).map(|(key, _)| *key.value()).collect()
-            };
+                for entry in complete.iter()? {
+                    let (key, value) = entry?;
+                    if value.value().0 < time_unix_s {
+                        old.push(*key.value());
+                    }
+                }
+                // Nothing is kept of an order before its preparations.
+                for entry in write.open_table(PREPARATIONS)?.iter()? {
+                    let key = *entry?.0.value();
+                    if complete.get(&key)?.is_none() && is_over(&OrderId(Digest32(key))) {
+                        old.push(key);
+                    }
+                }
+            }
             for key in &old {
                 let order = OrderId(Digest32(*key));
                 write.open_table(COMPLETE)?.remove(key)?;
@@ -225,7 +238,7 @@ impl Answers {
         self.write_with(Durability::Immediate, work)
     }
 
-    /// One transaction that a crash may undo: of what can be summed and released again.
+    /// One transaction that a crash may undo, unless a durable one follows: of what can be summed and released again.
     fn write_repeatable(
         &self,
         work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
@@ -342,11 +355,47 @@ mod tests {
         fill(&answers, &ORDER);
         let preparation = Preparation { keyholder: 1, ..Default::default() };
         answers.put_preparations(&ORDER, std::slice::from_ref(&preparation)).expect("writes");
-        assert_eq!(answers.forget_before(100).expect("writes"), 0);
+        let forget_before = |time| answers.forget(time, |_| false).expect("writes");
+        assert_eq!(forget_before(100), 0);
         assert_eq!(answers.preparations(&ORDER).expect("reads"), Some(vec![preparation]));
-        assert_eq!(answers.forget_before(101).expect("writes"), 1);
+        assert_eq!(forget_before(101), 1);
         assert_eq!(answers.summary(&ORDER).expect("reads"), None);
         assert_eq!(answers.block_from(&ORDER, 0).expect("reads"), None);
         assert_eq!(answers.preparations(&ORDER).expect("reads"), None);
+    }
+
+    #[test]
+    fn what_is_kept_of_an_order_that_is_over_is_forgotten_unless_it_has_an_answer() {
+        let (_folder, answers) = open();
+        let answered = OrderId(Digest32([3; 32]));
+        fill(&answers, &answered);
+        for order in [&ORDER, &NEIGHBOUR, &answered] {
+            answers.put_preparations(order, &[Preparation::default()]).expect("writes");
+            answers.put_cohort(order, &CohortRecord::default()).expect("writes");
+        }
+        answers.put_sums(&ORDER, &[block(3)]).expect("writes");
+        answers.put_shares(&ORDER, &[share(3, 1)]).expect("writes");
+        assert_eq!(answers.forget(0, |order| *order != NEIGHBOUR).expect("writes"), 1);
+        assert_eq!(answers.preparations(&ORDER).expect("reads"), None);
+        assert_eq!(answers.cohort(&ORDER).expect("reads"), None);
+        assert_eq!(answers.block_from(&ORDER, 0).expect("reads"), None);
+        assert!(answers.preparations(&NEIGHBOUR).expect("reads").is_some());
+        assert!(answers.summary(&answered).expect("reads").is_some());
+        assert!(answers.block_from(&answered, 0).expect("reads").is_some());
+    }
+
+    #[test]
+    fn sums_that_are_complete_survive_a_crash() {
+        let (folder, answers) = open();
+        let digest = Digest32([5; 32]);
+        answers.begin_sums(&ORDER).expect("begins");
+        answers.put_sums(&ORDER, &[block(3), block(40)]).expect("writes");
+        answers.end_sums(&ORDER, &digest).expect("writes");
+        // The process never closes this file: its copy is what a crash leaves.
+        let left = folder.path().join("left.redb");
+        std::fs::copy(folder.path().join("aggregator.redb"), &left).expect("copies");
+        let found = Answers::open(&left).expect("opens");
+        assert!(found.is_summed(&ORDER, &digest).expect("reads"));
+        assert_eq!(found.block_from(&ORDER, 4).expect("reads").map(|block| block.block), Some(40));
     }
 }

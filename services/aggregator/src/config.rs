@@ -98,7 +98,7 @@ pub struct Limits {
     pub prepare_wait_s: u64,
     /// Longest wait for a keyholder's commitment, in seconds: it sums key shares meanwhile.
     pub commit_wait_s: u64,
-    /// Longest wait for one message of a keyholder's release, in seconds.
+    /// Longest wait for one message of a keyholder's release, and until a caller has read one of ours, in seconds.
     pub release_wait_s: u64,
     /// Longest wait until two keyholders can sign a settlement and the exchange has submitted it,
     /// in seconds.

@@ -1,7 +1,12 @@
 //! The gRPC face of the aggregator: messages in, messages out, no decisions.
 
 use crate::{
-    aggregator::Aggregator, answer::answer, error::AggregatorError, events::Events, opening::open_cohort, quote::quote,
+    aggregator::Aggregator,
+    answer::answer,
+    error::AggregatorError,
+    events::{Events, send_within},
+    opening::open_cohort,
+    quote::quote,
 };
 use locus_ledger::OrderId;
 use locus_service::{MESSAGE_BYTES_MAX, spawn_for_request, to_status};
@@ -51,7 +56,7 @@ impl QueryService for Grpc {
         let (aggregator, request) = (self.0.clone(), request.into_inner());
         // Its own task, so that a settlement under way is finished when the researcher goes away.
         spawn_for_request(async move {
-            let events = Events::new(sender);
+            let events = Events::new(sender, aggregator.reader_patience());
             if let Err(error) = answer(&aggregator, &request, &events).await {
                 events.refuse(&error).await;
             }
@@ -70,7 +75,7 @@ impl QueryService for Grpc {
         spawn_for_request(async move {
             if let Err(error) = open_cohort(&aggregator, &order, &sender).await {
                 // A reader that is gone needs no answer.
-                let _ = sender.send(Err(status(error))).await;
+                let _ = send_within(&sender, aggregator.reader_patience(), Err(status(error))).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))

@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod error;
 mod events;
+mod forget;
 mod grpc;
 mod opening;
 mod prove;
@@ -17,6 +18,8 @@ mod relay;
 mod start;
 mod sum;
 mod tags;
+#[cfg(test)]
+mod testing;
 
 pub use access::ACCESS;
 pub use cluster::{Cluster, ClusterConfig};

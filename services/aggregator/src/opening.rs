@@ -3,6 +3,7 @@
 use crate::{
     aggregator::{Aggregator, PublishedPanel},
     error::AggregatorError,
+    events::send_within,
     sum::{BLOCKS_AT_ONCE, sum_columns},
 };
 use locus_commitment::DatasetBodyDigest;
@@ -16,14 +17,15 @@ use tonic::Status;
 
 type Sender = mpsc::Sender<Result<OpenCohortResponse, Status>>;
 
-/// Sends the sums of all panel blocks and planes. Ends quietly when the reader stops.
+/// Sends the sums of all panel blocks and planes. Ends quietly when the reader stops. Everybody may ask for them, and read as
+/// slowly as it likes: nobody has a place among the answers but while something is summed.
 pub(crate) async fn open_cohort(
     aggregator: &Arc<Aggregator>,
     order: &OrderId,
     sender: &Sender,
 ) -> Result<(), AggregatorError> {
-    let _permit = aggregator.answer_permit().await?;
     let record = aggregator.answers.cohort(order)?.ok_or(AggregatorError::NoCohort(*order))?;
+    let _opening = aggregator.opening_permit().await?;
     let digest = record.panel.as_slice().try_into().map_err(|_| AggregatorError::DamagedRecord("cohort"))?;
     let view = aggregator.view.refreshed().await?;
     let panel = PublishedPanel::find(&view, PanelDigest(digest))?;
@@ -32,10 +34,16 @@ pub(crate) async fn open_cohort(
     let store = aggregator.panel_store(panel.digest, panel.shape);
     let columns: Vec<Column> = panel.shape.columns().collect();
     for columns in columns.chunks(BLOCKS_AT_ONCE) {
+        let permit = aggregator.answer_permit().await?;
+        if sender.is_closed() {
+            return Ok(());
+        }
         let sums = sum_columns(aggregator, &store, columns, &selection, &registered).await?;
+        drop(permit);
         for (column, sum) in columns.iter().zip(&sums) {
             let sum = cohort_sum(column, sum).ok_or(AggregatorError::DamagedRecord("cohort"))?;
-            if sender.send(Ok(OpenCohortResponse { sum: Some(sum) })).await.is_err() {
+            let sent = send_within(sender, aggregator.reader_patience(), Ok(OpenCohortResponse { sum: Some(sum) }));
+            if sent.await.is_err() {
                 return Ok(());
             }
         }
@@ -67,4 +75,37 @@ fn cohort_sum(column: &Column, sum: &BodySum) -> Option<CohortSum> {
         words: sum.words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>().into(),
         carries: carries.iter().flat_map(|carry| carry.to_le_bytes()).collect::<Vec<u8>>().into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        answers::CohortRecord,
+        config::Limits,
+        testing::{Market, PANEL},
+    };
+    use futures::FutureExt as _;
+    use locus_commitment::Digest32;
+
+    #[tokio::test]
+    async fn an_opening_that_nobody_reads_takes_no_place_among_the_answers() {
+        let limits = Limits { answers_max: 1, ..Limits::default() };
+        let aggregator = Market::deploy().await.aggregator(limits).await;
+        let order = OrderId(Digest32([1; 32]));
+        let nobody = CohortRecord { panel: PANEL.0.to_vec(), ..CohortRecord::default() };
+        aggregator.answers.put_cohort(&order, &nobody).expect("writes");
+        let (sender, mut receiver) = mpsc::channel(1);
+        let opening = tokio::spawn({
+            let aggregator = aggregator.clone();
+            async move { open_cohort(&aggregator, &order, &sender).await }
+        });
+        // With the first of three sums here, the last has no room.
+        assert!(receiver.recv().await.is_some_and(|sum| sum.is_ok()));
+        assert!(aggregator.answer_permit().now_or_never().is_some_and(|permit| permit.is_ok()));
+        // Control: the opening is still under way.
+        assert!(receiver.recv().await.is_some() && receiver.recv().await.is_some());
+        opening.await.expect("it ends").expect("everything is sent");
+        assert!(receiver.recv().await.is_none());
+    }
 }

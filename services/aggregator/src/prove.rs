@@ -157,16 +157,23 @@ impl Prover {
         Ok(made)
     }
 
-    /// Moves the roots of all panels over whatever waits.
+    /// Moves the roots of all panels over whatever waits, also when one of them cannot be moved.
+    ///
+    /// # Errors
+    /// That of the first panel that failed; the log has the others.
     pub(crate) async fn follow(&self, aggregator: &Aggregator) -> Result<(), AggregatorError> {
         let view = aggregator.view.refreshed().await?;
         let Some(last) = view.finalized().map(|block| block.number) else { return Ok(()) };
         let panels: Vec<PanelDigest> = view.panels().map(|(panel, _)| *panel).collect();
-        for panel in panels.into_iter().filter(|panel| view.registrations_on(panel, last).next().is_some()) {
-            let moved = self.panel(panel).await?.roots.advance_to(last, |_| ()).await?;
-            if moved.batches > 0 {
-                tracing::info!(%panel, batches = moved.batches, root = moved.sequence, "registry root moved");
-            }
+        let panels = panels.into_iter().filter(|panel| view.registrations_on(panel, last).next().is_some());
+        for_each_panel(panels, |panel| self.move_root(panel, last)).await
+    }
+
+    /// Moves the root of a panel over whatever was queued up to block `last`.
+    async fn move_root(&self, panel: PanelDigest, last: u64) -> Result<(), AggregatorError> {
+        let moved = self.panel(panel).await?.roots.advance_to(last, |_| ()).await?;
+        if moved.batches > 0 {
+            tracing::info!(%panel, batches = moved.batches, root = moved.sequence, "registry root moved");
         }
         Ok(())
     }
@@ -216,7 +223,48 @@ impl Prover {
     }
 }
 
+/// Works on one panel after the other, also after it failed for one.
+///
+/// # Errors
+/// The first failure; all are logged.
+async fn for_each_panel<F>(
+    panels: impl Iterator<Item = PanelDigest>,
+    work: impl Fn(PanelDigest) -> F,
+) -> Result<(), AggregatorError>
+where
+    F: Future<Output = Result<(), AggregatorError>>,
+{
+    let mut first = None;
+    for panel in panels {
+        if let Err(error) = work(panel).await {
+            tracing::warn!(%panel, %error, "registry root not moved");
+            first.get_or_insert(error);
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
 fn highest_price_units(members: &[Member]) -> u64 {
     let units = members.iter().map(|member| member.price.0.div_ceil(PRICE_UNIT)).max().unwrap_or(0);
     u64::try_from(units).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panel_that_fails_does_not_keep_the_others_from_their_turn() {
+        let worked = Mutex::new(Vec::new());
+        let work = async |panel: PanelDigest| {
+            worked.lock().expect("no test panics inside").push(panel.0[0]);
+            if panel.0[0] == 3 { Ok(()) } else { Err(AggregatorError::UnknownPanel(panel)) }
+        };
+        let panels = [1, 2, 3].map(|number| PanelDigest([number; 32]));
+        match for_each_panel(panels.into_iter(), work).await {
+            Err(AggregatorError::UnknownPanel(panel)) => assert_eq!(panel, panels[0], "the first failure is told"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(*worked.lock().expect("no test panics inside"), [1, 2, 3]);
+    }
 }

@@ -122,7 +122,6 @@ pub(crate) async fn authorise(
     events: &Events,
 ) -> Result<Authorised, AggregatorError> {
     let order_id = OrderId(field::digest("order_id", &request.order_id)?);
-    let _place = aggregator.waiting_permit()?;
     let (view, record) = final_order(aggregator, &order_id, events).await?;
     take_request(aggregator, request, &order_id, record.order.researcher).await?;
     Ok(Authorised { view, record })
@@ -205,23 +204,38 @@ async fn take_request(
     Ok(aggregator.requests.take(&taken, aggregator.clock.now_unix_s())?)
 }
 
+/// The order, once it is final. Until then anybody may ask, also for orders that nobody has: who waits takes a place, and leaves
+/// it when the caller goes away.
 async fn final_order(
     aggregator: &Aggregator,
     order_id: &OrderId,
     events: &Events,
 ) -> Result<(Arc<ChainView>, OrderRecord), AggregatorError> {
+    if let Some(found) = order_now(aggregator, order_id).await? {
+        return Ok(found);
+    }
+    let _place = aggregator.waiting_permit()?;
     let looks = aggregator.limits.finality_wait_s.saturating_mul(1_000) / 100;
-    for look in 0..=looks {
-        let view = aggregator.view.refreshed().await?;
-        if let Some(record) = view.order(order_id).cloned() {
-            return Ok((view, record));
-        }
+    for look in 0..looks {
         events.report("waiting for finality", look, looks);
-        if look < looks {
-            tokio::time::sleep(FINALITY_PAUSE).await;
+        if tokio::time::timeout(FINALITY_PAUSE, events.closed()).await.is_ok() {
+            break;
+        }
+        if let Some(found) = order_now(aggregator, order_id).await? {
+            return Ok(found);
         }
     }
     Err(AggregatorError::UnknownOrder(*order_id))
+}
+
+/// The order as the chain has it now, if it is final.
+async fn order_now(
+    aggregator: &Aggregator,
+    order_id: &OrderId,
+) -> Result<Option<(Arc<ChainView>, OrderRecord)>, AggregatorError> {
+    let view = aggregator.view.refreshed().await?;
+    let record = view.order(order_id).cloned();
+    Ok(record.map(|record| (view, record)))
 }
 
 /// A settled order can be answered again; an open one before its deadline.
@@ -255,5 +269,48 @@ impl Asked {
         let plan = AnswerPlan::try_new(network, panel, selection, order.tier, order.rho, &cohort, filter.as_ref())?;
         cohort.check(&plan, &aggregator.parameters, order.max_price).map_err(refused)?;
         Ok(Answering { cohort, plan, proven: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Limits, testing::Market};
+    use std::iter::from_fn;
+    use tokio::sync::mpsc;
+
+    const STRANGER: OrderId = OrderId(Digest32([0xee; 32]));
+
+    #[tokio::test]
+    async fn a_request_for_an_order_that_is_final_takes_no_place_among_those_that_wait() {
+        let market = Market::deploy().await;
+        let aggregator = market.aggregator(Limits::default()).await;
+        let order = market.open_order(1).await;
+        let waiting: Vec<_> = from_fn(|| aggregator.waiting_permit().ok()).collect();
+        assert_eq!(waiting.len(), 256);
+        let (sender, _receiver) = mpsc::channel(1);
+        let events = Events::new(sender, Duration::ZERO);
+        let authorised = authorise(&aggregator, &market.request(&order, 1), &events).await;
+        assert!(authorised.is_ok(), "{authorised:?}");
+        // Control: one that nobody has would have to wait.
+        let refused = authorise(&aggregator, &market.request(&STRANGER, 2), &events).await;
+        assert!(matches!(refused, Err(AggregatorError::Busy(256))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_an_order_when_the_caller_is_gone() {
+        let market = Market::deploy().await;
+        let aggregator = market.aggregator(Limits { finality_wait_s: 3_600, ..Limits::default() }).await;
+        let (sender, mut receiver) = mpsc::channel(1);
+        let events = Events::new(sender, Duration::ZERO);
+        let waiting = tokio::spawn({
+            let aggregator = aggregator.clone();
+            async move { final_order(&aggregator, &STRANGER, &events).await.map(drop) }
+        });
+        // Control: it waits as long as somebody reads.
+        assert!(receiver.recv().await.is_some() && receiver.recv().await.is_some());
+        drop(receiver);
+        let ended = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it ends");
+        assert!(matches!(ended, Ok(Err(AggregatorError::UnknownOrder(STRANGER)))), "{ended:?}");
     }
 }

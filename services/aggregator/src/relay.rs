@@ -8,7 +8,7 @@ mod evaluate;
 mod payouts;
 mod release;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use payouts::list_earnings;
 pub(crate) use release::{Expected, Signatures};

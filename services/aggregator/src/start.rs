@@ -7,6 +7,7 @@ use crate::{
     cluster::{Cluster, ClusterConfig},
     config::{AggregatorConfig, Limits},
     error::AggregatorError,
+    forget::forget_old_orders,
     grpc,
     prove::{Prover, ProverKeys},
     tags,
@@ -31,8 +32,6 @@ use tonic::service::Routes;
 
 /// How often the chain is looked at without being asked.
 const CHAIN_PERIOD: Duration = Duration::from_secs(1);
-/// How often old answers are forgotten.
-const FORGET_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether operations wait for a registry root.
 const ROOT_PERIOD: Duration = Duration::from_secs(10);
 /// Parts from which on the sums of cohorts are kept: the stored sums of fewer are read in a few milliseconds.
@@ -217,7 +216,7 @@ pub async fn start_on(deps: AggregatorDeps, listen: Listen, front: &Front) -> Re
         store: deps.store,
     }));
     let proving = aggregator.prover.is_some().then(|| tokio::spawn(follow_registry(aggregator.clone())));
-    let forgetting = tokio::spawn(forget_old_answers(aggregator.clone()));
+    let forgetting = tokio::spawn(forget_old_orders(aggregator.clone()));
     let view = aggregator.view.clone();
     if let Some(metrics) = front.metrics() {
         let followed = view.clone();
@@ -251,19 +250,6 @@ async fn follow_registry(aggregator: Arc<Aggregator>) {
         let Some(prover) = &aggregator.prover else { return };
         if let Err(error) = prover.follow(&aggregator).await {
             tracing::warn!(%error, "registry roots are not moved");
-        }
-    }
-}
-
-async fn forget_old_answers(aggregator: Arc<Aggregator>) {
-    let mut ticks = tokio::time::interval(FORGET_PERIOD);
-    loop {
-        ticks.tick().await;
-        let oldest = aggregator.clock.now_unix_s().saturating_sub(aggregator.limits.answer_retention_s);
-        match aggregator.answers.forget_before(oldest) {
-            Ok(0) => {}
-            Ok(answers) => tracing::info!(answers, "old answers forgotten"),
-            Err(error) => tracing::warn!(%error, "old answers could not be forgotten"),
         }
     }
 }

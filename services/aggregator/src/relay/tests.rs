@@ -34,12 +34,13 @@ fn contracts() -> Contracts {
     Contracts { network: NETWORK, token: address(1), offer_book: address(2), escrow: address(3), verifier: address(4) }
 }
 
-fn key(keyholder: KeyholderIndex) -> AccountKey {
+/// What a keyholder signs with.
+pub(crate) fn key(keyholder: KeyholderIndex) -> AccountKey {
     AccountKey::from_bytes(&[keyholder.get(); 32]).expect("a valid key")
 }
 
 /// Three people asked about five variants in two blocks.
-fn answering() -> Answering {
+pub(crate) fn answering() -> Answering {
     let member = |slot: u8| CohortMember {
         registration: RegistrationId(1),
         ordinal: u32::from(slot),
@@ -58,6 +59,17 @@ fn answering() -> Answering {
     let shape = PanelShape { digest: PANEL, complete_calls: false };
     let plan = AnswerPlan::try_new(NETWORK, shape, &selection, Tier::Open, Rho::from_nano(10_000_000), &cohort, None);
     Answering { cohort, plan: plan.expect("a small question"), proven: None }
+}
+
+/// Three honest keyholders of a market, asked [`answering`] for this order.
+pub(crate) async fn honest_keyholders(order: OrderId, contracts: Contracts) -> [ServerHandle; 3] {
+    let serving = KeyholderIndex::ALL.map(|index| async move {
+        let mut script = Script::new(index, Lie::None, answering());
+        (script.order, script.contracts) = (order, contracts);
+        let routes = Routes::new(ScriptedKeyholder(Arc::new(script)).into_server());
+        serve(routes, Listen::InProcess, ServerOptions::default()).await.expect("serves")
+    });
+    <[ServerHandle; 3]>::try_from(join_all(serving).await).expect("three servers")
 }
 
 /// Three scripted keyholders behind real gRPC connections, and the committee that knows them.

@@ -48,6 +48,8 @@ pub(super) struct Script {
     index: KeyholderIndex,
     pub(super) lie: Lie,
     answering: Answering,
+    pub(super) order: OrderId,
+    pub(super) contracts: Contracts,
     prepares: AtomicU32,
     /// Calls of the release step.
     pub(super) releases: AtomicU32,
@@ -61,6 +63,8 @@ impl Script {
             index,
             lie,
             answering,
+            order: ORDER,
+            contracts: contracts(),
             prepares: AtomicU32::new(0),
             releases: AtomicU32::new(0),
             imported: Mutex::default(),
@@ -79,7 +83,7 @@ impl Script {
     fn preparation(&self) -> pb::Preparation {
         let mut preparation = pb::Preparation {
             keyholder: self.number(),
-            order_id: ORDER.0.0.to_vec().into(),
+            order_id: self.order.0.0.to_vec().into(),
             excluded_slots: vec![4, 9],
             charge_sequence: 3,
             ..Default::default()
@@ -90,7 +94,7 @@ impl Script {
             Lie::UnsortedExclusions => preparation.excluded_slots = vec![9, 4],
             _ => {}
         }
-        preparation.signature = self.sign(&relay::preparation_digest(&NETWORK, &preparation));
+        preparation.signature = self.sign(&relay::preparation_digest(&self.contracts.network, &preparation));
         if self.lie == Lie::UnsignedPreparation {
             preparation.charge_sequence += 1;
         }
@@ -110,7 +114,7 @@ impl Script {
         });
         let mut commitment = pb::AnswerCommitment {
             keyholder: self.number(),
-            order_id: ORDER.0.0.to_vec().into(),
+            order_id: self.order.0.0.to_vec().into(),
             cohort_digest: cohort.digest().0.0.to_vec().into(),
             cohort_size: cohort.size(),
             answer_digest: plan.digest().0.0.to_vec().into(),
@@ -126,7 +130,7 @@ impl Script {
             Lie::CommitsToAnotherShare => commitment.blocks[1].share_commitments[0] = vec![0xee; 32].into(),
             _ => {}
         }
-        commitment.signature = self.sign(&relay::commitment_digest(&NETWORK, &commitment));
+        commitment.signature = self.sign(&relay::commitment_digest(&self.contracts.network, &commitment));
         if self.lie == Lie::UnsignedCommitment {
             commitment.signature = self.sign(&Digest32([0; 32]));
         }
@@ -164,7 +168,7 @@ impl Script {
     fn settlement(&self, request: &pb::ReleaseAnswerRequest) -> Option<pb::SettlementSignature> {
         let Answering { cohort, plan, .. } = &self.answering;
         let mut settlement = Settlement {
-            order: ORDER,
+            order: self.order,
             answer_digest: plan.digest().0,
             cohort_digest: cohort.digest().0,
             cohort_size: cohort.size(),
@@ -179,7 +183,7 @@ impl Script {
             Lie::CannotSettleYet | Lie::MissedSettlements => return None,
             _ => {}
         }
-        let mut signature = self.sign(&contracts().settlement_signing_hash(&settlement));
+        let mut signature = self.sign(&self.contracts.settlement_signing_hash(&settlement));
         if self.lie == Lie::UnsignedSettlement {
             signature = self.sign(&Digest32([0; 32]));
         }
