@@ -104,7 +104,7 @@ async fn people_get_attributes_and_everyone_can_see_of_which_schema() -> Result<
     let changed = market.add_attributes(biobank, registration, &scene.input(PEOPLE, 5)?).await?;
     assert!(changed.revision > added.revision);
     assert_eq!(changed.matched, 12);
-    let record = biobank.folder.enrolments().of_registration(registration.0)?.context("it is recorded")?;
+    let record = biobank.folder.enrolments().of_registration(&network.id(), registration)?.context("it is recorded")?;
     let given = record.attributes.context("attributes are recorded")?;
     assert!(given.admitted && given.revision == changed.revision);
 

@@ -98,8 +98,7 @@ pub async fn erase(
     now_unix_s: u64,
 ) -> Result<Erasure, ClientError> {
     let ordinals = revoke(services, network, keystore, registration, ordinals, now_unix_s).await?;
-    let registration_id = registration.0;
-    records.append(&EnrolmentEvent::Revoked { registration_id, ordinals: ordinals.clone() })?;
+    records.note_revocation(&network.id(), registration, &ordinals)?;
     let response = erase_bodies(services, registration, &ordinals).await?;
     let mut keyholders = Vec::new();
     for receipt in response.receipts {
@@ -110,7 +109,12 @@ pub async fn erase(
     keyholders.sort_unstable();
     keyholders.dedup();
     let numbers = keyholders.iter().map(|keyholder| keyholder.get()).collect();
-    records.append(&EnrolmentEvent::Erased { registration_id, ordinals: ordinals.clone(), keyholders: numbers })?;
+    records.append(&EnrolmentEvent::Erased {
+        market: Some(network.id().into()),
+        registration_id: registration.0,
+        ordinals: ordinals.clone(),
+        keyholders: numbers,
+    })?;
     Ok(Erasure { registration, ordinals, keyholders, bodies_removed: response.bodies_removed })
 }
 

@@ -4,7 +4,7 @@ use crate::{
     entropy::EntropyError, files::FileError, keystore::KeystoreError, network::NetworkChanged, service::CallError,
 };
 use locus_genomics::{PanelDecodeError, PanelDigest, SelectionError};
-use locus_ledger::{Amount, OrderId};
+use locus_ledger::{Amount, OrderId, RegistrationId};
 use locus_privacy::PrivacyError;
 use locus_rlwe::RlweError;
 use locus_sharing::SharingError;
@@ -60,13 +60,23 @@ pub enum ClientError {
     )]
     TraitTooNoisy,
     /// The account holds less than it offers.
-    #[error("the account holds {held} tokens, the maximum price is {needed}: obtain more tokens or offer less")]
+    #[error(
+        "the account holds {held} tokens, the maximum price is {needed}: obtain more tokens (on a test network with \
+         `locus fund`) or offer less"
+    )]
     TooPoor {
         /// Tokens held.
         held: Amount,
         /// Tokens needed.
         needed: Amount,
     },
+    /// No such registration, or not yet.
+    #[error(
+        "the market has no registration {} that is final: check the number (`locus export` lists yours); one made a moment \
+         ago takes minutes on some chains",
+        .0.0
+    )]
+    NoRegistration(RegistrationId),
     /// A keyholder's deletion receipt is not valid.
     #[error(
         "the deletion receipt of keyholder {keyholder} is not valid: do not rely on the erasure, report it to the market's operators"

@@ -6,7 +6,7 @@ use crate::{
     error::ClientError,
     keystore::Keystore,
     network::Network,
-    offer::registration_state,
+    offer::{RegistrationState, registration_state},
     service::Services,
 };
 use locus_genomics::DataUse;
@@ -46,7 +46,7 @@ pub struct OwnEnrolment {
     /// What is recorded here.
     #[serde(flatten)]
     pub record: EnrolmentRecord,
-    /// Ordinals that the chain has as revoked; absent before registration.
+    /// Ordinals that the chain has as revoked; absent before the registration is final, and in other markets.
     pub revoked_on_chain: Option<Vec<u32>>,
     /// The offer that stands.
     pub offer: Option<OwnOffer>,
@@ -80,10 +80,7 @@ pub async fn export_own_data(
     let account = account_state(services, keystore.address()).await?;
     let mut enrolments = Vec::new();
     for record in records.load()? {
-        let state = match record.registration_id {
-            None => None,
-            Some(number) => Some(registration_state(services, RegistrationId(number)).await?),
-        };
+        let state = chain_state(services, network, &record).await?;
         let offer = state.as_ref().and_then(|state| state.offer.as_ref()).map(|offer| OwnOffer {
             price_counts: offer.prices.counts.to_string(),
             data_use: DataUse::try_from_bits(offer.data_use).map(|terms| terms.to_string()).unwrap_or_default(),
@@ -103,4 +100,17 @@ pub async fn export_own_data(
         claimed: account.claimed.to_string(),
         enrolments,
     })
+}
+
+/// What this market's chain says about an enrolment; nothing about those in other markets, and before it is final.
+async fn chain_state(
+    services: &Services,
+    network: &Network,
+    record: &EnrolmentRecord,
+) -> Result<Option<RegistrationState>, ClientError> {
+    let Some(number) = record.registration_id.filter(|_| record.is_of(&network.id())) else { return Ok(None) };
+    match registration_state(services, RegistrationId(number)).await {
+        Err(ClientError::NoRegistration(_)) => Ok(None),
+        state => state.map(Some),
+    }
 }

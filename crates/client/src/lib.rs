@@ -24,6 +24,8 @@ pub mod research;
 mod service;
 mod statement;
 #[cfg(test)]
+mod stub;
+#[cfg(test)]
 mod testing;
 
 pub use account::{AccountState, account_state, claim, mint_test_tokens};

@@ -88,16 +88,31 @@ pub struct RegistrationState {
     pub generation: u8,
 }
 
-/// What the chain says about a registration; waits until it is final.
+/// What the chain says about a registration.
 ///
 /// # Errors
-/// [`ClientError::Call`] when there is no such registration.
+/// [`ClientError::NoRegistration`] when there is none that is final, [`ClientError::Call`].
 pub async fn registration_state(
     services: &Services,
     registration: RegistrationId,
 ) -> Result<RegistrationState, ClientError> {
+    match retrying(name::EXCHANGE, || get_registration(services, registration)).await {
+        Ok(message) => checked_state(registration, message),
+        Err(error) if error.code == Code::NotFound => Err(ClientError::NoRegistration(registration)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`registration_state`] of a registration that is known to be on the chain: waits until it is final.
+///
+/// # Errors
+/// [`ClientError::Call`] when that takes longer than half an hour.
+pub(crate) async fn final_registration_state(
+    services: &Services,
+    registration: RegistrationId,
+) -> Result<RegistrationState, ClientError> {
     let message = until_final(name::EXCHANGE, || get_registration(services, registration)).await?;
-    parse_state(registration, message).map_err(|error| ClientError::Malformed { service: name::EXCHANGE, error })
+    checked_state(registration, message)
 }
 
 /// The registrations that are final, oldest first.
@@ -107,12 +122,10 @@ pub async fn registration_state(
 pub async fn registration_states(services: &Services) -> Result<Vec<RegistrationState>, ClientError> {
     let mut states = Vec::new();
     for registration in (1..).map(RegistrationId) {
-        let message = match retrying(name::EXCHANGE, || get_registration(services, registration)).await {
-            Err(error) if error.code == Code::NotFound => break,
-            answer => answer?,
-        };
-        let state = parse_state(registration, message);
-        states.push(state.map_err(|error| ClientError::Malformed { service: name::EXCHANGE, error })?);
+        match registration_state(services, registration).await {
+            Err(ClientError::NoRegistration(_)) => break,
+            state => states.push(state?),
+        }
     }
     Ok(states)
 }
@@ -123,6 +136,13 @@ async fn get_registration(
 ) -> Result<Response<pb::GetRegistrationResponse>, Status> {
     let key = Some(pb::get_registration_request::Key::RegistrationId(registration.0));
     services.exchange.clone().get_registration(pb::GetRegistrationRequest { key, ordinal: None }).await
+}
+
+fn checked_state(
+    registration: RegistrationId,
+    message: pb::GetRegistrationResponse,
+) -> Result<RegistrationState, ClientError> {
+    parse_state(registration, message).map_err(|error| ClientError::Malformed { service: name::EXCHANGE, error })
 }
 
 fn parse_state(
@@ -194,7 +214,7 @@ pub(crate) async fn wait_until(
     is_seen: impl Fn(&RegistrationState) -> bool,
 ) -> Result<(), ClientError> {
     let mut attempt = 1;
-    while !is_seen(&registration_state(services, registration).await?) && FINALITY.pause_after(attempt).await {
+    while !is_seen(&final_registration_state(services, registration).await?) && FINALITY.pause_after(attempt).await {
         attempt += 1;
     }
     Ok(())
@@ -288,4 +308,21 @@ fn parse_entry(entry: &pb::list_offers_response::Entry) -> Result<ListedOffer, F
         accreditor: field::optional_address("accreditor", &entry.accreditor)?,
         proven: entry.proven,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stub::services_refusing;
+
+    #[tokio::test]
+    async fn a_registration_that_does_not_exist_is_refused_at_once_with_advice() {
+        let services = services_refusing(Code::NotFound);
+        let refused = registration_state(&services, RegistrationId(99)).await.expect_err("none");
+        assert!(matches!(refused, ClientError::NoRegistration(RegistrationId(99))), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains("no registration 99") && text.contains("locus export"), "{text}");
+        // The end of the list is no error.
+        assert_eq!(registration_states(&services).await.expect("listed").len(), 0);
+    }
 }

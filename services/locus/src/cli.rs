@@ -261,7 +261,7 @@ pub(crate) struct AccountArgs {
 /// `locus fund`.
 #[derive(Debug, Args)]
 pub(crate) struct FundArgs {
-    /// Tokens, at most a million
+    /// Tokens, at most a million at once
     pub(crate) amount: Amount,
     #[command(flatten)]
     pub(crate) account: AccountArgs,

@@ -103,7 +103,7 @@ fn a_cohort_is_enrolled_bought_paid_withdrawn_and_erased() {
     let out = researcher.path("exact.tsv");
     let buy = [&["query", "counts"], &exact[..], &["--max-price", "600", "--out", &out]].concat();
     let poor = researcher.fails(&market, &buy, 1);
-    assert!(poor.contains("holds 0 tokens"), "{poor}");
+    assert!(poor.contains("holds 0 tokens") && poor.contains("locus fund"), "{poor}");
     researcher.does(&market, &["fund", "2000"]);
     // A limit below the price is refused before anything is paid.
     let low = [&["query", "counts"], &exact[..], &["--max-price", "500", "--out", &out]].concat();
@@ -155,6 +155,7 @@ fn a_cohort_is_enrolled_bought_paid_withdrawn_and_erased() {
     let again = researcher.path("again.tsv");
     researcher.does(&market, &["query", "fetch", order, "--panel", "p", "--out", &again]);
     assert_eq!(fs::read_to_string(&again).expect("a table"), first);
+    researcher.fails(&market, &["refund", order], 1);
     let balance = researcher.does(&market, &["balance"]);
     assert_eq!(balance["balance"], "997");
 
@@ -180,7 +181,14 @@ fn a_cohort_is_enrolled_bought_paid_withdrawn_and_erased() {
     let fewer = researcher.does(&market, &[&["quote"], &open[..]].concat());
     assert_eq!(fewer["cohort_size"], PEOPLE - 1);
 
+    for command in ["withdraw", "revoke", "erase"] {
+        let mistyped = biobank.fails(&market, &[command, "--registration", "99"], 1);
+        assert!(mistyped.contains("no registration 99"), "{command}: {mistyped}");
+    }
+    let recorded = || biobank.does(&market, &["export"])["enrolments"][0].clone();
+    assert!(recorded()["offer_nonce"].is_u64());
     biobank.does(&market, &["withdraw", "--registration", "1"]);
+    assert_eq!(recorded()["offer_nonce"], json!(null));
     assert_eq!(researcher.does(&market, &["offers"]), json!([]));
     let nobody = researcher.fails(&market, &[&["quote"], &open[..]].concat(), 1);
     assert!(nobody.contains("offer"), "{nobody}");
@@ -188,8 +196,12 @@ fn a_cohort_is_enrolled_bought_paid_withdrawn_and_erased() {
     biobank.does(&market, &back);
     assert_eq!(researcher.does(&market, &[&["quote"], &open[..]].concat())["price"], "250.5");
 
-    let exported = biobank.does(&market, &["export"]);
-    assert_eq!(exported["enrolments"][0]["datasets"].as_array().map(Vec::len), Some(PEOPLE));
+    biobank.does(&market, &["revoke", "--registration", "1", "--ordinal", "8"]);
+
+    let recorded = recorded();
+    assert_eq!(recorded["datasets"].as_array().map(Vec::len), Some(PEOPLE));
+    assert!(recorded["offer_nonce"].is_u64(), "{recorded:#}");
+    assert_eq!(recorded["revoked"], json!([7, 8]));
     assert_eq!(market.terminate(), Some(0));
     drop(dir);
 }

@@ -144,7 +144,7 @@ pub async fn add_attributes(
     now_unix_s: u64,
     progress: Arc<dyn Progress>,
 ) -> Result<AttributesAdded, ClientError> {
-    let record = records.of_registration(registration.0)?;
+    let record = records.of_registration(&network.id(), registration)?;
     let record = record.ok_or(AttributeError::NotEnrolledHere(registration.0))?;
     let source = Arc::new(Source::new(network, keystore, &record, registration, input)?);
     let schema_json = input.schema.to_json();
@@ -159,6 +159,7 @@ pub async fn add_attributes(
     let revision = revision_of(&record, &schema, &commitments, now_unix_s);
     let (schema_text, commitments_text) = (schema.to_string(), commitments.to_string());
     records.append(&EnrolmentEvent::Attributes {
+        market: Some(network.id().into()),
         registration_id: registration.0,
         revision,
         schema: schema_text,
@@ -179,7 +180,8 @@ pub async fn add_attributes(
     if answered.map_err(|error| ClientError::Malformed { service: name::ARCHIVE, error })? != schema {
         return Err(AttributeError::OtherReceipt.into());
     }
-    records.append(&EnrolmentEvent::AttributesAdmitted { registration_id: registration.0, revision })?;
+    let market = Some(network.id().into());
+    records.append(&EnrolmentEvent::AttributesAdmitted { market, registration_id: registration.0, revision })?;
     Ok(AttributesAdded { registration, revision, dataset_count: receipt.dataset_count, matched })
 }
 

@@ -4,6 +4,8 @@ use crate::{
     error::ClientError,
     files::{self, FileError},
 };
+use locus_commitment::NetworkId;
+use locus_ledger::RegistrationId;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -30,7 +32,21 @@ pub struct EnrolledDataset {
     pub person: String,
 }
 
-/// A line of the file.
+/// The market that a line is about: registrations of different markets have the same numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MarketName {
+    chain_id: u64,
+    registry: String,
+}
+
+impl From<NetworkId> for MarketName {
+    fn from(network: NetworkId) -> Self {
+        Self { chain_id: network.chain_id, registry: network.registry.to_string() }
+    }
+}
+
+/// A line of the file. Lines of older clients name no market.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum EnrolmentEvent {
@@ -44,19 +60,19 @@ pub(crate) enum EnrolmentEvent {
         first_slot: u64,
     },
     /// The archive made it readable.
-    Published { registration_id: u64 },
+    Published { market: Option<MarketName>, registration_id: u64 },
     /// It is on offer.
-    Offered { registration_id: u64, offer_nonce: u64 },
+    Offered { market: Option<MarketName>, registration_id: u64, offer_nonce: u64 },
     /// It is no longer on offer.
-    Withdrawn { registration_id: u64 },
+    Withdrawn { market: Option<MarketName>, registration_id: u64 },
     /// Datasets were revoked.
-    Revoked { registration_id: u64, ordinals: Vec<u32> },
+    Revoked { market: Option<MarketName>, registration_id: u64, ordinals: Vec<u32> },
     /// Attributes of its people are on their way to the keyholders, signed as this revision.
-    Attributes { registration_id: u64, revision: u32, schema: String, commitments: String },
+    Attributes { market: Option<MarketName>, registration_id: u64, revision: u32, schema: String, commitments: String },
     /// The keyholders have admitted that revision.
-    AttributesAdmitted { registration_id: u64, revision: u32 },
+    AttributesAdmitted { market: Option<MarketName>, registration_id: u64, revision: u32 },
     /// Keyholders have destroyed the seeds of datasets.
-    Erased { registration_id: u64, ordinals: Vec<u32>, keyholders: Vec<u8> },
+    Erased { market: Option<MarketName>, registration_id: u64, ordinals: Vec<u32>, keyholders: Vec<u8> },
 }
 
 /// What is known when an enrolment begins.
@@ -150,6 +166,17 @@ pub struct EnrolmentRecord {
     pub(crate) genotypes: Vec<String>,
 }
 
+impl EnrolmentRecord {
+    /// Whether it is about a registration of this market.
+    pub fn is_of(&self, network: &NetworkId) -> bool {
+        self.is_of_market(&MarketName::from(*network))
+    }
+
+    fn is_of_market(&self, market: &MarketName) -> bool {
+        self.chain_id == market.chain_id && self.registry == market.registry
+    }
+}
+
 /// The file of records.
 #[derive(Debug, Clone)]
 pub struct EnrolmentRecords {
@@ -199,18 +226,62 @@ impl EnrolmentRecords {
         Ok(fold.records)
     }
 
-    /// The batch of a registration.
+    /// The batch of a registration of this market.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn of_registration(&self, registration_id: u64) -> Result<Option<EnrolmentRecord>, ClientError> {
-        Ok(self.load()?.into_iter().find(|record| record.registration_id == Some(registration_id)))
+    pub fn of_registration(
+        &self,
+        network: &NetworkId,
+        registration: RegistrationId,
+    ) -> Result<Option<EnrolmentRecord>, ClientError> {
+        let is_meant =
+            |record: &EnrolmentRecord| record.registration_id == Some(registration.0) && record.is_of(network);
+        Ok(self.load()?.into_iter().find(is_meant))
+    }
+
+    /// Notes an offer that was posted.
+    ///
+    /// # Errors
+    /// [`ClientError::File`].
+    pub fn note_offer(
+        &self,
+        network: &NetworkId,
+        registration: RegistrationId,
+        offer_nonce: u64,
+    ) -> Result<(), ClientError> {
+        let market = Some((*network).into());
+        self.append(&EnrolmentEvent::Offered { market, registration_id: registration.0, offer_nonce })
+    }
+
+    /// Notes that the offer was withdrawn.
+    ///
+    /// # Errors
+    /// [`ClientError::File`].
+    pub fn note_withdrawal(&self, network: &NetworkId, registration: RegistrationId) -> Result<(), ClientError> {
+        self.append(&EnrolmentEvent::Withdrawn { market: Some((*network).into()), registration_id: registration.0 })
+    }
+
+    /// Notes datasets that were revoked.
+    ///
+    /// # Errors
+    /// [`ClientError::File`].
+    pub fn note_revocation(
+        &self,
+        network: &NetworkId,
+        registration: RegistrationId,
+        ordinals: &[u32],
+    ) -> Result<(), ClientError> {
+        let (market, ordinals) = (Some((*network).into()), ordinals.to_vec());
+        self.append(&EnrolmentEvent::Revoked { market, registration_id: registration.0, ordinals })
     }
 }
 
 #[derive(Default)]
 struct Fold {
     records: Vec<EnrolmentRecord>,
+    /// Where the last enrolment began.
+    last_market: Option<MarketName>,
 }
 
 impl Fold {
@@ -223,32 +294,34 @@ impl Fold {
                     (record.registration_id, record.first_slot) = (Some(registration_id), Some(first_slot));
                 }
             }
-            EnrolmentEvent::Published { registration_id } => {
-                self.change(registration_id, |record| record.published = true);
+            EnrolmentEvent::Published { market, registration_id } => {
+                self.change(market.as_ref(), registration_id, |record| record.published = true);
             }
-            EnrolmentEvent::Offered { registration_id, offer_nonce } => {
-                self.change(registration_id, |record| record.offer_nonce = Some(offer_nonce));
+            EnrolmentEvent::Offered { market, registration_id, offer_nonce } => {
+                self.change(market.as_ref(), registration_id, |record| record.offer_nonce = Some(offer_nonce));
             }
-            EnrolmentEvent::Withdrawn { registration_id } => {
-                self.change(registration_id, |record| record.offer_nonce = None);
+            EnrolmentEvent::Withdrawn { market, registration_id } => {
+                self.change(market.as_ref(), registration_id, |record| record.offer_nonce = None);
             }
-            EnrolmentEvent::Revoked { registration_id, ordinals } => self.change(registration_id, |record| {
-                record.revoked.extend(ordinals);
-                record.revoked.sort_unstable();
-                record.revoked.dedup();
-            }),
-            EnrolmentEvent::Attributes { registration_id, revision, schema, commitments } => {
+            EnrolmentEvent::Revoked { market, registration_id, ordinals } => {
+                self.change(market.as_ref(), registration_id, |record| {
+                    record.revoked.extend(ordinals);
+                    record.revoked.sort_unstable();
+                    record.revoked.dedup();
+                });
+            }
+            EnrolmentEvent::Attributes { market, registration_id, revision, schema, commitments } => {
                 let attributes = AttributesRecord { revision, schema, commitments, admitted: false };
-                self.change(registration_id, |record| record.attributes = Some(attributes));
+                self.change(market.as_ref(), registration_id, |record| record.attributes = Some(attributes));
             }
-            EnrolmentEvent::AttributesAdmitted { registration_id, revision } => {
-                self.change(registration_id, |record| {
+            EnrolmentEvent::AttributesAdmitted { market, registration_id, revision } => {
+                self.change(market.as_ref(), registration_id, |record| {
                     let attributes = record.attributes.iter_mut().filter(|attributes| attributes.revision == revision);
                     attributes.for_each(|attributes| attributes.admitted = true);
                 });
             }
-            EnrolmentEvent::Erased { registration_id, ordinals, keyholders } => {
-                self.change(registration_id, |record| {
+            EnrolmentEvent::Erased { market, registration_id, ordinals, keyholders } => {
+                self.change(market.as_ref(), registration_id, |record| {
                     for ordinal in ordinals {
                         let known = record.erased.entry(ordinal).or_default();
                         known.extend(&keyholders);
@@ -263,6 +336,7 @@ impl Fold {
     /// The same batch started again is one record.
     fn start(&mut self, started: StartedEvent) {
         let batch_nonce = started.batch_nonce.to_string();
+        self.last_market = Some(MarketName { chain_id: started.chain_id, registry: started.registry.clone() });
         let is_known = |record: &EnrolmentRecord| {
             record.batch_nonce == batch_nonce
                 && record.registrant == started.registrant
@@ -296,108 +370,22 @@ impl Fold {
         });
     }
 
-    fn change(&mut self, registration_id: u64, change: impl FnOnce(&mut EnrolmentRecord)) {
-        if let Some(record) = self.records.iter_mut().find(|record| record.registration_id == Some(registration_id)) {
+    /// Changes the record of a registration. A line without a market is about the one in which an enrolment began last,
+    /// or else about the last that has the number.
+    fn change(&mut self, market: Option<&MarketName>, registration_id: u64, change: impl FnOnce(&mut EnrolmentRecord)) {
+        let is_numbered = |record: &EnrolmentRecord| record.registration_id == Some(registration_id);
+        let likely = market.or(self.last_market.as_ref());
+        let is_meant =
+            |record: &EnrolmentRecord| is_numbered(record) && likely.is_some_and(|market| record.is_of_market(market));
+        let place = match (self.records.iter().position(is_meant), market) {
+            (None, None) => self.records.iter().rposition(is_numbered),
+            (place, _) => place,
+        };
+        if let Some(record) = place.and_then(|place| self.records.get_mut(place)) {
             change(record);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-
-    fn started(batch_nonce: u64) -> EnrolmentEvent {
-        EnrolmentEvent::Started(StartedEvent {
-            format: FORMAT,
-            time_unix_s: 1_700_000_000,
-            chain_id: 31_337,
-            registry: "0x01".into(),
-            registrant: "0x02".into(),
-            panel: "03".into(),
-            version: 1,
-            batch_nonce,
-            accreditor: None,
-            datasets: vec![EnrolledDataset {
-                ordinal: 0,
-                sample: "HG00096".into(),
-                dataset: "04".into(),
-                person: "05".into(),
-            }],
-            genotypes: vec!["06".into()],
-        })
-    }
-
-    fn records(dir: &tempfile::TempDir) -> EnrolmentRecords {
-        EnrolmentRecords::new(&dir.path().join("private").join("enrolments.jsonl"))
-    }
-
-    #[test]
-    fn the_story_of_a_batch_reads_back_as_one_record() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let records = records(&dir);
-        assert_eq!(records.load().expect("nothing yet"), []);
-        let events = [
-            started(u64::MAX),
-            EnrolmentEvent::Registered { batch_nonce: u64::MAX, registration_id: 7, first_slot: 40 },
-            EnrolmentEvent::Published { registration_id: 7 },
-            EnrolmentEvent::Offered { registration_id: 7, offer_nonce: 1 },
-            started(u64::MAX),
-            EnrolmentEvent::Revoked { registration_id: 7, ordinals: vec![2, 0] },
-            EnrolmentEvent::Erased { registration_id: 7, ordinals: vec![0], keyholders: vec![1, 3] },
-            EnrolmentEvent::Erased { registration_id: 7, ordinals: vec![0], keyholders: vec![2, 3] },
-            EnrolmentEvent::Attributes {
-                registration_id: 7,
-                revision: 3,
-                schema: "08".into(),
-                commitments: "09".into(),
-            },
-            EnrolmentEvent::AttributesAdmitted { registration_id: 7, revision: 2 },
-            started(5),
-        ];
-        for event in &events {
-            records.append(event).expect("added");
-        }
-        let loaded = records.load().expect("loaded");
-        assert_eq!(loaded.len(), 2);
-        let first = &loaded[0];
-        assert_eq!((first.registration_id, first.first_slot, first.published), (Some(7), Some(40), true));
-        assert_eq!((first.offer_nonce, first.revoked.as_slice()), (Some(1), &[0, 2][..]));
-        assert_eq!(first.erased, [(0, vec![1, 2, 3])].into());
-        assert_eq!(first.datasets[0].sample, "HG00096");
-        assert_eq!(first.batch_nonce, u64::MAX.to_string());
-        assert_eq!(first.attributes.as_ref().map(|given| (given.revision, given.admitted)), Some((3, false)));
-        assert_eq!(records.of_registration(7).expect("loaded"), Some(first.clone()));
-        assert_eq!(loaded[1].registration_id, None);
-    }
-
-    #[test]
-    fn a_batch_begun_by_an_older_client_learns_what_its_secrets_derive_from() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let records = records(&dir);
-        let EnrolmentEvent::Started(new) = started(1) else { unreachable!("it is a start") };
-        let old = StartedEvent { genotypes: Vec::new(), ..new.clone() };
-        records.append(&EnrolmentEvent::Started(old)).expect("added");
-        assert!(records.load().expect("loaded")[0].genotypes.is_empty());
-        records.append(&EnrolmentEvent::Started(new)).expect("added");
-        assert_eq!(records.load().expect("loaded")[0].genotypes, ["06"]);
-        let shown = serde_json::to_string(&records.load().expect("loaded")).expect("serialises");
-        assert!(!shown.contains("genotypes"), "{shown}");
-    }
-
-    #[test]
-    fn a_line_cut_off_by_a_crash_is_passed_over_and_junk_is_not() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let records = records(&dir);
-        records.append(&started(1)).expect("added");
-        let open = || fs::OpenOptions::new().append(true).open(&records.path).expect("open");
-        open().write_all(b"{\"event\":\"publ").expect("torn");
-        records
-            .append(&EnrolmentEvent::Registered { batch_nonce: 1, registration_id: 9, first_slot: 0 })
-            .expect("added");
-        assert_eq!(records.load().expect("loaded")[0].registration_id, Some(9));
-        open().write_all(b"{\"event\":\"unheard of\"}\n").expect("junk");
-        assert!(matches!(records.load(), Err(ClientError::Record { line: 4, .. })));
-    }
-}
+mod tests;

@@ -138,7 +138,9 @@ impl Enrolment<'_> {
         let first_slot = registered.first_slot;
         self.records.append(&EnrolmentEvent::Registered { batch_nonce, registration_id, first_slot })?;
         self.publish(registered.registration).await?;
-        self.records.append(&EnrolmentEvent::Published { registration_id })?;
+        // The exchange may see it a moment later than the archive.
+        offer::final_registration_state(self.services, registered.registration).await?;
+        self.records.append(&EnrolmentEvent::Published { market: Some(self.network.id().into()), registration_id })?;
         let offer_nonce = match &self.options.terms {
             None => None,
             Some(terms) => {
@@ -146,7 +148,7 @@ impl Enrolment<'_> {
                 let nonce =
                     offer::post_offer(self.services, self.network, self.keystore, registered.registration, terms)
                         .await?;
-                self.records.append(&EnrolmentEvent::Offered { registration_id, offer_nonce: nonce })?;
+                self.records.note_offer(&self.network.id(), registered.registration, nonce)?;
                 Some(nonce)
             }
         };

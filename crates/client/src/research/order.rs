@@ -172,18 +172,32 @@ pub fn load_order(
     Ok(PlacedOrder { order_id, order: ordered.order, record })
 }
 
-/// Returns the escrow of an order that was not answered before its deadline.
+/// Returns the escrow of an order that was not answered before its deadline; does nothing where it is back already.
 ///
 /// # Errors
-/// [`ClientError::Call`] with the contract's reason, for example that the deadline has not passed.
+/// [`ClientError::Call`] with the contract's reason, for example that the deadline has not passed or that the order is
+/// settled.
 pub async fn refund_order(services: &Services, order_id: OrderId) -> Result<(), ClientError> {
     let request = exchange_pb::RefundOrderRequest { order_id: order_id.0.0.to_vec().into() };
     let call = || {
         let (mut exchange, request) = (services.exchange.clone(), request.clone());
         async move { exchange.refund_order(request).await }
     };
-    match retrying(name::EXCHANGE, call).await {
-        Ok(_) | Err(CallError { code: Code::AlreadyExists, .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+    retrying(name::EXCHANGE, call).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stub::services_refusing;
+
+    #[tokio::test]
+    async fn a_refund_that_the_exchange_refuses_is_no_refund() {
+        for code in [Code::AlreadyExists, Code::FailedPrecondition] {
+            let refused = refund_order(&services_refusing(code), OrderId(Digest32([1; 32]))).await;
+            let Err(ClientError::Call(error)) = refused else { panic!("{refused:?} for {code:?}") };
+            assert_eq!(error.code, code);
+        }
     }
 }

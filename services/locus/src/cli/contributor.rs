@@ -63,8 +63,9 @@ impl From<DemandArg> for Demands {
     }
 }
 
-/// `locus enroll`.
+/// `locus enroll`. Its `--version` is that of the datasets.
 #[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
 #[command(group = clap::ArgGroup::new("genotypes").required(true).args(["vcf", "plink", "twenty_three"]))]
 pub(crate) struct EnrollArgs {
     #[command(flatten)]

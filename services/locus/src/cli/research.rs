@@ -144,10 +144,10 @@ pub(crate) struct AssociationArgs {
     #[arg(long, value_name = "PREDICATE", requires = "cases")]
     pub(crate) controls: Option<String>,
     /// Attribute within whose values cases and controls are compared
-    #[arg(long, value_name = "NAME", requires = "cases")]
+    #[arg(long, value_name = "NAME", requires = "cases", conflicts_with = "test")]
     pub(crate) strata: Option<String>,
     /// Quantity that is regressed on genotypes, instead of cases and controls
-    #[arg(long = "trait", value_name = "NAME", conflicts_with_all = ["cases", "controls", "strata"])]
+    #[arg(long = "trait", value_name = "NAME", conflicts_with_all = ["cases", "controls", "strata", "test"])]
     pub(crate) quantity: Option<String>,
     /// Regress the trait over the people of whom this is true only; cases and controls say themselves who they are
     #[arg(
@@ -172,7 +172,7 @@ pub(crate) struct AssociationArgs {
 pub(crate) struct StudyArgs {
     /// Test that compares cases with controls [default: allelic]; within strata it is always that of Cochran, Mantel
     /// and Haenszel, and a trait is regressed
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["strata", "quantity"])]
+    #[arg(long, value_name = "NAME")]
     pub(crate) test: Option<TestArg>,
     /// The condition in your words [default: the predicates]
     #[arg(long, value_name = "TEXT")]

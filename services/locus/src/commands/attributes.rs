@@ -7,7 +7,7 @@ use crate::{
     progress::Bars,
 };
 use locus_client::{
-    Keystore, Services,
+    Keystore, Network, Services,
     enrol::{AttributeInput, AttributesAdded, EnrolmentRecord, add_attributes},
     research::{ListedSchema, get_schema, list_schemas},
 };
@@ -50,7 +50,7 @@ async fn add(args: AttributesAddArgs, context: &Context) -> Result<(), CommandEr
     let report = intake.report.clone();
     context.output.note(&report_words(&report));
     let input = AttributeInput::of_intake(schema, intake);
-    let registrations = registrations_of(&args, &input, &keystore, context)?;
+    let registrations = registrations_of(&args, &input, &keystore, &network, context)?;
     let records = context.folder.enrolments();
     let mut added = Vec::with_capacity(registrations.len());
     for registration in registrations {
@@ -69,6 +69,7 @@ fn registrations_of(
     args: &AttributesAddArgs,
     input: &AttributeInput,
     keystore: &Keystore,
+    network: &Network,
     context: &Context,
 ) -> Result<Vec<RegistrationId>, CommandError> {
     if let Some(registration) = args.registration {
@@ -76,7 +77,9 @@ fn registrations_of(
     }
     let records = context.folder.enrolments().load()?;
     let own = keystore.address().to_string();
-    let is_meant = |record: &&EnrolmentRecord| record.registrant == own && input.matched(record) > 0;
+    let is_meant = |record: &&EnrolmentRecord| {
+        record.registrant == own && record.is_of(&network.id()) && input.matched(record) > 0
+    };
     let registrations = records.iter().filter(is_meant).filter_map(|record| record.registration_id);
     let registrations: Vec<RegistrationId> = registrations.map(RegistrationId).collect();
     if registrations.is_empty() {

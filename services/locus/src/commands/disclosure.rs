@@ -25,15 +25,14 @@ const DAY_S: u64 = 24 * 3_600;
 
 /// Proves claims about an own genome and writes them for the verifier.
 pub(super) async fn disclose(args: &DiscloseArgs, context: &Context) -> Result<(), CommandError> {
-    let record = context.folder.enrolments().of_registration(args.registration)?.ok_or_else(|| {
-        let registration = args.registration;
-        CommandError::Usage(format!(
-            "registration {registration} was not enrolled from this folder: name its --data-dir"
-        ))
-    })?;
     let keystore = context.keystore()?;
     let services = context.services()?;
     let network = context.network(&services).await?;
+    let registration = RegistrationId(args.registration);
+    let record = context.folder.enrolments().of_registration(&network.id(), registration)?.ok_or_else(|| {
+        let number = registration.0;
+        CommandError::Usage(format!("registration {number} was not enrolled from this folder: name its --data-dir"))
+    })?;
     let panel = Arc::new(context.panel(&args.panel, &services).await?);
     let bars = Bars::new(context.output);
     let cohort = read(&args.genotypes, panel.clone(), context, &bars).await?;
@@ -52,7 +51,7 @@ pub(super) async fn disclose(args: &DiscloseArgs, context: &Context) -> Result<(
     };
     let key = proving_key(&network, args.proof_keys.as_deref(), Statement::Disclosure, &bars).await?;
     let request = DisclosureRequest {
-        registration: RegistrationId(args.registration),
+        registration,
         ordinal,
         verifier: args.verifier.clone(),
         purpose: args.purpose.clone(),

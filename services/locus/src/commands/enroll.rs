@@ -57,7 +57,9 @@ pub(super) async fn run(args: EnrollArgs, context: &Context) -> Result<(), Comma
         let mut terms = terms;
         let proof_keys = args.proof_keys.as_deref();
         genome.disclose_in(own.registration, &mut terms, &args.disclose, proof_keys, &bars).await?;
-        own.offer_nonce = Some(post_offer(services, network, keystore, own.registration, &terms).await?);
+        let nonce = post_offer(services, network, keystore, own.registration, &terms).await?;
+        records.note_offer(&network.id(), own.registration, nonce)?;
+        own.offer_nonce = Some(nonce);
     }
     bars.clear();
     print(&enrolled, &report, context)

@@ -85,6 +85,7 @@ pub(super) async fn offer(args: &OfferArgs, context: &Context) -> Result<(), Com
         genome.disclose_in(registration, &mut terms, &args.disclose, args.proof_keys.as_deref(), &bars).await?;
     }
     let nonce = post_offer(&services, &network, &keystore, registration, &terms).await?;
+    context.folder.enrolments().note_offer(&network.id(), registration, nonce)?;
     let disclosure = terms.disclosure.map(|digest| digest.to_string());
     let value = json!({ "registration": registration.0, "offer_nonce": nonce, "disclosure": disclosure });
     context.output.result(&value, || format!("registration {}: offer {nonce} stands\n", registration.0))

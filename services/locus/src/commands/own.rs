@@ -7,7 +7,7 @@ use crate::{
     error::CommandError,
 };
 use locus_client::{
-    DatasetUse, Erasure, Statement, erase as erase_datasets, export_own_data, registration_state,
+    DatasetUse, Erasure, Network, Services, Statement, erase as erase_datasets, export_own_data, registration_state,
     revoke as revoke_datasets, statement as ask_for_statement, withdraw_offer,
 };
 use locus_ledger::RegistrationId;
@@ -19,21 +19,31 @@ pub(super) async fn statement(args: &StatementArgs, context: &Context) -> Result
     let services = context.services()?;
     let network = context.network(&services).await?;
     let registration = RegistrationId(args.registration.registration);
-    let ordinal = one_ordinal(&args.dataset, registration, context)?;
+    let ordinal = one_ordinal(&args.dataset, registration, &network, context)?;
     let statement = ask_for_statement(&services, &network, &keystore, registration, ordinal, now_unix_s()).await?;
     context.output.result(&describe(&statement), || words(&statement))
 }
 
-fn one_ordinal(args: &OneDatasetArgs, registration: RegistrationId, context: &Context) -> Result<u32, CommandError> {
+fn one_ordinal(
+    args: &OneDatasetArgs,
+    registration: RegistrationId,
+    network: &Network,
+    context: &Context,
+) -> Result<u32, CommandError> {
     match &args.sample {
-        Some(sample) => ordinal_of(sample, registration, context),
+        Some(sample) => ordinal_of(sample, registration, network, context),
         None => Ok(args.ordinal),
     }
 }
 
 /// The place of an individual, from the records of this folder.
-fn ordinal_of(sample: &str, registration: RegistrationId, context: &Context) -> Result<u32, CommandError> {
-    let record = context.folder.enrolments().of_registration(registration.0)?;
+fn ordinal_of(
+    sample: &str,
+    registration: RegistrationId,
+    network: &Network,
+    context: &Context,
+) -> Result<u32, CommandError> {
+    let record = context.folder.enrolments().of_registration(&network.id(), registration)?;
     let datasets = record.map(|record| record.datasets).unwrap_or_default();
     let found = datasets.into_iter().find(|dataset| dataset.sample == sample).map(|dataset| dataset.ordinal);
     found.ok_or_else(|| CommandError::UnknownSample { registration: registration.0, sample: sample.to_owned() })
@@ -141,6 +151,7 @@ pub(super) async fn withdraw(args: &RegistrationArgs, context: &Context) -> Resu
     let network = context.network(&services).await?;
     let registration = RegistrationId(args.registration);
     withdraw_offer(&services, &network, &keystore, registration).await?;
+    context.folder.enrolments().note_withdrawal(&network.id(), registration)?;
     let value = json!({ "registration": registration.0, "withdrawn": true });
     context.output.result(&value, || {
         let number = registration.0;
@@ -149,17 +160,22 @@ pub(super) async fn withdraw(args: &RegistrationArgs, context: &Context) -> Resu
 }
 
 /// The datasets named, or the only one. Nothing named does not mean everything.
-async fn ordinals(args: &DatasetsArgs, context: &Context) -> Result<(RegistrationId, Vec<u32>), CommandError> {
+async fn ordinals(
+    args: &DatasetsArgs,
+    services: &Services,
+    network: &Network,
+    context: &Context,
+) -> Result<(RegistrationId, Vec<u32>), CommandError> {
     let registration = RegistrationId(args.registration.registration);
     if !args.sample.is_empty() {
         let found: Result<Vec<u32>, CommandError> =
-            args.sample.iter().map(|sample| ordinal_of(sample, registration, context)).collect();
+            args.sample.iter().map(|sample| ordinal_of(sample, registration, network, context)).collect();
         return Ok((registration, found?));
     }
     if !args.ordinal.is_empty() {
         return Ok((registration, args.ordinal.clone()));
     }
-    let count = registration_state(&context.services()?, registration).await?.dataset_count;
+    let count = registration_state(services, registration).await?.dataset_count;
     if count == 1 || args.all {
         return Ok((registration, (0..count).collect()));
     }
@@ -174,8 +190,9 @@ pub(super) async fn revoke(args: &DatasetsArgs, context: &Context) -> Result<(),
     let keystore = context.keystore()?;
     let services = context.services()?;
     let network = context.network(&services).await?;
-    let (registration, ordinals) = ordinals(args, context).await?;
+    let (registration, ordinals) = ordinals(args, &services, &network, context).await?;
     let revoked = revoke_datasets(&services, &network, &keystore, registration, &ordinals, now_unix_s()).await?;
+    context.folder.enrolments().note_revocation(&network.id(), registration, &revoked)?;
     let value = json!({ "registration": registration.0, "revoked": revoked });
     context.output.result(&value, || {
         let (count, number) = (revoked.len(), registration.0);
@@ -188,7 +205,7 @@ pub(super) async fn erase(args: &DatasetsArgs, context: &Context) -> Result<(), 
     let keystore = context.keystore()?;
     let services = context.services()?;
     let network = context.network(&services).await?;
-    let (registration, ordinals) = ordinals(args, context).await?;
+    let (registration, ordinals) = ordinals(args, &services, &network, context).await?;
     let records = context.folder.enrolments();
     let erasure =
         erase_datasets(&services, &network, &keystore, registration, &ordinals, &records, now_unix_s()).await?;
