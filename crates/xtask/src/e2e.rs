@@ -16,14 +16,19 @@ const TESTS: [&str; 4] = [
     "each_process_is_killed_in_the_middle_of_work",
 ];
 
-/// Builds every binary, runs a cluster and markets of separate processes on a chain node, one of them with the cluster,
+const PROGRAMS: [&str; 6] =
+    ["locus", "locus-aggregator", "locus-archive", "locus-cluster", "locus-exchange", "locus-keyholder"];
+
+/// Builds the programs, runs a cluster and markets of separate processes on a chain node, one of them with the cluster,
 /// kills them all, and has the Python client buy from a market.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let contracts = root.join(CONTRACTS);
     step(&contracts, "npm", &["ci", "--no-audit", "--no-fund"], &[])?;
     // Always the whole workspace: what is named decides which features dependencies have, so that everything would be built
     // once for the cluster and once for the services.
-    step(root, "cargo", &["build", "--release", "--workspace", "--bins"], &[])?;
+    let programs = PROGRAMS.iter().flat_map(|name| ["--bin", name]);
+    let build: Vec<&str> = ["build", "--release", "--workspace"].into_iter().chain(programs).collect();
+    step(root, "cargo", &build, &[])?;
     // Only the cluster's own program has tests inside.
     step(root, "cargo", &["test", "--release", "--workspace", "--bins"], &[])?;
     let cluster = target_folder(root).join("release/locus-cluster").to_string_lossy().into_owned();
@@ -37,10 +42,11 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let venv = target.join("python-client");
     let python = venv.join("bin/python").to_string_lossy().into_owned();
     let client = root.join(PYTHON_CLIENT);
-    if !venv.join("bin/pytest").is_file() {
+    if !venv.join("bin/python").is_file() {
         step(root, "python3", &["-m", "venv", &venv.to_string_lossy()], &[])?;
-        step(&client, &python, &["-m", "pip", "install", "--quiet", "--editable", ".[test]"], &[])?;
     }
+    // Every time: the folder may hold what another copy of the tree installed.
+    step(&client, &python, &["-m", "pip", "install", "--quiet", "--editable", ".[test]"], &[])?;
     step(&client, &python, &["generate.py"], &[])?;
     let binary = target.join("release/locus");
     let binary = binary.canonicalize().with_context(|| format!("{} was not built", binary.display()))?;
