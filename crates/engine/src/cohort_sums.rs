@@ -96,10 +96,13 @@ impl fmt::Debug for CohortSums {
     }
 }
 
-/// A cohort of which sums are kept, and all of whose members are in a question's selection.
-#[derive(Debug, Clone)]
+/// What a question begins from: a cohort of which the sums of all its columns are kept, and all of whose members are in its
+/// selection.
+#[derive(Debug)]
 pub(crate) struct Base {
-    digest: CohortDigest,
+    pub(crate) digest: CohortDigest,
+    /// The sums, in the order of the columns.
+    pub(crate) sums: Vec<Box<BodySum>>,
     /// What the question selects besides.
     pub(crate) rest: SlotSet,
 }
@@ -114,10 +117,13 @@ impl CohortSums {
         parts >= self.parts_min
     }
 
-    /// The largest kept cohort within `selection` whose members are registered with the same bodies as then.
+    /// The largest kept cohort within `selection` whose members are registered with the same bodies as then, and of which
+    /// the sums of all `columns` are kept: of a question in several pieces those of another piece may be there before these.
     pub(crate) fn base(
         &self,
+        key: &TagKey,
         panel: PanelDigest,
+        columns: &[Column],
         selection: &SlotSet,
         registered: &dyn RegisteredBodies,
     ) -> Result<Option<Base>, EngineError> {
@@ -125,35 +131,48 @@ impl CohortSums {
         cohorts.retain(|(_, slots)| slots.difference(selection).is_empty());
         cohorts.sort_by_key(|(_, slots)| std::cmp::Reverse(slots.len()));
         for (digest, slots) in cohorts {
+            // A sum that is not kept costs one look, a digest all members.
+            let Some(sums) = self.sums(key, panel, digest, columns)? else { continue };
             if cohort_digest(panel, &slots, registered)? == digest {
-                return Ok(Some(Base { digest, rest: selection.difference(&slots) }));
+                return Ok(Some(Base { digest, sums, rest: selection.difference(&slots) }));
             }
         }
         Ok(None)
     }
 
-    /// The kept sum of a cohort in one column; `None` when it is not kept or does not have its tag.
-    pub(crate) fn sum(
+    /// The kept sums of a cohort; `None` when one of them is not kept.
+    fn sums(
         &self,
         key: &TagKey,
         panel: PanelDigest,
-        base: &Base,
-        column: Column,
-    ) -> Result<Option<Box<BodySum>>, EngineError> {
-        let name = CohortSumName { panel, cohort: base.digest, column };
-        let Some(kept) = self.storage.sum(&name).map_err(EngineError::Tags)? else { return Ok(None) };
+        cohort: CohortDigest,
+        columns: &[Column],
+    ) -> Result<Option<Vec<Box<BodySum>>>, EngineError> {
+        let mut sums = Vec::with_capacity(columns.len());
+        for &column in columns {
+            let Some(sum) = self.sum(key, &CohortSumName { panel, cohort, column })? else { return Ok(None) };
+            sums.push(sum);
+        }
+        Ok(Some(sums))
+    }
+
+    /// A kept sum; `None` when it is not kept or does not have its tag.
+    fn sum(&self, key: &TagKey, name: &CohortSumName) -> Result<Option<Box<BodySum>>, EngineError> {
+        let Some(kept) = self.storage.sum(name).map_err(EngineError::Tags)? else { return Ok(None) };
         let Some((tag, sum)) = kept.split_first_chunk::<16>() else { return Ok(None) };
         let sum =
             BodySum::parse(sum).filter(|sum| Tag::parse(*tag).is_some_and(|tag| key.tag_of_sum(sum) == Some(tag)));
         Ok(sum)
     }
 
-    /// Keeps the sums of a cohort, which agree with the tags of its rows, in place of those asked for longest ago.
+    /// Keeps the sums of a cohort, which agree with the tags of its rows, in place of those asked for longest ago. The
+    /// cohort that they were begun from counts as asked for too: the next columns of the question begin from it.
     pub(crate) fn keep(
         &self,
         key: &TagKey,
         panel: PanelDigest,
         cohort: (CohortDigest, &SlotSet),
+        base: Option<CohortDigest>,
         sums: &[(Column, Box<BodySum>)],
     ) -> Result<(), EngineError> {
         let (digest, slots) = cohort;
@@ -169,6 +188,8 @@ impl CohortSums {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cohorts = self.load(panel)?;
         cohorts.retain(|(kept, _)| *kept != digest);
+        // The order of the others stays as it is.
+        cohorts.sort_by_key(|(kept, _)| Some(*kept) != base);
         cohorts.insert(0, (digest, slots.clone()));
         let forgotten = cohorts.drain(COHORTS_KEPT_MAX.min(cohorts.len())..).map(|(digest, _)| digest).collect();
         let change = CohortSumChange { panel, cohorts: list_to_bytes(&cohorts), sums, forgotten };

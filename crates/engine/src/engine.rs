@@ -156,20 +156,16 @@ impl Engine {
         columns: &[Column],
     ) -> Result<Vec<Box<BodySum>>, EngineError> {
         let (panel, key) = (query.panel.panel(), &self.tags.key);
-        let base = kept.base(panel, query.selection, query.registered)?;
-        let of_base = |base: &Base| columns.iter().map(|&column| kept.sum(key, panel, base, column)).collect();
-        let begun: Option<Vec<Option<Box<BodySum>>>> = base.as_ref().map(of_base).transpose()?;
-        let begun = begun.and_then(|sums| sums.into_iter().collect::<Option<Vec<_>>>());
-        let (mut sums, rest) = match (&base, begun) {
-            (Some(base), Some(begun)) if base.rest.is_empty() => return Ok(begun),
-            (Some(base), Some(begun)) => (begun, &base.rest),
-            _ => (columns.iter().map(|_| BodySum::zero()).collect(), query.selection),
+        let (mut sums, rest, begun_from) = match kept.base(key, panel, columns, query.selection, query.registered)? {
+            Some(base) if base.rest.is_empty() => return Ok(base.sums),
+            Some(Base { digest, sums, rest }) => (sums, rest, Some(digest)),
+            None => (columns.iter().map(|_| BodySum::zero()).collect(), query.selection.clone(), None),
         };
-        let found = self.checked_sums(Query { selection: rest, ..query }, columns).await?;
+        let found = self.checked_sums(Query { selection: &rest, ..query }, columns).await?;
         sums.iter_mut().zip(&found).for_each(|(sum, found)| sum.add(found));
         let digest = cohort_digest(panel, query.selection, query.registered)?;
         let named: Vec<(Column, Box<BodySum>)> = columns.iter().copied().zip(sums.iter().cloned()).collect();
-        kept.keep(key, panel, (digest, query.selection), &named)?;
+        kept.keep(key, panel, (digest, query.selection), begun_from, &named)?;
         Ok(sums)
     }
 
