@@ -173,13 +173,7 @@ impl PanelStore {
     /// # Errors
     /// [`StoreError::BatchInUse`] when the manifest names the batch.
     pub async fn discard_batch(&self, batch: BatchId) -> Result<(), StoreError> {
-        let origin = Origin::Batch(batch);
-        let retired = self.retire(&[origin]).await?;
-        if !retired.contains(&origin) {
-            return Err(StoreError::BatchInUse(batch));
-        }
-        self.delete_objects(|listed| listed.origin == origin && !listed.claim).await?;
-        self.store.delete(&self.names.claim(origin)).await
+        if self.discard(Origin::Batch(batch)).await? { Ok(()) } else { Err(StoreError::BatchInUse(batch)) }
     }
 }
 

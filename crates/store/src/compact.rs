@@ -52,25 +52,42 @@ impl PanelStore {
         for _ in 0..COMPACT_ATTEMPTS_MAX {
             let manifest = self.latest().await?;
             let Some(plan) = Plan::new(&manifest, shard) else { return Ok(()) };
-            let replaced = if plan.keep.is_empty() {
-                self.replace(&plan, None).await?
-            } else {
-                let generation = self.claim_generation(&plan).await?;
-                let written = self.rewrite(&manifest, &plan, generation).await?;
-                self.replace(&plan, Some((generation, written.index_digest))).await?
-            };
-            if replaced {
+            if self.carry_out(&manifest, &plan).await? {
                 return Ok(());
             }
         }
         Err(StoreError::Contended(COMPACT_ATTEMPTS_MAX))
     }
 
-    /// Reserves the next generation of the shard for this compaction alone.
-    async fn claim_generation(&self, plan: &Plan) -> Result<u32, StoreError> {
-        for generation in (plan.generation..).take(CLAIM_ATTEMPTS_MAX as usize) {
-            let origin = Origin::Shard { shard: plan.shard, generation };
-            match self.store.create(&self.names.claim(origin), Vec::new()).await {
+    /// Rewrites a shard as planned from `manifest`; `false` when its data have changed meanwhile. No manifest ever names what
+    /// was written in vain, so that only whoever wrote it knows that it is not needed: it is deleted here.
+    async fn carry_out(&self, manifest: &Manifest, plan: &Plan) -> Result<bool, StoreError> {
+        if plan.keep.is_empty() {
+            return self.replace(plan, None).await;
+        }
+        let generation = self.claim_generation(manifest, plan).await?;
+        let replaced = match self.rewrite(manifest, plan, generation).await {
+            Ok(written) => self.replace(plan, Some((generation, written.index_digest))).await,
+            Err(error) => Err(error),
+        };
+        if matches!(replaced, Ok(true)) {
+            return Ok(true);
+        }
+        let discarded = self.discard(Origin::Shard { shard: plan.shard, generation }).await;
+        match replaced {
+            Ok(false) | Err(StoreError::Collected(_)) => discarded.map(|_| false),
+            // What could not be deleted either goes with an erasure in the shard, or with garbage collection.
+            failed => failed,
+        }
+    }
+
+    /// Reserves the next generation of the shard for this compaction alone. One that is still marked as on its way out
+    /// cannot be committed, even when its claim is gone.
+    async fn claim_generation(&self, manifest: &Manifest, plan: &Plan) -> Result<u32, StoreError> {
+        let origin = |generation| Origin::Shard { shard: plan.shard, generation };
+        let is_free = |generation: &u32| !manifest.file().retiring.contains(&origin(*generation));
+        for generation in (plan.generation..).filter(is_free).take(CLAIM_ATTEMPTS_MAX as usize) {
+            match self.store.create(&self.names.claim(origin(generation)), Vec::new()).await {
                 Err(StoreError::ObjectExists { .. }) => {}
                 created => return created.map(|()| generation),
             }
@@ -236,6 +253,53 @@ async fn copy(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{GarbagePolicy, PanelShape, Store, conformance::SyntheticBatch};
+    use futures::TryStreamExt as _;
+    use locus_genomics::PanelDigest;
+    use std::time::SystemTime;
+
+    const FIRST: SyntheticBatch = SyntheticBatch { seed: 1, rows: 3 };
+    const SECOND: SyntheticBatch = SyntheticBatch { seed: 2, rows: 3 };
+
+    async fn panel_with_a_batch() -> PanelStore {
+        let panel = Store::memory().panel(PanelDigest([7; 32]), PanelShape::try_new(1, true).expect("one block"));
+        FIRST.enrol(&panel, 0).await.expect("memory works");
+        panel
+    }
+
+    /// Objects of all generations of shards.
+    async fn generations(panel: &PanelStore) -> Vec<String> {
+        let all: Vec<_> = panel.store.inner().list(None).try_collect().await.expect("memory lists");
+        let names = all.iter().map(|meta| meta.location.to_string());
+        names.filter(|name| name.contains("/gen=")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_compaction_that_was_overtaken_leaves_nothing_and_the_next_one_succeeds() {
+        let panel = panel_with_a_batch().await;
+        let manifest = panel.latest().await.expect("readable");
+        let plan = Plan::new(&manifest, 0).expect("fragmented");
+        SECOND.enrol(&panel, 10).await.expect("memory works");
+        assert!(!panel.carry_out(&manifest, &plan).await.expect("no failure"), "the shard has changed");
+        assert_eq!(generations(&panel).await, Vec::<String>::new());
+        let compacted = panel.compact(&BTreeSet::from([0])).await.expect("nobody is faster");
+        assert!(compacted.fragmented_shards().is_empty());
+        assert!(!generations(&panel).await.is_empty(), "the control: what is in use is there");
+    }
+
+    #[tokio::test]
+    async fn a_generation_that_a_collection_has_left_marked_is_not_used() {
+        let panel = panel_with_a_batch().await;
+        let marked = Origin::Shard { shard: 0, generation: 1 };
+        panel.retire(&[marked]).await.expect("memory works");
+        let compacted = panel.compact(&BTreeSet::from([0])).await.expect("another generation is free");
+        assert!(!compacted.file().origins().contains(&marked));
+        assert!(compacted.fragmented_shards().is_empty());
+        let now = SystemTime::now();
+        let policy = GarbagePolicy { superseded_before: None, abandoned_before: now };
+        panel.collect_garbage(policy).await.expect("memory works");
+        assert!(panel.latest().await.expect("readable").file().retiring.is_empty());
+    }
 
     #[test]
     fn a_range_is_cut_at_the_borders_of_a_shard() {

@@ -2,10 +2,12 @@
 
 use crate::{
     backend::blocking,
+    batch_id::BatchId,
     error::StoreError,
     manifest::{Manifest, ManifestFile},
     names::{Listed, Origin, PartName},
     panel_store::PanelStore,
+    shape::SHARD_SLOTS,
     slots::SlotSet,
 };
 use futures::TryStreamExt;
@@ -68,8 +70,10 @@ struct Inventory {
 
 impl PanelStore {
     /// Removes the bodies of `slots` from storage: tombstones them, rewrites the shards whose
-    /// objects have them without them, and collects garbage. With no grace for superseded objects
-    /// the bytes are gone when this returns. Safe to repeat after any error.
+    /// objects have them without them, and collects garbage, with whatever a compaction of the
+    /// slots' shards has left that no manifest names, however new it is: nobody else may be
+    /// compacting them. With no grace for superseded objects the bytes are gone when this returns.
+    /// Safe to repeat after any error.
     ///
     /// # Errors
     /// Those of [`tombstone`](Self::tombstone), [`compact`](Self::compact) and
@@ -77,7 +81,8 @@ impl PanelStore {
     pub async fn erase(&self, slots: &SlotSet, policy: GarbagePolicy) -> Result<ErasureReport, StoreError> {
         let tombstoned = self.tombstone(slots).await?;
         self.compact(&tombstoned.shards_storing(slots)).await?;
-        let garbage = self.collect_garbage(policy).await?;
+        let shards = slots.iter().map(|slot| slot / SHARD_SLOTS).collect();
+        let garbage = self.collect(policy, &shards, &BTreeSet::new()).await?;
         Ok(ErasureReport { manifest: self.latest().await?, garbage })
     }
 
@@ -87,6 +92,29 @@ impl PanelStore {
     /// # Errors
     /// Those of storage; what is left is deleted next time.
     pub async fn collect_garbage(&self, policy: GarbagePolicy) -> Result<GarbageReport, StoreError> {
+        self.collect_garbage_sparing(policy, &BTreeSet::new()).await
+    }
+
+    /// As [`collect_garbage`](Self::collect_garbage), but the uploads in `spared` are not abandoned, however old they are.
+    ///
+    /// # Errors
+    /// Those of storage; what is left is deleted next time.
+    pub async fn collect_garbage_sparing(
+        &self,
+        policy: GarbagePolicy,
+        spared: &BTreeSet<BatchId>,
+    ) -> Result<GarbageReport, StoreError> {
+        self.collect(policy, &BTreeSet::new(), spared).await
+    }
+
+    /// As [`collect_garbage_sparing`](Self::collect_garbage_sparing). Generations of the shards in `idle`, which nobody is
+    /// writing, are abandoned at any age if no manifest that is kept names them.
+    async fn collect(
+        &self,
+        policy: GarbagePolicy,
+        idle: &BTreeSet<u32>,
+        spared: &BTreeSet<BatchId>,
+    ) -> Result<GarbageReport, StoreError> {
         let latest = self.latest().await?;
         let inventory = self.inventory().await?;
         let expired = expired_versions(&inventory, latest.version(), policy.superseded_before);
@@ -106,7 +134,12 @@ impl PanelStore {
                 parts_in_use.extend(manifest.parts().iter().map(|part| part.name));
             }
         }
-        let abandoned = inventory.origins.iter().filter(|(_, newest)| **newest < policy.abandoned_before);
+        let is_idle = |origin: &Origin| matches!(origin, Origin::Shard { shard, .. } if idle.contains(shard));
+        let is_spared = |origin: &Origin| matches!(origin, Origin::Batch(batch) if spared.contains(batch));
+        let is_abandoned = |(origin, newest): &(&Origin, &SystemTime)| {
+            is_idle(origin) || (**newest < policy.abandoned_before && !is_spared(origin))
+        };
+        let abandoned = inventory.origins.iter().filter(is_abandoned);
         let mut unused: BTreeSet<Origin> = abandoned.map(|(origin, _)| *origin).collect();
         unused.extend(superseded);
         let unused: Vec<Origin> = unused.difference(&in_use).copied().collect();
@@ -135,7 +168,7 @@ impl PanelStore {
             Ok(Some(ManifestFile { retiring: left, ..current.file().clone() }))
         })
         .await?;
-        report.leftovers = self.delete_leftovers(policy.abandoned_before).await?;
+        report.leftovers = self.delete_leftovers(policy.abandoned_before, idle).await?;
         Ok(report)
     }
 
@@ -156,6 +189,16 @@ impl PanelStore {
             .await?;
         let retiring = manifest.file().retiring.iter();
         Ok(retiring.filter(|origin| origins.contains(origin)).copied().collect())
+    }
+
+    /// Deletes everything of an origin; `false` when the newest manifest uses it. An origin that is already gone is fine.
+    pub(crate) async fn discard(&self, origin: Origin) -> Result<bool, StoreError> {
+        if !self.retire(&[origin]).await?.contains(&origin) {
+            return Ok(false);
+        }
+        self.delete_objects(|listed| listed.origin == origin && !listed.claim).await?;
+        self.store.delete(&self.names.claim(origin)).await?;
+        Ok(true)
     }
 
     /// Deletes the data objects that `chosen` names, in pieces, so that memory stays flat, and
@@ -208,17 +251,27 @@ impl PanelStore {
         Ok(inventory)
     }
 
-    /// Deletes files that an interrupted write to a local directory left: listings do not show
-    /// them. Their names end in `#` and digits.
-    async fn delete_leftovers(&self, before: SystemTime) -> Result<u64, StoreError> {
-        let Some(root) = self.store.local_root() else { return Ok(0) };
+    /// Deletes files that an interrupted write to a local directory left: those last written to before `before`, and those
+    /// of generations of the shards in `idle`. Listings do not show them. Their names end in `#` and digits.
+    async fn delete_leftovers(&self, before: SystemTime, idle: &BTreeSet<u32>) -> Result<u64, StoreError> {
+        let Some(root) = self.store.local_root().cloned() else { return Ok(0) };
         let mut folder = root.clone();
         folder.extend(self.names.root().parts().map(|part| part.as_ref().to_owned()));
+        let (names, idle) = (self.names.clone(), idle.clone());
         blocking(move || {
             let mut deleted = 0;
             for file in files_below(folder)? {
+                let Some(whole) = unfinished(&file) else { continue };
+                let name = Path::from_iter(
+                    whole.strip_prefix(&root).unwrap_or(&whole).iter().filter_map(|part| part.to_str()),
+                );
+                let origin = match names.classify(&name) {
+                    Listed::Data { origin, .. } => Some(origin),
+                    _ => None,
+                };
+                let is_idle = matches!(origin, Some(Origin::Shard { shard, .. }) if idle.contains(&shard));
                 let old = |source: &PathBuf| Ok(source.metadata()?.modified()? < before);
-                if is_leftover(&file) && old(&file).map_err(|source| local_error(&file, source))? {
+                if is_idle || old(&file).map_err(|source| local_error(&file, source))? {
                     std::fs::remove_file(&file).map_err(|source| local_error(&file, source))?;
                     deleted += 1;
                 }
@@ -236,11 +289,7 @@ impl Manifest {
         let stores =
             |part: &&crate::Part| part.stored().iter().any(|range| range.iter().any(|slot| slots.contains(slot)));
         let parts = self.parts().iter().filter(stores);
-        parts
-            .flat_map(|part| part.slots.iter())
-            .flat_map(|range| range.iter())
-            .map(|slot| slot / crate::SHARD_SLOTS)
-            .collect()
+        parts.flat_map(|part| part.slots.iter()).flat_map(|range| range.iter()).map(|slot| slot / SHARD_SLOTS).collect()
     }
 }
 
@@ -260,10 +309,11 @@ fn modified(meta: &ObjectMeta) -> SystemTime {
     SystemTime::from(meta.last_modified)
 }
 
-fn is_leftover(file: &std::path::Path) -> bool {
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let suffix = name.rsplit_once('#').map(|(_, suffix)| suffix).unwrap_or_default();
-    !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit())
+/// The file that an interrupted write of `file` was to become; `None` when it is not left over from one.
+fn unfinished(file: &std::path::Path) -> Option<PathBuf> {
+    let (whole, suffix) = file.file_name()?.to_str()?.rsplit_once('#')?;
+    let is_leftover = !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit());
+    is_leftover.then(|| file.with_file_name(whole))
 }
 
 /// All files below `folder`, which need not exist.

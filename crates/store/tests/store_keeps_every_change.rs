@@ -360,3 +360,26 @@ async fn files_that_an_interrupted_write_left_are_deleted() {
     assert!(!leftover.exists());
     assert_eq!(content(&panel, &panel.latest().await.expect("readable")).await.len(), 2);
 }
+
+#[tokio::test]
+async fn erasure_deletes_what_an_interrupted_write_of_its_shard_left_at_any_age() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let store = open_store(&directory.path().display().to_string(), BTreeMap::new()).expect("directory opens");
+    let panel = store.panel(PanelDigest([7; 32]), shape());
+    let batch = SyntheticBatch { seed: 1, rows: 2 };
+    batch.enrol(&panel, 0).await.expect("registered");
+    let folder = directory.path().join(format!("panel={}", PanelDigest([7; 32]))).join("block=0000/plane=0");
+    let leftover = |shard: &str| {
+        let folder = folder.join(shard);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("gen=1.parquet#3");
+        std::fs::write(&file, batch.body(first_column(), 0)).expect("written");
+        file
+    };
+    let (of_shard, of_another) = (leftover("shard=00000"), leftover("shard=00001"));
+    let slots = SlotSet::try_from_iter([0]).expect("small");
+    let policy = GarbagePolicy { superseded_before: None, ..policy(false) };
+    assert_eq!(panel.erase(&slots, policy).await.expect("erased").garbage.leftovers, 1);
+    assert!(!of_shard.exists());
+    assert!(of_another.exists(), "the control: a write of another shard may still be going on");
+}

@@ -21,6 +21,7 @@ on_every_backend!(
     compaction_changes_nothing_that_can_be_seen_wherever_it_stops,
     garbage_collection_takes_nothing_that_is_in_use_wherever_it_stops,
     erasure_completes_however_often_it_is_stopped,
+    erasure_removes_what_a_compaction_left_wherever_it_was_stopped,
     an_interrupted_change_leaves_no_object_for_ever,
     a_replacement_is_all_or_nothing,
     replaced_bodies_disappear_however_often_their_removal_is_stopped,
@@ -175,13 +176,31 @@ async fn erasure_completes_however_often_it_is_stopped(backend: Backend) {
     assert_eq!(found.len(), 4, "the positive control: the bodies are in storage before");
     let erase = |panel: PanelStore| {
         let slots = slots.clone();
-        async move { panel.erase(&slots, everything_is_old()).await.map(drop) }
+        async move { panel.erase(&slots, REPLACED_AT_ONCE).await.map(drop) }
     };
     let operations = stops_anywhere(backend, start.clone(), erase).await;
     for stop_at in 0..operations {
         let store = copy_of(&start, backend).await;
         let _ = erase(panel(FaultyStore::new(store.clone(), stop_at, Stop::After))).await;
         erase(panel(store.clone())).await.expect("erasure can be tried again");
+        let found = locus_store::Store::from_object_store(store).scan(&needles).await.expect("it works");
+        assert!(found.is_empty(), "stopped at {stop_at}: {found:?}");
+    }
+}
+
+/// The bodies of somebody who leaves are also in what a compaction of before left that was cut off.
+async fn erasure_removes_what_a_compaction_left_wherever_it_was_stopped(backend: Backend) {
+    let start = two_batches(backend).await;
+    let slots = SlotSet::try_from_iter([1023, 1101]).expect("small slots");
+    let needles: Vec<_> =
+        common::shape().columns().flat_map(|column| [FIRST.needle(column, 3), SECOND.needle(column, 1)]).collect();
+    let compact = |panel: PanelStore| async move { panel.compact(&BTreeSet::from([0, 1])).await.map(drop) };
+    let counter = FaultyStore::counting(copy_of(&start, backend).await);
+    compact(panel(counter.clone())).await.expect("it works");
+    for stop_at in 0..counter.operations() {
+        let store = copy_of(&start, backend).await;
+        let _ = compact(panel(FaultyStore::new(store.clone(), stop_at, Stop::After))).await;
+        panel(store.clone()).erase(&slots, REPLACED_AT_ONCE).await.expect("erasure works");
         let found = locus_store::Store::from_object_store(store).scan(&needles).await.expect("it works");
         assert!(found.is_empty(), "stopped at {stop_at}: {found:?}");
     }
@@ -205,6 +224,10 @@ async fn an_interrupted_change_leaves_no_object_for_ever(backend: Backend) {
         assert_eq!(object_count(&store).await, 2 * (2 * 2 + 3) + 1, "stopped at {stop_at}, {manifest:?}");
     }
 }
+
+/// What an archive erases with: replaced objects go at once, and no upload is too old.
+const REPLACED_AT_ONCE: GarbagePolicy =
+    GarbagePolicy { superseded_before: None, abandoned_before: SystemTime::UNIX_EPOCH };
 
 /// Two batches, of which the first lies in a shard and a batch and waits to be replaced, all but slot 1021.
 async fn with_a_replacement(backend: Backend) -> (Arc<dyn ObjectStore>, Vec<Option<DatasetBodyDigest>>) {
