@@ -13,7 +13,7 @@ use locus_ledger::{ChainView, Contracts, Ledger, PanelRecord, ViewFollower};
 use locus_proofs::{disclosure::DisclosureVerifier, encryption::EncryptionVerifier};
 use locus_service::{Clock, ServiceChannel};
 use locus_sharing::KeyholderIndex;
-use locus_store::{BatchId, PanelShape, PanelStore, Store};
+use locus_store::{BatchId, PanelShape, PanelStore, SlotSet, Store};
 use locus_wire::pb::keyholder::keyholder_service_client::KeyholderServiceClient;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +44,11 @@ pub(crate) struct Archive {
     pub(crate) settles_on_cohorts: bool,
     /// Held while batches change from staged to published or gone.
     pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// Held while shards are rewritten and while garbage is collected: a rewriting that goes on after another one, or after an
+    /// erasure, would leave copies of bodies that no manifest names.
+    pub(crate) tidying: tokio::sync::Mutex<()>,
+    /// Slots of which nothing has been left in the store since an erasure after the start.
+    pub(crate) gone: Mutex<BTreeMap<PanelDigest, SlotSet>>,
     /// Shards in which bodies were replaced since the start and whose objects may still have those of before.
     pub(crate) replaced: Mutex<BTreeMap<PanelDigest, BTreeSet<u32>>>,
     pub(crate) store: Store,
@@ -85,6 +90,8 @@ impl Archive {
             disclosure_verifier: parts.disclosure_verifier,
             settles_on_cohorts: parts.settles_on_cohorts,
             publishing: tokio::sync::Mutex::new(()),
+            tidying: tokio::sync::Mutex::new(()),
+            gone: Mutex::default(),
             replaced: Mutex::default(),
             store: parts.store,
             panel_stores: Mutex::default(),
@@ -128,6 +135,13 @@ impl Archive {
             record.variant_count == panel.variant_count && record.complete_calls == panel.shape.complete_calls()
         };
         if view.panel(digest).is_some_and(agrees) { Ok(panel) } else { Err(ArchiveError::PanelNotPublished(*digest)) }
+    }
+
+    /// When the newest final block of `view` was made, in seconds since the epoch; 0 before the first. Nothing with an earlier
+    /// deadline can become final any more that is not in the view.
+    pub(crate) async fn final_time_unix_s(&self, view: &ChainView) -> Result<u64, ArchiveError> {
+        let Some(block) = view.finalized() else { return Ok(0) };
+        Ok(self.ledger.block_time_unix_s(block.number).await?)
     }
 
     /// The account that a keyholder signs with, as the chain has it.

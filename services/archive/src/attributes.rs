@@ -182,11 +182,11 @@ impl Attempt {
             let attributes = locus_wire::convert::field::required("chunk.attributes", &attributes)?;
             let keyholder = sequence.take(keyholder, attributes)?;
             let message = pb::CheckAttributesRequest { part: Some(CheckPart::Chunk(attributes.clone())) };
-            match tokio::time::timeout(self.committee.patience, senders[keyholder.position()].send(message)).await {
-                Ok(Ok(())) => progress.report("sharing", sequence.done(), sequence.total()),
-                Ok(Err(_)) => return Ok(false),
-                Err(_) => return Err(self.committee.slow(keyholder)),
+            let place = keyholder.position();
+            if !self.committee.pass_on(&self.committee.members[place], &senders[place], message).await? {
+                return Ok(false);
             }
+            progress.report("sharing", sequence.done(), sequence.total());
         }
         sequence.finish().map(|()| true)
     }
@@ -199,15 +199,8 @@ impl Attempt {
         all_sent: CancellationToken,
     ) -> Result<pb::AttributeCheck, ArchiveError> {
         let mut client = member.client.clone();
-        let too_late = async {
-            all_sent.cancelled().await;
-            tokio::time::sleep(self.committee.patience).await;
-        };
-        let response = tokio::select! {
-            response = client.check_attributes(ReceiverStream::new(chunks)) => response,
-            () = too_late => return Err(self.committee.slow(member.keyholder)),
-        };
-        let response = response.map_err(|status| member.refused(status))?.into_inner();
+        let call = client.check_attributes(ReceiverStream::new(chunks));
+        let response = self.committee.in_time_after(&all_sent, member, call).await?.into_inner();
         let check = response.check.ok_or_else(|| member.wrong("an answer without its check"))?;
         let digest = relay::attribute_check_digest(&self.session, self.number, &check);
         let is_signed = recover(&digest, &check.signature) == Ok(member.signer);

@@ -2,7 +2,7 @@
 
 use crate::{archive::Archive, error::ArchiveError};
 use locus_ledger::{ChainView, RegistrationId};
-use locus_store::{Manifest, PanelStore, SHARD_SLOTS};
+use locus_store::{GarbagePolicy, Manifest, PanelStore, SHARD_SLOTS};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
@@ -40,15 +40,16 @@ pub(crate) async fn follow_chain(archive: Arc<Archive>, stop: CancellationToken)
     }
 }
 
-/// Revocations come first: they must not wait for a registration that cannot be published.
+/// Revocations come first. What fails does not hold up the rest; each logs its failures, and the first error is returned.
 pub(crate) async fn follow_once(
     archive: &Archive,
     view: &ChainView,
     tombstoned: &mut BTreeSet<(RegistrationId, u32)>,
 ) -> Result<(), ArchiveError> {
-    archive.tombstone_revoked(view, tombstoned).await?;
-    archive.publish_new(view).await?;
-    archive.publish_rekeyed(view).await
+    let revoked = archive.tombstone_revoked(view, tombstoned).await;
+    let published = archive.publish_new(view).await;
+    let rekeyed = archive.publish_rekeyed(view).await;
+    revoked.and(published).and(rekeyed)
 }
 
 /// Removes what expired, compacts and collects garbage, again and again.
@@ -65,16 +66,43 @@ pub(crate) async fn keep_house(archive: Arc<Archive>, stop: CancellationToken) {
     }
 }
 
+/// One round. A panel that fails does not hold up the others; the first error is returned.
 pub(crate) async fn clean_once(archive: &Archive) -> Result<(), ArchiveError> {
-    archive.discard_expired().await?;
-    let grace = Duration::from_secs(archive.limits.superseded_grace_s);
+    let expired = archive.discard_expired().await;
+    let mut outcome = expired.and(archive.discard_lapsed_rekeyings().await);
     for panel in archive.panels.list() {
         let store = archive.panel_store(panel.digest, panel.shape);
-        compact(archive, &store).await?;
-        let superseded_before = SystemTime::now().checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
-        store.collect_garbage(archive.garbage_policy(Some(superseded_before))).await?;
+        let cleaned = clean_panel(archive, &store).await;
+        if let Err(error) = &cleaned {
+            tracing::warn!(panel = %panel.digest, %error, "housekeeping of a panel failed; it will be tried again");
+        }
+        outcome = outcome.and(cleaned);
     }
+    outcome
+}
+
+/// A shard that cannot be rewritten, because what it is rewritten from is damaged, does not keep garbage from being collected.
+async fn clean_panel(archive: &Archive, store: &PanelStore) -> Result<(), ArchiveError> {
+    let _tidying = archive.tidying.lock().await;
+    let compacted = compact(archive, store).await;
+    let collected = collect_garbage(archive, store).await;
+    compacted.and(collected)
+}
+
+/// A batch that waits for the chain may be as old as it likes: uploaded again with a later deadline, it keeps its objects.
+async fn collect_garbage(archive: &Archive, store: &PanelStore) -> Result<(), ArchiveError> {
+    let grace = Duration::from_secs(archive.limits.superseded_grace_s);
+    let superseded_before = SystemTime::now().checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
+    let policy =
+        GarbagePolicy { superseded_before: Some(superseded_before), abandoned_before: abandoned_before(archive) };
+    store.collect_garbage_sparing(policy, &archive.batches.waiting()?).await?;
     Ok(())
+}
+
+/// Uploads last written to before this are too old to be registered.
+fn abandoned_before(archive: &Archive) -> SystemTime {
+    let lifetime = archive.limits.registration_lifetime_max_s.saturating_mul(2).saturating_add(24 * 3600);
+    SystemTime::now().checked_sub(Duration::from_secs(lifetime)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 async fn compact(archive: &Archive, store: &PanelStore) -> Result<(), ArchiveError> {

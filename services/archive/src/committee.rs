@@ -8,6 +8,8 @@ use locus_commitment::Address;
 use locus_ledger::ChainView;
 use locus_sharing::KeyholderIndex;
 use std::{future::Future, time::Duration};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 
 /// A keyholder, and the account that it signs with.
@@ -53,6 +55,37 @@ impl Committee {
         let message = tokio::time::timeout(self.patience, message).await;
         let message = message.map_err(|_| self.slow(member.keyholder))?;
         message.map_err(|status| member.refused(status))
+    }
+
+    /// The same for a message that a keyholder may owe to all that it is sent: its time begins when `all_sent` is cancelled.
+    /// Until then [`pass_on`](Self::pass_on) sees whether it goes on reading.
+    pub(crate) async fn in_time_after<T>(
+        &self,
+        all_sent: &CancellationToken,
+        member: &Member,
+        message: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, ArchiveError> {
+        let too_late = async {
+            all_sent.cancelled().await;
+            tokio::time::sleep(self.patience).await;
+        };
+        tokio::select! {
+            biased;
+            message = message => message.map_err(|status| member.refused(status)),
+            () = too_late => Err(self.slow(member.keyholder)),
+        }
+    }
+
+    /// Passes a message on to a keyholder, which must make room for it in time. False when it has stopped reading: its own
+    /// answer says why.
+    pub(crate) async fn pass_on<T>(
+        &self,
+        member: &Member,
+        sender: &mpsc::Sender<T>,
+        message: T,
+    ) -> Result<bool, ArchiveError> {
+        let sent = tokio::time::timeout(self.patience, sender.send(message)).await;
+        sent.map(|sent| sent.is_ok()).map_err(|_| self.slow(member.keyholder))
     }
 
     /// A keyholder took too long.

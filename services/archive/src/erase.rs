@@ -7,9 +7,9 @@ use crate::{
 };
 use futures::future::join_all;
 use locus_commitment::Address;
-use locus_ledger::{RegistrationId, recover};
+use locus_ledger::{ChainView, RegistrationId, recover};
 use locus_sharing::KeyholderIndex;
-use locus_store::{GarbagePolicy, SlotSet};
+use locus_store::{GarbagePolicy, PanelStore, SlotSet};
 use locus_wire::{
     convert::field,
     pb::{
@@ -17,7 +17,10 @@ use locus_wire::{
         keyholder::EraseSeedsRequest,
     },
 };
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::PoisonError,
+    time::{Duration, SystemTime},
+};
 
 /// Most datasets of one call.
 const ORDINALS_MAX: usize = 4096;
@@ -35,7 +38,7 @@ impl Archive {
         }
         // Only registrations of one dataset have documents.
         self.store.delete_disclosures(id.0).await?;
-        let bodies_removed = self.remove_bodies(&registered, &ordinals).await?;
+        let bodies_removed = self.remove_bodies(&view, &registered, &ordinals).await?;
         let mut signers = Vec::with_capacity(3);
         for keyholder in KeyholderIndex::ALL {
             signers.push((keyholder, self.signer_of(&view, keyholder)?));
@@ -48,19 +51,42 @@ impl Archive {
     }
 
     /// Removes the bodies from every object; returns how many are no longer present.
-    async fn remove_bodies(&self, registered: &Registered<'_>, ordinals: &[u32]) -> Result<u64, ArchiveError> {
+    async fn remove_bodies(
+        &self,
+        view: &ChainView,
+        registered: &Registered<'_>,
+        ordinals: &[u32],
+    ) -> Result<u64, ArchiveError> {
         match self.publish(registered).await {
             // Nothing of it is here, so nothing has to go.
             Err(ArchiveError::NeverUploaded(_)) => return Ok(0),
             published => published?,
         }
+        let waits_until = self.settle_rekeying(view, registered, ordinals).await?;
         let mut slots = SlotSet::new();
         for &ordinal in ordinals {
             insert_ordinal(&mut slots, registered.slots, ordinal)?;
         }
-        let report = registered.store.erase(&slots, self.garbage_policy(None)).await?;
-        let columns = registered.store.shape().column_count() as u64;
-        Ok(report.manifest.erased().intersection(&slots).len() * columns)
+        let removed = self.remove_slots(&registered.store, &slots).await?;
+        if let Some(deadline_unix_s) = waits_until {
+            return Err(ArchiveError::BeingRekeyed { registration: registered.record.id, deadline_unix_s });
+        }
+        Ok(removed * registered.store.shape().column_count() as u64)
+    }
+
+    /// Removes all bodies of some slots, one erasure at a time; returns of how many slots nothing is left. Anybody may ask
+    /// again and again: what is gone costs no work and takes nothing from those who read what was replaced since.
+    async fn remove_slots(&self, store: &PanelStore, slots: &SlotSet) -> Result<u64, ArchiveError> {
+        let _tidying = self.tidying.lock().await;
+        let gone = || self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let are_gone = gone().get(&store.panel()).is_some_and(|gone| slots.difference(gone).is_empty());
+        if are_gone && store.latest().await?.pending_erasure().intersection(slots).is_empty() {
+            return Ok(slots.len());
+        }
+        let report = store.erase(slots, REPLACED_AT_ONCE).await?;
+        let erased = report.manifest.erased().intersection(slots);
+        gone().entry(store.panel()).or_default().union_with(&erased);
+        Ok(erased.len())
     }
 
     async fn erase_seeds(
@@ -85,15 +111,11 @@ impl Archive {
         }
         Ok(Receipt { keyholder: u32::from(keyholder.get()), signature: response.signature })
     }
-
-    /// What garbage collection may delete: uploads too old to be registered, and objects that were
-    /// replaced before `superseded_before` (or all of them with `None`).
-    pub(crate) fn garbage_policy(&self, superseded_before: Option<SystemTime>) -> GarbagePolicy {
-        let lifetime = self.limits.registration_lifetime_max_s.saturating_mul(2).saturating_add(24 * 3600);
-        let abandoned = SystemTime::now().checked_sub(Duration::from_secs(lifetime));
-        GarbagePolicy { superseded_before, abandoned_before: abandoned.unwrap_or(SystemTime::UNIX_EPOCH) }
-    }
 }
+
+/// Replaced objects go at once; abandoned uploads are housekeeping's, which knows those that wait for the chain.
+const REPLACED_AT_ONCE: GarbagePolicy =
+    GarbagePolicy { superseded_before: None, abandoned_before: SystemTime::UNIX_EPOCH };
 
 fn parse_ordinals(ordinals: &[u32], datasets: u32) -> Result<Vec<u32>, ArchiveError> {
     let parsed = field::ascending("ordinals", ordinals, u64::from(datasets), ORDINALS_MAX);

@@ -253,6 +253,16 @@ pub enum ArchiveError {
         /// The dataset.
         ordinal: u32,
     },
+    /// New keys of datasets that are to be erased may still come into force.
+    #[error(
+        "registration {registration} is being re-keyed: the present bodies are removed, the new ones wait until its new keys are on the chain or block time {deadline_unix_s} has passed; call again then"
+    )]
+    BeingRekeyed {
+        /// The registration.
+        registration: RegistrationId,
+        /// Deadline of the new keys, seconds since the epoch.
+        deadline_unix_s: u64,
+    },
     /// Ordinals that are not ascending, none, too many, or past the registration's end.
     #[error("ordinals must be ascending, 1 to 4096 of them, and below the registration's {0} datasets")]
     Ordinals(u32),
@@ -334,6 +344,7 @@ impl ServiceError for ArchiveError {
             | Self::RekeyingOfCommitted
             | Self::OtherGeneration { .. }
             | Self::AllRevoked(_)
+            | Self::BeingRekeyed { .. }
             | Self::Slot(_) => ErrorCode::Refused,
             Self::AlreadyRegistered { .. } => ErrorCode::AlreadyExists,
             Self::Keyholder { status, .. } => ErrorCode::of_status(status),
@@ -387,6 +398,7 @@ impl ServiceError for ArchiveError {
             Self::UnknownRegistration(_) => "REGISTRATION_UNKNOWN",
             Self::NeverUploaded(_) => "NEVER_UPLOADED",
             Self::NotRevoked { .. } => "NOT_REVOKED",
+            Self::BeingRekeyed { .. } => "BEING_REKEYED",
             Self::Ordinals(_) => "ORDINALS",
             Self::Slot(_) => "SLOT_LIMIT",
             Self::SeedsRemain { .. } => "SEEDS_REMAIN",

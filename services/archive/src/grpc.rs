@@ -24,7 +24,7 @@ use locus_wire::{
         upload_datasets_response::Event,
     },
 };
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -58,7 +58,8 @@ impl ArchiveService for Grpc {
     ) -> Result<Response<pb::PutPanelResponse>, Status> {
         let _permit = self.0.upload_permit().map_err(status)?;
         let chunks = request.into_inner().map(|message| message.map(|message| message.chunk));
-        let bytes = collect_panel(chunks, self.0.panels.bytes_max()).await?;
+        let idle = Duration::from_secs(self.0.limits.upload_idle_s);
+        let bytes = collect_panel(chunks, self.0.panels.bytes_max(), idle).await?;
         let digest = self.0.panels.put(bytes).await.map_err(status)?;
         Ok(Response::new(pb::PutPanelResponse { panel_digest: digest.0.to_vec().into() }))
     }
@@ -206,13 +207,15 @@ impl ArchiveService for Grpc {
     }
 }
 
-/// Puts the pieces of a panel file together, at most `bytes_max` bytes of them.
+/// Puts the pieces of a panel file together, at most `bytes_max` bytes of them, each of which must come within `idle`.
 async fn collect_panel(
     mut chunks: impl Stream<Item = Result<Bytes, Status>> + Unpin,
     bytes_max: u64,
+    idle: Duration,
 ) -> Result<Vec<u8>, Status> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.next().await {
+    let too_late = |_| status(ArchiveError::Idle(idle.as_secs()));
+    while let Some(chunk) = tokio::time::timeout(idle, chunks.next()).await.map_err(too_late)? {
         let chunk = chunk?;
         if chunk.len() > PANEL_CHUNK_BYTES {
             return Err(status(ArchiveError::PanelChunkTooLarge(chunk.len())));
@@ -232,7 +235,17 @@ mod tests {
 
     async fn collect(chunks: &[&[u8]], bytes_max: u64) -> Result<Vec<u8>, Status> {
         let chunks: Vec<Result<Bytes, Status>> = chunks.iter().map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-        collect_panel(stream::iter(chunks), bytes_max).await
+        collect_panel(stream::iter(chunks), bytes_max, Duration::from_secs(60)).await
+    }
+
+    #[tokio::test]
+    async fn whoever_stops_sending_a_panel_is_cut_off() {
+        let begun = stream::iter([Ok(Bytes::from_static(b"ab"))]);
+        let silent = begun.clone().chain(stream::pending());
+        let refused = collect_panel(silent, 4, Duration::ZERO).await.expect_err("nothing more comes");
+        assert_eq!(reason_of(&refused).as_deref(), Some("UPLOAD_IDLE"));
+        let ended = collect_panel(begun, 4, Duration::ZERO).await;
+        assert_eq!(ended.expect("the control: the end comes in time"), b"ab");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 use crate::{
     archive::{Archive, shape_of},
     error::ArchiveError,
-    staged::BatchKey,
+    staged::{BatchKey, StagedBatch},
 };
 use locus_commitment::DatasetBodyDigest;
 use locus_genomics::PanelDigest;
@@ -90,53 +90,110 @@ impl Archive {
     }
 
     /// Forbids the use of every dataset that was ever seen revoked, except those in `done`, to
-    /// which it adds what it has dealt with.
+    /// which it adds what it has dealt with. A panel that fails does not hold up the others.
     pub(crate) async fn tombstone_revoked(
         &self,
         view: &ChainView,
         done: &mut BTreeSet<(RegistrationId, u32)>,
     ) -> Result<(), ArchiveError> {
-        let mut panels: BTreeMap<PanelDigest, (PanelStore, SlotSet)> = BTreeMap::new();
-        let mut fresh = Vec::new();
+        let mut panels: BTreeMap<PanelDigest, Revoked> = BTreeMap::new();
+        let mut outcome = Ok(());
         for record in view.registrations() {
             let revoked: Vec<u32> =
                 view.revoked_of(record.id).filter(|ordinal| !done.contains(&(record.id, *ordinal))).collect();
             if revoked.is_empty() {
                 continue;
             }
-            let registered = self.registered(view, record.id)?;
-            let (_, slots) = panels.entry(record.panel).or_insert_with(|| (registered.store.clone(), SlotSet::new()));
-            for ordinal in revoked {
-                insert_ordinal(slots, registered.slots, ordinal)?;
-                fresh.push((record.id, ordinal));
+            let added = self.registered(view, record.id).and_then(|registered| {
+                let of_panel = panels.entry(record.panel).or_insert_with(|| Revoked::on(&registered.store));
+                of_panel.add(&registered, &revoked)
+            });
+            if let Err(error) = &added {
+                tracing::warn!(registration = record.id.0, %error, "its revoked datasets are not out of use yet");
+            }
+            outcome = outcome.and(added);
+        }
+        for (panel, revoked) in panels {
+            let tombstoned = revoked.store.tombstone(&revoked.slots).await;
+            match tombstoned {
+                Ok(_) => {
+                    tracing::info!(datasets = revoked.datasets.len(), "revoked datasets are out of use");
+                    done.extend(revoked.datasets);
+                }
+                Err(error) => {
+                    tracing::warn!(%panel, %error, "revoked datasets of a panel are not out of use yet");
+                    outcome = outcome.and(Err(error.into()));
+                }
             }
         }
-        for (store, slots) in panels.into_values() {
-            store.tombstone(&slots).await?;
-        }
-        if !fresh.is_empty() {
-            tracing::info!(datasets = fresh.len(), "revoked datasets are out of use");
-        }
-        done.extend(fresh);
-        Ok(())
+        outcome
     }
 
-    /// Deletes staged batches whose registration did not come in time.
+    /// Deletes staged batches whose registration did not come in time. This archive's clock says when to look, the chain
+    /// decides: nothing is deleted while it cannot be read. A batch that cannot be deleted does not hold up those after it.
     pub(crate) async fn discard_expired(&self) -> Result<(), ArchiveError> {
         let now = self.clock.now_unix_s();
-        for (key, staged) in self.batches.all_staged()? {
-            let registration = staged.receipt.registration.as_ref();
-            let deadline = registration.map_or(0, |registration| registration.deadline_unix_s);
-            if deadline.saturating_add(DEADLINE_GRACE_S) >= now {
+        let mut expired = self.batches.all_staged()?;
+        expired.retain(|(_, staged)| staged.deadline_unix_s().saturating_add(DEADLINE_GRACE_S) < now);
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let view = self.view.refreshed().await?;
+        let final_time_unix_s = self.final_time_unix_s(&view).await?;
+        let mut outcome = Ok(());
+        for (key, staged) in expired {
+            if final_time_unix_s <= staged.deadline_unix_s() {
                 continue;
             }
-            let _publishing = self.publishing.lock().await;
-            if self.batches.staged(&key)?.as_ref() != Some(&staged) {
-                continue;
+            let discarded = self.discard_unregistered(&view, &key, &staged).await;
+            if let Err(error) = &discarded {
+                tracing::warn!(batch = %staged.place.batch, %error, "a batch past its deadline is not removed yet");
             }
-            self.store_of(&staged.place).discard_batch(staged.place.batch).await?;
-            self.batches.unstage(&key)?;
-            tracing::info!(batch = %staged.place.batch, "removed a batch that was never registered");
+            outcome = outcome.and(discarded);
+        }
+        outcome
+    }
+
+    /// Deletes a staged batch, unless it is registered in `view`, which has a final block past the batch's deadline.
+    async fn discard_unregistered(
+        &self,
+        view: &ChainView,
+        key: &BatchKey,
+        staged: &StagedBatch,
+    ) -> Result<(), ArchiveError> {
+        let _publishing = self.publishing.lock().await;
+        // Uploaded again meanwhile it may have a later deadline.
+        if self.batches.staged(key)?.as_ref() != Some(staged) {
+            return Ok(());
+        }
+        let mut on_panel = view.registrations_on(&staged.place.panel, u64::MAX);
+        if on_panel.any(|record| leaves_hash(record.registered_leaves()) == key.leaves_hash) {
+            tracing::warn!(batch = %staged.place.batch, "a registered batch is not published yet");
+            return Ok(());
+        }
+        self.store_of(&staged.place).discard_batch(staged.place.batch).await?;
+        self.batches.unstage(key)?;
+        tracing::info!(batch = %staged.place.batch, "removed a batch that was never registered");
+        Ok(())
+    }
+}
+
+/// Revoked datasets of a panel, and their slots.
+struct Revoked {
+    store: PanelStore,
+    slots: SlotSet,
+    datasets: Vec<(RegistrationId, u32)>,
+}
+
+impl Revoked {
+    fn on(store: &PanelStore) -> Self {
+        Self { store: store.clone(), slots: SlotSet::new(), datasets: Vec::new() }
+    }
+
+    fn add(&mut self, registered: &Registered<'_>, ordinals: &[u32]) -> Result<(), ArchiveError> {
+        for &ordinal in ordinals {
+            insert_ordinal(&mut self.slots, registered.slots, ordinal)?;
+            self.datasets.push((registered.record.id, ordinal));
         }
         Ok(())
     }

@@ -4,19 +4,19 @@
 //! The archive carries sealed pieces that it cannot open, and gets the new bodies from keyholder 1. It believes nobody: the
 //! bodies must have the digests that all three sign for.
 
+mod ending;
 mod rows;
 
 use crate::{
     archive::{Archive, fresh_batch_id},
     committee::{Committee, Member},
     error::ArchiveError,
-    publish::{Registered, insert_ordinal},
+    publish::Registered,
     staged::{BatchPlace, StagedRekeying},
 };
 use futures::future::{try_join, try_join_all};
 use locus_ledger::{ChainView, RegistrationId, RekeyRequest, Rekeying, keys_hash, recover, rekey_request_hash};
 use locus_sharing::KeyholderIndex;
-use locus_store::{RegistrationCommit, SHARD_SLOTS, SlotSet};
 use locus_wire::{
     convert::{field, parse_generation, parse_rekeyed_keys},
     pb::{
@@ -26,9 +26,10 @@ use locus_wire::{
     relay,
 };
 use rows::Rows;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 /// Time that is left to send a transaction with signatures that are given out again.
 const SENDING_S: u64 = 900;
@@ -89,13 +90,13 @@ pub(crate) async fn rekey(
             let replaced = archive.batches.stage_rekeying(id, &staged)?;
             tracing::info!(registration = id.0, generation, "re-keying attested");
             if let Some(earlier) = replaced {
-                archive.give_up(&earlier).await?;
+                archive.give_up(&earlier).await;
             }
             Ok(receipt)
         }
         Err(error) => {
             tracing::info!(registration = id.0, generation, %error, "re-keying refused");
-            archive.give_up(&place).await?;
+            archive.give_up(&place).await;
             Err(error)
         }
     }
@@ -214,7 +215,7 @@ impl<'a> Ceremony<'a> {
         &self,
         member: &Member,
         headers: &[pb::RekeyingHeader; 3],
-        mut kept: Option<(&mut Rows<'_>, &R)>,
+        kept: Option<(&mut Rows<'_>, &R)>,
     ) -> Result<Outcome, ArchiveError> {
         let source = &self.committee.members[member.keyholder.sends_to().position()];
         let header_of = |member: &Member| headers[member.keyholder.position()].clone();
@@ -222,44 +223,66 @@ impl<'a> Ceremony<'a> {
         let header = pb::ReceiveRekeyingHeader { header: Some(header_of(member)), with_bodies: kept.is_some() };
         // The channel is empty, so there is room.
         let _ = sender.try_send(pb::ReceiveRekeyingRequest { part: Some(Sent::Header(header)) });
+        let all_sent = CancellationToken::new();
         let forward = async {
-            let request = pb::SendRekeyingRequest { header: Some(header_of(source)) };
-            let mut client = source.client.clone();
-            let mut pieces = self.committee.answer(source, client.send_rekeying(request)).await?;
-            while let Some(message) = self.committee.in_time(source, pieces.message()).await? {
-                let piece = message.piece.ok_or_else(|| source.wrong("an empty piece"))?;
-                let message = pb::ReceiveRekeyingRequest { part: Some(Sent::Piece(piece)) };
-                if sender.send(message).await.is_err() {
-                    // Its own answer says why it stopped reading.
-                    break;
-                }
-            }
-            drop(sender);
-            Ok(())
+            let forwarded = self.forward(source, member, header_of(source), sender).await;
+            all_sent.cancel();
+            forwarded
         };
-        let receive = async {
-            let mut client = member.client.clone();
-            let mut answers =
-                self.committee.answer(member, client.receive_rekeying(ReceiverStream::new(receiver))).await?;
-            let mut keys = None;
-            while let Some(message) = self.committee.in_time(member, answers.message()).await? {
-                match (message.part, &mut kept) {
-                    (Some(Received::Bodies(bodies)), Some((rows, report))) => {
-                        rows.take(&bodies).await?;
-                        report("storing", rows.done(), rows.total());
-                    }
-                    (Some(Received::Keys(found)), _) => keys = Some(found),
-                    (Some(Received::Statement(statement)), _) => {
-                        let keys = keys.ok_or_else(|| member.wrong("a statement without keys"))?;
-                        return self.checked(member, Outcome { keys, statement });
-                    }
-                    _ => return Err(member.wrong("bodies that nobody asked for")),
-                }
-            }
-            Err(member.wrong("no statement about the new keys"))
-        };
+        let receive = self.receive(member, receiver, &all_sent, kept);
         let ((), outcome) = try_join(forward, receive).await?;
         Ok(outcome)
+    }
+
+    /// Passes what `source` releases on to `member`, to the end or until it stops reading.
+    async fn forward(
+        &self,
+        source: &Member,
+        member: &Member,
+        header: pb::RekeyingHeader,
+        sender: mpsc::Sender<pb::ReceiveRekeyingRequest>,
+    ) -> Result<(), ArchiveError> {
+        let request = pb::SendRekeyingRequest { header: Some(header) };
+        let mut client = source.client.clone();
+        let mut pieces = self.committee.answer(source, client.send_rekeying(request)).await?;
+        while let Some(message) = self.committee.in_time(source, pieces.message()).await? {
+            let piece = message.piece.ok_or_else(|| source.wrong("an empty piece"))?;
+            let message = pb::ReceiveRekeyingRequest { part: Some(Sent::Piece(piece)) };
+            if !self.committee.pass_on(member, &sender, message).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What `member` makes of it. Who is not asked for bodies says nothing before it has everything, however long that takes.
+    async fn receive<R: Fn(&str, u64, u64) + Sync>(
+        &self,
+        member: &Member,
+        pieces: mpsc::Receiver<pb::ReceiveRekeyingRequest>,
+        all_sent: &CancellationToken,
+        mut kept: Option<(&mut Rows<'_>, &R)>,
+    ) -> Result<Outcome, ArchiveError> {
+        let committee = &self.committee;
+        let mut client = member.client.clone();
+        let call = client.receive_rekeying(ReceiverStream::new(pieces));
+        let mut answers = committee.in_time_after(all_sent, member, call).await?.into_inner();
+        let mut keys = None;
+        while let Some(message) = committee.in_time_after(all_sent, member, answers.message()).await? {
+            match (message.part, &mut kept) {
+                (Some(Received::Bodies(bodies)), Some((rows, report))) => {
+                    rows.take(&bodies).await?;
+                    report("storing", rows.done(), rows.total());
+                }
+                (Some(Received::Keys(found)), _) => keys = Some(found),
+                (Some(Received::Statement(statement)), _) => {
+                    let keys = keys.ok_or_else(|| member.wrong("a statement without keys"))?;
+                    return self.checked(member, Outcome { keys, statement });
+                }
+                _ => return Err(member.wrong("bodies that nobody asked for")),
+            }
+        }
+        Err(member.wrong("no statement about the new keys"))
     }
 
     fn checked(&self, member: &Member, outcome: Outcome) -> Result<Outcome, ArchiveError> {
@@ -319,74 +342,3 @@ impl<'a> Ceremony<'a> {
 
 /// Where bodies go that nobody wants.
 const NOBODY: Option<(&mut Rows<'static>, &fn(&str, u64, u64))> = None;
-
-impl Archive {
-    /// Removes bodies that will not be used. What cannot be removed now is when the archive starts again.
-    async fn give_up(&self, place: &BatchPlace) -> Result<(), ArchiveError> {
-        match self.store_of(place).discard_batch(place.batch).await {
-            Ok(()) => self.batches.forget_upload(place.batch),
-            Err(error) => {
-                tracing::warn!(batch = %place.batch, %error, "its bodies could not be removed yet");
-                Ok(())
-            }
-        }
-    }
-
-    /// Puts the new bodies of every re-keying of `view` that was not dealt with yet in the place of the old ones. A failure
-    /// does not hold up the registrations after it, and is tried again the next time.
-    pub(crate) async fn publish_rekeyed(&self, view: &ChainView) -> Result<(), ArchiveError> {
-        let _publishing = self.publishing.lock().await;
-        let seen = self.batches.rekeyed_up_to()?;
-        let mut failed = None;
-        for (number, (id, generation)) in (seen + 1..).zip(view.rekeyings_from(seen + 1)) {
-            let replaced = match self.registered(view, id) {
-                // Of several, the last one's bodies are the ones to have.
-                Ok(registered) if registered.record.generation() == generation => {
-                    self.replace_bodies(&registered).await
-                }
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = replaced {
-                tracing::warn!(registration = id.0, %error, "re-keyed bodies are not in use yet");
-                failed.get_or_insert(error);
-            }
-            if failed.is_none() {
-                self.batches.set_rekeyed_up_to(number)?;
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    async fn replace_bodies(&self, registered: &Registered<'_>) -> Result<(), ArchiveError> {
-        let record = registered.record;
-        let id = record.id;
-        let Some(staged) = self.batches.staged_rekeying(id)? else {
-            tracing::warn!(registration = id.0, "re-keyed bodies are in use already, or in another archive");
-            return Ok(());
-        };
-        let keys = parse_rekeyed_keys("keys", &staged.receipt.keys)?;
-        let bodies: Vec<_> = keys
-            .iter()
-            .zip(record.leaves.iter())
-            .map(|(keys, leaf)| keys.as_ref().map(|_| leaf.commitments.bodies))
-            .collect();
-        // Whoever was left out is revoked, also where that was not dealt with here yet.
-        let mut left_out = SlotSet::new();
-        for (ordinal, _) in (0u32..).zip(&keys).filter(|(_, keys)| keys.is_none()) {
-            insert_ordinal(&mut left_out, registered.slots, ordinal)?;
-        }
-        registered.store.tombstone(&left_out).await?;
-        let commit =
-            RegistrationCommit { batch: staged.place.batch, registration: id.0, first_slot: registered.slots.first };
-        registered.store.replace_registration(commit, &bodies).await?;
-        self.batches.unstage_rekeying(id)?;
-        // A registration has datasets.
-        let (first, last) = (registered.slots.first, registered.slots.first + (registered.slots.count - 1));
-        let shards = first / SHARD_SLOTS..=last / SHARD_SLOTS;
-        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).entry(record.panel).or_default().extend(shards);
-        let datasets = bodies.iter().flatten().count();
-        tracing::info!(registration = id.0, datasets, "re-keyed bodies are in use");
-        Ok(())
-    }
-}

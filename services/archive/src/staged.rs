@@ -9,7 +9,7 @@ use locus_store::{BatchId, PanelShape};
 use locus_wire::pb::archive::{RekeyReceipt, UploadReceipt};
 use prost::Message as _;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// Batch id to panel: written before the first object of an upload, removed when it is staged or
 /// discarded. Whatever is left here at a start is debris of a crash.
@@ -101,6 +101,11 @@ impl BatchPlace {
 }
 
 impl StagedBatch {
+    /// The latest time of a block that can register it, in seconds since the epoch.
+    pub(crate) fn deadline_unix_s(&self) -> u64 {
+        self.receipt.registration.as_ref().map_or(0, |registration| registration.deadline_unix_s)
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.place.to_bytes().to_vec();
         bytes.extend(self.receipt.encode_to_vec());
@@ -208,6 +213,12 @@ impl StagedBatches {
         Ok(batches)
     }
 
+    /// All batches that wait for the chain, whatever they are.
+    pub(crate) fn waiting(&self) -> Result<BTreeSet<BatchId>, ArchiveError> {
+        let batches = self.all_staged()?.into_iter().map(|(_, staged)| staged.place.batch);
+        Ok(batches.chain(self.all_staged_rekeyings()?.into_iter().map(|(_, staged)| staged.place.batch)).collect())
+    }
+
     /// Forgets a staged batch: its registration is published, or can no longer happen.
     pub(crate) fn unstage(&self, key: &BatchKey) -> Result<(), ArchiveError> {
         self.write(|write| {
@@ -245,7 +256,19 @@ impl StagedBatches {
         value.map(|value| StagedRekeying::parse(value.value())).transpose()
     }
 
-    /// Forgets a staged re-keying: its bodies are in use.
+    /// All staged re-keyings, by registration.
+    pub(crate) fn all_staged_rekeyings(&self) -> Result<Vec<(RegistrationId, StagedRekeying)>, ArchiveError> {
+        let read = self.0.begin_read().map_err(redb::Error::from)?;
+        let table = read.open_table(REKEYED).map_err(redb::Error::from)?;
+        let mut rekeyings = Vec::new();
+        for entry in table.iter().map_err(redb::Error::from)? {
+            let (id, value) = entry.map_err(redb::Error::from)?;
+            rekeyings.push((RegistrationId(id.value()), StagedRekeying::parse(value.value())?));
+        }
+        Ok(rekeyings)
+    }
+
+    /// Forgets a staged re-keying: its bodies are in use, or gone.
     pub(crate) fn unstage_rekeying(&self, id: RegistrationId) -> Result<(), ArchiveError> {
         self.write(|write| {
             write.open_table(REKEYED)?.remove(id.0)?;
@@ -355,6 +378,7 @@ mod tests {
         assert!(batches.open_uploads().expect("reads").is_empty());
         assert_eq!(batches.staged_rekeying(id).expect("reads"), Some(staged(1)));
         assert_eq!(batches.staged_rekeying(RegistrationId(8)).expect("reads"), None);
+        assert_eq!(batches.all_staged_rekeyings().expect("reads"), [(id, staged(1))]);
         // The bodies of the earlier one are debris from then on.
         batches.begin_upload(&place(2)).expect("begins");
         assert_eq!(batches.stage_rekeying(id, &staged(2)).expect("stages"), Some(place(1)));

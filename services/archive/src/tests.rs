@@ -1,10 +1,14 @@
 //! An archive between a real embedded chain, a real store and scripted keyholders.
 
+mod committee;
+mod erasure;
+mod housekeeping;
 mod market;
+mod rekeyings;
 mod scripted;
 
 use crate::{
-    background::{clean_once, follow_once},
+    background::follow_once,
     error::{ArchiveError, Commitment},
     progress::Progress,
     upload,
@@ -258,20 +262,6 @@ async fn a_registration_made_while_the_archive_was_down_is_published_when_it_is_
     let view = archive.view.refreshed().await.expect("reads");
     follow_once(&archive, &view, &mut BTreeSet::new()).await.expect("publishes");
     assert!(covers(&archive, &market, 0, 2).await);
-}
-
-#[tokio::test]
-async fn a_batch_that_is_not_registered_in_time_is_deleted() {
-    let market = Market::new().await;
-    let archive = market.archive().await;
-    Batch::of(10, &[1]).upload(&market, &archive).await.expect("accepted");
-    market.clock.advance(3600);
-    clean_once(&archive).await.expect("cleans");
-    assert!(market.body_objects() > 0, "control: it may still be registered");
-    market.clock.advance(2 * 24 * 3600);
-    clean_once(&archive).await.expect("cleans");
-    assert_eq!(market.body_objects(), 0);
-    assert!(archive.batches.all_staged().expect("reads").is_empty());
 }
 
 #[tokio::test]

@@ -399,9 +399,18 @@ async fn check_signatures(
 /// Removes what uploads left behind that a crash cut off.
 pub(crate) async fn discard_debris(archive: &Archive) -> Result<(), ArchiveError> {
     for place in archive.batches.open_uploads()? {
-        archive.store_of(&place).discard_batch(place.batch).await?;
-        archive.batches.forget_upload(place.batch)?;
-        tracing::info!(batch = %place.batch, "removed an upload that was cut off");
+        discard_upload(archive, &place).await?;
     }
     Ok(())
+}
+
+/// Removes the objects of an upload that will not be used. A batch that came into use after all is nothing of that kind: it
+/// stays, and is no longer noted as an upload.
+pub(crate) async fn discard_upload(archive: &Archive, place: &BatchPlace) -> Result<(), ArchiveError> {
+    match archive.store_of(place).discard_batch(place.batch).await {
+        Ok(()) => tracing::info!(batch = %place.batch, "removed an upload that was given up"),
+        Err(StoreError::BatchInUse(batch)) => tracing::warn!(%batch, "an upload that was to be removed is in use"),
+        Err(error) => return Err(error.into()),
+    }
+    archive.batches.forget_upload(place.batch)
 }

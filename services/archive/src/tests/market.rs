@@ -18,7 +18,7 @@ use locus_commitment::{
 use locus_genomics::{Assembly, Panel, Variant};
 use locus_ledger::{
     AccountKey, Chain, ChainConfig, CommitteeMember, Contracts, DatasetLeaf, DeploymentConfig, EmbeddedChain, Ledger,
-    RegisteredBatch, Registration, SystemClock, deploy, leaves_hash,
+    RegisteredBatch, Registration, deploy, leaves_hash,
 };
 use locus_privacy::NetworkParameterValues;
 use locus_service::{Clock, Connector, ServerHandle};
@@ -26,7 +26,7 @@ use locus_sharing::{
     KeyholderIndex,
     seal::{ENCAPSULATION_BYTES, SealingPrivateKey, TAG_BYTES},
 };
-use locus_store::{BODY_BYTES, open_store};
+use locus_store::{BODY_BYTES, SCAN_NEEDLE_BYTES, open_store};
 use locus_wire::pb::archive::{
     BodyChunk, DatasetChunk, DatasetRecord, SealedSeeds, UploadDatasetsRequest, UploadFinish, UploadHeader,
     UploadReceipt, upload_datasets_request::Part,
@@ -46,6 +46,15 @@ pub(super) fn key(byte: u8) -> AccountKey {
     AccountKey::from_bytes(&[byte; 32]).expect("a valid key")
 }
 
+/// The chain's time is the archive's.
+struct ChainClock(Clock);
+
+impl locus_ledger::Clock for ChainClock {
+    fn unix_s(&self) -> u64 {
+        self.0.now_unix_s()
+    }
+}
+
 /// A deployed market with scripted keyholders, and the folder of one archive.
 pub(super) struct Market {
     pub(super) chain: EmbeddedChain,
@@ -61,7 +70,8 @@ pub(super) struct Market {
 
 impl Market {
     pub(super) async fn new() -> Self {
-        let chain = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(SystemClock));
+        let clock = Clock::manual(NOW);
+        let chain = EmbeddedChain::in_memory(&ChainConfig::new(31_337), Arc::new(ChainClock(clock.clone())));
         let member = |index: KeyholderIndex| CommitteeMember {
             signer: committee_key(index).address(),
             hpke_public_key: SealingPrivateKey::from_seed(&[index.get(); 32]).public_key().to_bytes().to_vec(),
@@ -94,7 +104,7 @@ impl Market {
             contracts,
             panel: test_panel(),
             keyholders,
-            clock: Clock::manual(NOW),
+            clock,
             folder: tempfile::tempdir().expect("a scratch folder"),
             limits: Limits { keyholder_wait_s: 20, ..Limits::default() },
             connectors: <[Connector; 3]>::try_from(connectors).expect("three keyholders"),
@@ -112,6 +122,18 @@ impl Market {
     pub(super) async fn ledger(&self) -> Ledger {
         let chain = Chain::embedded(self.chain.clone(), Some(&key(99)));
         Ledger::open(chain, self.contracts).await.expect("opens")
+    }
+
+    /// Lets time pass for the archive, and with a new block for the chain.
+    pub(super) async fn pass(&self, seconds: u64) {
+        self.clock.advance(seconds);
+        self.make_block().await;
+    }
+
+    /// Something happens on the chain.
+    pub(super) async fn make_block(&self) {
+        let other = key(51).address();
+        self.ledger().await.set_accreditor(other, true, "another").await.expect("the admin may");
     }
 
     /// Folder of the objects.
@@ -201,6 +223,11 @@ impl Batch {
 
     fn shares(&self, ordinal: usize) -> [ShareCommitment; 3] {
         [1, 2, 3].map(|share| ShareCommitment(Digest32([self.patterns[ordinal] ^ (share << 6); 32])))
+    }
+
+    /// Bytes that only bodies of this dataset have, if no other pattern is equal modulo 32.
+    pub(super) fn needle(&self, ordinal: usize) -> [u8; SCAN_NEEDLE_BYTES] {
+        *self.body(ordinal, 0).first_chunk().expect("a body is longer")
     }
 
     pub(super) fn leaf(&self, ordinal: usize) -> DatasetLeaf {
