@@ -447,7 +447,8 @@ pub struct GetAccountResponse {
     /// Token base units held.
     #[prost(string, tag = "1")]
     pub balance: ::prost::alloc::string::String,
-    /// Everything ever earned by settled orders, claimed or not.
+    /// Everything ever earned by settled orders, claimed or not. Too low, but never below what was
+    /// claimed, while the exchange's table lacks settlements.
     #[prost(string, tag = "2")]
     pub earned: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
@@ -973,7 +974,9 @@ pub mod exchange_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Returns the escrow of an order that was not answered before its deadline.
+        /// Returns the escrow of an order that was not answered before its deadline. An order whose escrow
+        /// went back before is answered without a transaction.
+        /// Errors: FAILED_PRECONDITION (the order was settled, was never opened, or its deadline is ahead).
         pub async fn refund_order(
             &mut self,
             request: impl tonic::IntoRequest<super::RefundOrderRequest>,
@@ -1260,7 +1263,9 @@ pub mod exchange_service_server {
             tonic::Response<super::SettleOrderResponse>,
             tonic::Status,
         >;
-        /// Returns the escrow of an order that was not answered before its deadline.
+        /// Returns the escrow of an order that was not answered before its deadline. An order whose escrow
+        /// went back before is answered without a transaction.
+        /// Errors: FAILED_PRECONDITION (the order was settled, was never opened, or its deadline is ahead).
         async fn refund_order(
             &self,
             request: tonic::Request<super::RefundOrderRequest>,
