@@ -18,13 +18,13 @@ mod parallel;
 pub mod payout;
 mod progress;
 pub mod proving;
+#[cfg(test)]
+mod refusing;
 mod rekey;
 mod request;
 pub mod research;
 mod service;
 mod statement;
-#[cfg(test)]
-mod stub;
 #[cfg(test)]
 mod testing;
 

@@ -313,7 +313,7 @@ fn parse_entry(entry: &pb::list_offers_response::Entry) -> Result<ListedOffer, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stub::services_refusing;
+    use crate::refusing::services_refusing;
 
     #[tokio::test]
     async fn a_registration_that_does_not_exist_is_refused_at_once_with_advice() {

@@ -414,6 +414,13 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Control: the parser checks nothing unless its assertions are compiled in, as the workspace's profile says.
+    #[test]
+    #[should_panic(expected = "does not exist")]
+    fn an_option_that_conflicts_with_none_that_exists_is_found() {
+        clap::Command::new("locus").arg(clap::Arg::new("test").long("test").conflicts_with("strata")).debug_assert();
+    }
+
     #[test]
     fn every_line_of_the_readme_parses() {
         let readme = include_str!("../../../README.md");

@@ -190,7 +190,7 @@ pub async fn refund_order(services: &Services, order_id: OrderId) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stub::services_refusing;
+    use crate::refusing::services_refusing;
 
     #[tokio::test]
     async fn a_refund_that_the_exchange_refuses_is_no_refund() {

@@ -1,8 +1,8 @@
 //! The exchange when blocks are late, replies are lost, callers hang up or its table is an old one.
 
 use crate::support::{Market, ORDER_LIFETIME_S, PRICE};
-use locus_commitment::{Address, Digest32};
-use locus_ledger::{Amount, Order, PayoutTree, Settlement};
+use locus_commitment::Address;
+use locus_ledger::{Amount, Order, Settlement};
 use locus_service::reason_of;
 use locus_wire::{convert::Payee, pb::exchange as pb};
 use tonic::{Code, Status};
@@ -11,25 +11,11 @@ const ONE: Address = Address([1; 20]);
 
 /// The settlement number `sequence` of a market whose orders all pay one account.
 fn settlement(market: &Market, order: &Order, sequence: u64) -> Settlement {
-    let earned = PRICE * u128::from(sequence);
-    Settlement {
-        order: market.order_id(order),
-        answer_digest: Digest32([1; 32]),
-        cohort_digest: Digest32([2; 32]),
-        cohort_size: 2,
-        price: Amount(PRICE),
-        payout_sequence: sequence,
-        payout_root: PayoutTree::build([(ONE, Amount(earned))].into()).root(),
-    }
+    crate::settlement(market, order, sequence, &[(ONE, PRICE * u128::from(sequence))])
 }
 
 fn settle_request(market: &Market, settlement: &Settlement) -> pb::SettleOrderRequest {
-    pb::SettleOrderRequest {
-        cohort: None,
-        settlement: Some(settlement.into()),
-        signatures: market.sign_settlement(settlement, &[1, 2]).iter().map(Into::into).collect(),
-        payees: vec![Payee { account: ONE, amount: Amount(PRICE) }.into()],
-    }
+    crate::settle_request(settlement, &market.sign_settlement(settlement, &[1, 2]), &[(ONE, PRICE)])
 }
 
 /// The request that settles a new order as number `sequence`.
